@@ -1,0 +1,1 @@
+"""Prove stochastic gradient estimators: the language, the exact evaluator, the kernel, the verdicts, the catalogue."""

@@ -1,0 +1,48 @@
+"""The catalogue: one file an estimator, loaded when it is asked for.
+
+>>> from derive.catalogue import catalogue
+>>> catalogue["score-function"].name
+'score-function'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+
+from derive.errors import UsageError
+from derive.estimator import Estimator
+
+_MODULES = {
+    "score-function": "score_function",
+    "constant-baseline": "constant_baseline",
+    "control-variate": "control_variate",
+    "pathwise": "pathwise",
+    "rebar": "rebar",
+}
+
+
+class _Catalogue(Mapping[str, Estimator]):
+    """The estimators by name, in the order in which they build on each other."""
+
+    def __getitem__(self, name: str) -> Estimator:
+        if name not in _MODULES:
+            near = get_close_matches(name, _MODULES, n=3, cutoff=0.4)
+            hint = f"did you mean {', '.join(near)}?" if near else f"the catalogue has {', '.join(_MODULES)}."
+            message = f"no estimator is called {name!r}; {hint}"
+            raise UsageError(message)
+        estimator: Estimator = import_module(f"derive.catalogue.{_MODULES[name]}").estimator
+        return estimator
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_MODULES)
+
+    def __len__(self) -> int:
+        return len(_MODULES)
+
+    def __contains__(self, name: object) -> bool:
+        return name in _MODULES
+
+
+catalogue = _Catalogue()

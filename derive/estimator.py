@@ -1,0 +1,91 @@
+"""An estimator: what is drawn, the formula that is computed from the draws, and the gradient that it should estimate.
+
+The catalogue's estimators and a user's own are made of the same parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from derive.errors import ScopeError, UsageError
+from derive.notation import E
+from derive.scope import free
+from derive.term import Grad, RandomVariable, Symbol, Term
+
+if TYPE_CHECKING:
+    from derive.calc import Derivation
+
+VERDICTS = ("proved", "scaled", "other-target", "refuted", "undecided")
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """A sampling program and a formula.
+
+    Args
+        name         the catalogue name, or the user's own
+        formula      the estimate, a scalar term whose random variables are the draws
+        draws        the independent random variables that are sampled, in order
+        target       the gradient to be estimated, `grad(E(...), theta)`
+        where        names for subterms (`z`, `b`, `z_tilde`), for printing: a computed quantity is written once
+        source       keys of docs/references.md with the equation, such as "tucker-2017, eq. 8"
+        summary      one sentence for lists
+        verdict      the verdict that is expected of it, one of `VERDICTS`
+        derivation   a function without arguments that returns the hand-written chain from the target to E[formula], or None
+
+    Raises
+        ScopeError, if the formula uses a random variable that is not drawn, or the target has a free one.
+        UsageError, if the target is no gradient or the verdict is none of `VERDICTS`.
+        NotExact, from the operators, if a float enters the formula.
+
+    >>> from derive.notation import E, finite, function, grad, parameter, score
+    >>> theta = parameter("theta")
+    >>> b, f = finite("b", theta), function("f")
+    >>> mine = Estimator("mine", f(b) * score(b), draws=(b,), target=grad(E(f(b), b), theta))
+    >>> mine.parameter.name
+    'theta'
+    """
+
+    name: str
+    formula: Term
+    draws: tuple[RandomVariable, ...]
+    target: Term
+    where: tuple[tuple[str, Term], ...] = ()
+    source: str = ""
+    summary: str = ""
+    verdict: str = "proved"
+    derivation: Callable[[], Derivation] | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.target, Grad):
+            message = f"the target of {self.name!r} must be a gradient, grad(E(f(b), b), theta); got a {type(self.target).__name__}."
+            raise UsageError(message)
+        if self.verdict not in VERDICTS:
+            message = f"the verdict of {self.name!r} must be one of {', '.join(VERDICTS)}; got {self.verdict!r}."
+            raise UsageError(message)
+        self._refuse_unbound(self.formula, "formula", self.draws)
+        self._refuse_unbound(self.target, "target", ())
+
+    def _refuse_unbound(self, term: Term, what: str, bound: tuple[RandomVariable, ...]) -> None:
+        unbound = sorted(leaf.name for leaf in free(term) if isinstance(leaf, RandomVariable) and leaf not in bound)
+        if unbound:
+            names = ", ".join(variable.name for variable in bound) or "none"
+            message = f"the {what} of {self.name!r} uses {', '.join(unbound)}, which is not drawn; drawn here: {names}."
+            raise ScopeError(message)
+
+    @property
+    def parameter(self) -> Symbol:
+        """The parameter with respect to which the target differentiates."""
+        return self.target.parameter  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def objective(self) -> Term:
+        """The expectation whose gradient is the target."""
+        return self.target.body  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def expectation(self) -> Term:
+        """E[formula] over the draws, the first one outermost."""
+        return E(self.formula, *self.draws)
