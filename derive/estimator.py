@@ -60,7 +60,9 @@ class Estimator:
 
     def __post_init__(self) -> None:
         if not isinstance(self.target, Grad):
-            message = f"the target of {self.name!r} must be a gradient, grad(E(f(b), b), theta); got a {type(self.target).__name__}."
+            message = (
+                f"the target of {self.name!r} must be a gradient, grad(E(f(b), b), theta); got a {type(self.target).__name__}."
+            )
             raise UsageError(message)
         if self.verdict not in VERDICTS:
             message = f"the verdict of {self.name!r} must be one of {', '.join(VERDICTS)}; got {self.verdict!r}."

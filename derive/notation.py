@@ -105,7 +105,7 @@ def relaxation(variable: RandomVariable) -> Relaxation:
     law = variable.law
     return Relaxation(
         Latent("h", True, law),
-        Threshold("H", False, law),
+        Threshold("H", False, law, variable.name),
         ConditionalLatent("h_tilde", True, law),
         SoftThreshold("sigma", True, law),
     )
@@ -138,7 +138,9 @@ def score(variable: RandomVariable, parameter: Symbol | None = None, at: Exact |
     if parameter is None:
         symbols = [term for term in variable.law.terms if isinstance(term, Symbol)]
         if len(symbols) != 1:
-            message = f"the law of {variable.name} has {len(symbols)} parameters: say which one, as score({variable.name}, theta)."
+            message = (
+                f"the law of {variable.name} has {len(symbols)} parameters: say which one, as score({variable.name}, theta)."
+            )
             raise ScopeError(message)
         parameter = symbols[0]
     return Score(variable.law, variable if at is None else lift(at), parameter)

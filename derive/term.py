@@ -213,9 +213,13 @@ class Latent(Function):
 
 @dataclass(frozen=True)
 class Threshold(Function):
-    """H of `b = H(z)`: the outcome that the latent variable decides; piecewise constant, with jumps."""
+    """H of `b = H(z)`: the outcome that the latent variable decides; piecewise constant, with jumps.
+
+    `outcome` is the name of the variable whose law it has.
+    """
 
     law: FiniteLaw | None = None
+    outcome: str = "b"
 
 
 @dataclass(frozen=True)

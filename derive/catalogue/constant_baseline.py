@@ -1,11 +1,25 @@
 """The score function estimator with a constant baseline."""
 
+from derive.calc import Derivation, calc
 from derive.estimator import Estimator
 from derive.notation import E, constant, finite, function, grad, parameter, score
+from derive.rules import linearity, mean_score, score_function_estimator
 
 theta, c = parameter("theta"), constant("c")
 b = finite("b", theta)
 f = function("f")
+
+
+
+def derivation() -> Derivation:
+    """The baseline multiplies the mean of the score, which is zero."""
+    return calc(
+        grad(E(f(b), b), theta),
+        (score_function_estimator, E(f(b) * score(b), b)),
+        (mean_score, E(f(b) * score(b), b) - c * E(score(b), b)),
+        (linearity, E((f(b) - c) * score(b), b)),
+    )
+
 
 estimator = Estimator(
     name="constant-baseline",
@@ -14,4 +28,5 @@ estimator = Estimator(
     target=grad(E(f(b), b), theta),
     source="williams-1992",
     summary="A constant is subtracted from the integrand: the score has mean zero, so the mean does not change.",
+    derivation=derivation,
 )

@@ -1,19 +1,34 @@
 """The score function estimator with a control variate C(b) and the correction d/dtheta E[C(b)] that it needs."""
 
+from derive.calc import Derivation, calc
 from derive.estimator import Estimator
 from derive.notation import E, finite, function, grad, parameter, score
+from derive.rules import algebra, linearity, score_function_estimator
 
 theta = parameter("theta")
 b = finite("b", theta)
 f, C = function("f"), function("C")
+correction = grad(E(C(b), b), theta)
+
+
+def derivation() -> Derivation:
+    """The gradient of E[C(b)] is subtracted as a score function estimator, and added as it is."""
+    return calc(
+        grad(E(f(b), b), theta),
+        (algebra, grad(E(f(b), b), theta) - correction + correction),
+        (score_function_estimator, E(f(b) * score(b), b) - E(C(b) * score(b), b) + correction),
+        (linearity, E((f(b) - C(b)) * score(b) + correction, b)),
+    )
+
 
 estimator = Estimator(
     name="control-variate",
-    formula=(f(b) - C(b)) * score(b) + grad(E(C(b), b), theta),
+    formula=(f(b) - C(b)) * score(b) + correction,
     draws=(b,),
     target=grad(E(f(b), b), theta),
     source="paisley-2012",
     summary="A function of the sample is subtracted, and the gradient of its mean is added back.",
+    derivation=derivation,
 )
 
 without_correction = Estimator(

@@ -1,7 +1,9 @@
 """The pathwise estimator, also called the reparameterization trick, for a normal law."""
 
+from derive.calc import Derivation, calc
 from derive.estimator import Estimator
 from derive.notation import E, function, grad, normal, parameter
+from derive.rules import pathwise_gradient, reparameterization
 
 theta = parameter("theta")
 mu, sigma = function("mu", differentiable=True), function("sigma", differentiable=True)
@@ -9,6 +11,17 @@ f = function("f")
 z = normal("z", mu(theta), sigma(theta))
 epsilon = normal("epsilon")
 z_of_epsilon = mu(theta) + sigma(theta) * epsilon
+
+
+
+def derivation() -> Derivation:
+    """The noise does not move with the parameter, so the gradient passes its expectation."""
+    return calc(
+        grad(E(f(z), z), theta),
+        (reparameterization(epsilon), grad(E(f(z_of_epsilon), epsilon), theta)),
+        (pathwise_gradient, E(grad(f(z_of_epsilon), theta), epsilon)),
+    )
+
 
 estimator = Estimator(
     name="pathwise",
@@ -18,4 +31,5 @@ estimator = Estimator(
     where=(("z", z_of_epsilon),),
     source="kingma-2014",
     summary="The sample is written as a differentiable function of fixed noise, and the gradient goes through it.",
+    derivation=derivation,
 )

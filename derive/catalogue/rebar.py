@@ -1,7 +1,18 @@
 """REBAR: the score function with a relaxed control variate that is marginalized conditionally on the sample."""
 
+from derive.calc import Derivation, calc
 from derive.estimator import Estimator
-from derive.notation import E, constant, finite, function, grad, parameter, relaxation, score, uniform
+from derive.notation import E, Over, constant, finite, function, grad, p, parameter, relaxation, score, uniform
+from derive.rules import (
+    algebra,
+    conditional_reparameterization,
+    expectation,
+    leibniz,
+    linearity,
+    log_derivative_trick,
+    marginalization,
+    pathwise_gradient,
+)
 
 theta = parameter("theta")
 lambda_, eta = constant("lambda"), constant("eta")
@@ -15,6 +26,31 @@ hard = relaxed.H(z)
 z_tilde = relaxed.h_tilde(v, hard, theta)
 control, control_tilde = f(relaxed.sigma(z, lambda_)), f(relaxed.sigma(z_tilde, lambda_))
 
+
+
+def derivation() -> Derivation:
+    """Score function, plus and minus the relaxed gradient; one of the two is marginalized conditionally, the other pathwise."""
+    given = f(relaxed.sigma(relaxed.h_tilde(v, b, theta), lambda_))
+    relaxed_gradient = grad(E(control, u), theta)
+    first = E(f(b) * score(b), b)
+    conditional = E(E(given, v) * score(b), b) + E(E(grad(given, theta), v), b)
+    inside = E(E((f(b) - eta * given) * score(b) - eta * grad(given, theta), v), b)
+    reparameterized = E(E((f(hard) - eta * control_tilde) * score(b, at=hard) - eta * grad(control_tilde, theta), v), u)
+    return calc(
+        grad(E(f(b), b), theta),
+        (expectation, grad(Over(p(b) * f(b), b), theta)),
+        (leibniz, Over(grad(p(b), theta) * f(b), b)),
+        (log_derivative_trick, Over(p(b) * score(b) * f(b), b)),
+        (expectation, first),
+        (algebra, first - eta * relaxed_gradient + eta * relaxed_gradient),
+        (marginalization(b, v), first - eta * conditional + eta * relaxed_gradient),
+        (pathwise_gradient, first - eta * conditional + eta * E(grad(control, theta), u)),
+        (linearity, inside + eta * E(grad(control, theta), u)),
+        (conditional_reparameterization(b, v), reparameterized + eta * E(grad(control, theta), u)),
+        (linearity, estimator.expectation),
+    )
+
+
 estimator = Estimator(
     name="rebar",
     formula=(f(hard) - eta * control_tilde) * score(b, at=hard) + eta * grad(control, theta) - eta * grad(control_tilde, theta),
@@ -23,4 +59,5 @@ estimator = Estimator(
     where=(("z", z), ("b", hard), ("z_tilde", z_tilde)),
     source="tucker-2017",
     summary="The relaxed integrand is the control variate, marginalized conditionally on the discrete sample.",
+    derivation=derivation,
 )

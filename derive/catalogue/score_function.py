@@ -1,11 +1,26 @@
 """The score function estimator, also called REINFORCE or the likelihood ratio method."""
 
+from derive.calc import Derivation, calc
 from derive.estimator import Estimator
-from derive.notation import E, finite, function, grad, parameter, score
+from derive.notation import E, Over, finite, function, grad, p, parameter, score
+from derive.rules import expectation, leibniz, log_derivative_trick
 
 theta = parameter("theta")
 b = finite("b", theta)
 f = function("f")
+
+
+
+def derivation() -> Derivation:
+    """The gradient moves under the sum, where the log-derivative trick makes the sum an expectation again."""
+    return calc(
+        grad(E(f(b), b), theta),
+        (expectation, grad(Over(p(b) * f(b), b), theta)),
+        (leibniz, Over(grad(p(b), theta) * f(b), b)),
+        (log_derivative_trick, Over(p(b) * score(b) * f(b), b)),
+        (expectation, E(f(b) * score(b), b)),
+    )
+
 
 estimator = Estimator(
     name="score-function",
@@ -14,4 +29,5 @@ estimator = Estimator(
     target=grad(E(f(b), b), theta),
     source="williams-1992",
     summary="The integrand times the score of the law.",
+    derivation=derivation,
 )
