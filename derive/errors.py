@@ -40,5 +40,9 @@ class TooLarge(GradproofError):
     """An enumeration would exceed what is feasible: the message says how large it is and what fits."""
 
 
+class Disagreement(GradproofError):
+    """Two readings of one formula contradict each other: a bug of gradproof, to be reported with the estimator."""
+
+
 class UsageError(GradproofError):
     """Bad input from the command line or a bad argument of a public function."""

@@ -6,12 +6,12 @@ The catalogue's estimators and a user's own are made of the same parts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from derive.errors import ScopeError, UsageError
 from derive.notation import E
-from derive.scope import free
+from derive.scope import free, substitute
 from derive.term import Grad, RandomVariable, Symbol, Term
 
 if TYPE_CHECKING:
@@ -76,6 +76,28 @@ class Estimator:
             names = ", ".join(variable.name for variable in bound) or "none"
             message = f"the {what} of {self.name!r} uses {', '.join(unbound)}, which is not drawn; drawn here: {names}."
             raise ScopeError(message)
+
+    def averaged(self, samples: int) -> Estimator:
+        """Return the average of independent copies of the estimator.
+
+        Raises
+            UsageError, if there is not at least one copy.
+        """
+        if samples < 1:
+            message = f"the number of samples must be at least 1, got {samples}."
+            raise UsageError(message)
+        copies = [self._copy(i) for i in range(1, samples + 1)] if samples > 1 else [(self.formula, self.draws)]
+        draws = tuple(draw for _, copied in copies for draw in copied)
+        formula = sum((formula for formula, _ in copies[1:]), start=copies[0][0]) / samples
+        where = self.where if samples == 1 else ()
+        return replace(self, formula=formula, draws=draws, where=where, derivation=self.derivation if samples == 1 else None)
+
+    def _copy(self, number: int) -> tuple[Term, tuple[RandomVariable, ...]]:
+        renamed: dict[Symbol | RandomVariable, Term] = {}
+        for draw in self.draws:
+            law = draw.law.with_terms(tuple(substitute(term, renamed) for term in draw.law.terms))
+            renamed[draw] = RandomVariable(f"{draw.name}_{number}", law)
+        return substitute(self.formula, renamed), tuple(copy for copy in renamed.values() if isinstance(copy, RandomVariable))
 
     @property
     def parameter(self) -> Symbol:

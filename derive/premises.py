@@ -389,10 +389,20 @@ def _non_zero(term: Term) -> Verdict:
     match term:
         case Number(value):
             return Verdict("it is the number zero") if value == 0 else HOLDS
-        case Density() | Exp() | Sigmoid():
+        case Density(law, at) if _in_support(law, at):
+            return HOLDS
+        case Exp() | Sigmoid():
             return HOLDS
         case Mul(args):
             return _all(_non_zero(arg) for arg in args)
         case Power(base, _):
             return _non_zero(base)
     return _assumed(NonZero(tidy(term)))
+
+
+def _in_support(law: Law, at: Term) -> bool:
+    """Whether a density is positive at a point: everywhere for a normal law, else at a variable or an outcome of that law."""
+    match at:
+        case RandomVariable(_, own) | Apply(Threshold(_, _, own), _) if own == law:
+            return True
+    return isinstance(law, NormalLaw)

@@ -36,13 +36,16 @@ def lift(value: Exact) -> Term:
 
 @dataclass(frozen=True)
 class Term:
-    """Base of all scalar terms; the operators build trees and never simplify, beyond flattening sums and products."""
+    """Base of all scalar terms; the operators build trees and never simplify.
+
+    They flatten sums and products, and drop the 0 with which Python's `sum` starts and a division by 1.
+    """
 
     def __add__(self, other: Exact) -> Term:
         return Add((*_spread(Add, self), *_spread(Add, lift(other))))
 
     def __radd__(self, other: Exact) -> Term:
-        return lift(other) + self
+        return self if other == 0 else lift(other) + self
 
     def __neg__(self) -> Term:
         return Number(-self.value) if isinstance(self, Number) else Mul((Number(Fraction(-1)), *_spread(Mul, self)))
@@ -65,7 +68,7 @@ class Term:
             if divisor.value == 0:
                 message = "division by zero in a formula."
                 raise NotExact(message)
-            return self * Number(1 / divisor.value)
+            return self if divisor.value == 1 else self * Number(1 / divisor.value)
         return self * Power(divisor, -1)
 
     def __rtruediv__(self, other: Exact) -> Term:

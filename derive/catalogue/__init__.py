@@ -1,4 +1,4 @@
-"""The catalogue: one file an estimator, loaded when it is asked for.
+"""The catalogue: one file a family of estimators, loaded when it is asked for.
 
 >>> from derive.catalogue import catalogue
 >>> catalogue["score-function"].name
@@ -18,6 +18,7 @@ _MODULES = {
     "score-function": "score_function",
     "constant-baseline": "constant_baseline",
     "control-variate": "control_variate",
+    "control-variate-without-correction": "control_variate:without_correction",
     "pathwise": "pathwise",
     "rebar": "rebar",
 }
@@ -32,7 +33,8 @@ class _Catalogue(Mapping[str, Estimator]):
             hint = f"did you mean {', '.join(near)}?" if near else f"the catalogue has {', '.join(_MODULES)}."
             message = f"no estimator is called {name!r}; {hint}"
             raise UsageError(message)
-        estimator: Estimator = import_module(f"derive.catalogue.{_MODULES[name]}").estimator
+        module, _, attribute = _MODULES[name].partition(":")
+        estimator: Estimator = getattr(import_module(f"derive.catalogue.{module}"), attribute or "estimator")
         return estimator
 
     def __iter__(self) -> Iterator[str]:

@@ -1,0 +1,243 @@
+"""Judge an estimator: derive it, evaluate it exactly, and let the two readings agree."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from derive import exact, html, latex, markdown, text
+from derive.calc import Derivation
+from derive.catalogue import catalogue
+from derive.errors import Disagreement, NotEvaluable, RuleError, TooLarge, UsageError
+from derive.estimator import Estimator
+from derive.exact import Comparison
+from derive.recheck import recheck
+from derive.scope import alpha_equal
+from derive.tactic import Finding, find
+from derive.verdict import Check, Counterexample, Verdict
+
+OUTCOMES = (2, 3, 4)
+_DOCUMENTS: dict[str, Callable[[Estimator, Derivation | None], str]] = {
+    "text": text.document,
+    "markdown": markdown.document,
+    "latex": latex.document,
+    "html": html.document,
+}
+
+
+def prove(estimator: Estimator, outcomes: Iterable[int] = OUTCOMES, samples: int | None = None, *, search: bool = True) -> Verdict:
+    """Decide whether an estimator is unbiased, and if not, by exactly how much.
+
+    Args
+        estimator  what to judge
+        outcomes   the numbers of outcomes on which mean and target are compared exactly, each for all laws at once
+        samples    judge the average of so many independent copies; None for the estimator as it is
+        search     find a derivation where none is written by hand
+
+    Raises
+        UsageError, if a number of outcomes is below 2; TooLarge, if nothing of the comparison is feasible.
+        Disagreement, if the derivation and the exact evaluator contradict each other: a bug in gradproof.
+
+    >>> from derive.catalogue import catalogue
+    >>> prove(catalogue["score-function"]).verdict
+    'proved'
+    """
+    numbers = tuple(outcomes)
+    if not numbers or min(numbers) < 2:
+        message = f"a law needs at least 2 outcomes; got {min(numbers, default=0)}."
+        raise UsageError(message)
+    if samples is not None:
+        estimator = estimator.averaged(samples)
+    tried: list[str] = []
+    derivation, finding = _derive(estimator, tried, search=search)
+    comparisons = _compare(estimator, numbers, tried)
+    checked = tuple(Check(k, len(estimator.draws), comparison.zero) for k, comparison in comparisons.items())
+    if derivation is not None and any(not comparison.zero and comparison.conclusive for comparison in comparisons.values()):
+        message = f"the kernel derives {estimator.name!r} and the exact evaluator refutes it: please report this as a bug of gradproof."
+        raise Disagreement(message)
+    if comparisons and all(comparison.zero for comparison in comparisons.values()):
+        return Verdict(estimator, "proved", _holds_for(derivation, numbers, estimator), checked, derivation, tried=tuple(tried))
+    if not comparisons or not any(comparison.conclusive for comparison in comparisons.values() if not comparison.zero):
+        return Verdict(estimator, "undecided", "nothing", checked, derivation, tried=tuple(tried))
+    return _biased(estimator, checked, comparisons, finding, tried)
+
+
+def explain(estimator: Estimator, format: str = "text") -> str:
+    """Return the derivation of an estimator, step by step, with the rule and the premises of every step.
+
+    Raises
+        UsageError, if the format is none of text, markdown, latex, html, or there is no derivation, since the estimator is biased.
+
+    >>> from derive.catalogue import catalogue
+    >>> "leibniz" in explain(catalogue["score-function"])
+    True
+    """
+    if format not in _DOCUMENTS:
+        message = f"the format must be one of {', '.join(_DOCUMENTS)}; got {format!r}."
+        raise UsageError(message)
+    tried: list[str] = []
+    derivation, _ = _derive(estimator, tried, search=True)
+    if derivation is None:
+        message = f"{estimator.name!r} has no derivation: {'; '.join(tried)}; 'gradproof prove' says what is known."
+        raise UsageError(message)
+    return _DOCUMENTS[format](estimator, derivation)
+
+
+def load(name: str, samples: int | None = None) -> Estimator:
+    """Return an estimator of the catalogue, or the object of a user's own file, named as `path/to/file.py:object`.
+
+    The object is an `Estimator`, or a function of the number of samples that returns one. The file is the user's own program and
+    is imported as one.
+
+    Raises
+        UsageError, if there is no such name, file or object, if the file cannot be imported, or the object is no estimator.
+
+    >>> load("rebar").name
+    'rebar'
+    """
+    path, colon, attribute = name.rpartition(":")
+    if not colon and not name.endswith(".py"):
+        return catalogue[name]
+    if not colon:
+        message = f"say which object of {name} is meant, as {name}:object."
+        raise UsageError(message)
+    found = _attribute(_module(Path(path)), attribute, path)
+    if callable(found) and not isinstance(found, Estimator):
+        found = _call(found, 2 if samples is None else samples, name)
+    if not isinstance(found, Estimator):
+        message = f"{name} is a {type(found).__name__}, expected an Estimator or a function of the number of samples that returns one."
+        raise UsageError(message)
+    return found
+
+
+def _derive(estimator: Estimator, tried: list[str], *, search: bool) -> tuple[Derivation | None, Finding | None]:
+    """Return the hand-written derivation if it stands, else one that is found; replay it before it counts."""
+    derivation, finding = None, None
+    if estimator.derivation is not None:
+        try:
+            derivation = estimator.derivation()
+        except RuleError as error:
+            tried.append(f"the hand-written derivation does not stand: {error}")
+    if derivation is None and search:
+        try:
+            finding = find(estimator)
+            derivation = finding.derivation
+        except RuleError as error:
+            tried.append(f"the search for a derivation stopped: {error}")
+        if derivation is None and finding is not None:
+            tried.append("the search for a derivation left a remainder")
+    if derivation is not None:
+        _demand(derivation, estimator)
+    return derivation, finding
+
+
+def _demand(derivation: Derivation, estimator: Estimator) -> None:
+    """Replay a derivation, and refuse one of something else."""
+    recheck(derivation.theorem)
+    ends = (derivation.theorem.lhs, estimator.target), (derivation.theorem.rhs, estimator.expectation)
+    if not all(alpha_equal(found, expected) for found, expected in ends):
+        message = f"the derivation of {estimator.name!r} does not lead from its target to the mean of its formula."
+        raise UsageError(message)
+
+
+def _compare(estimator: Estimator, numbers: tuple[int, ...], tried: list[str]) -> dict[int, Comparison]:
+    """Compare mean and target exactly; stop at the first size that is too large, if a smaller one was not."""
+    comparisons: dict[int, Comparison] = {}
+    for outcomes in numbers:
+        try:
+            comparisons[outcomes] = exact.check(estimator, outcomes)
+        except NotEvaluable as error:
+            tried.append(f"the exact evaluator has no reading: {error}")
+            break
+        except TooLarge as error:
+            if not comparisons:
+                raise
+            tried.append(f"not compared on {outcomes} outcomes: {error}")
+            break
+    return comparisons
+
+
+def _holds_for(derivation: Derivation | None, numbers: tuple[int, ...], estimator: Estimator) -> str:
+    if derivation is not None and derivation.theorem.assumptions:
+        return "every law that meets the assumptions"
+    if derivation is not None:
+        return "every law"
+    return f"every law on K outcomes, K = {', '.join(map(str, numbers))}"
+
+
+def _biased(
+    estimator: Estimator, checked: tuple[Check, ...], comparisons: dict[int, Comparison], finding: Finding | None, tried: list[str]
+) -> Verdict:
+    smallest = min(k for k, comparison in comparisons.items() if not comparison.zero and comparison.conclusive)
+    scale = _scale(estimator, tuple(comparisons), finding)
+    found = exact.witness(estimator.expectation, estimator.target, estimator.parameter, smallest)
+    if found is None:
+        tried.append("no rational witness was found")
+        return Verdict(estimator, "undecided", "nothing", checked, tried=tuple(tried))
+    return Verdict(
+        estimator,
+        "refuted" if scale is None else "scaled",
+        "the witness, and every case in which the bias is not zero" if scale is None else _scaled_for(finding, checked),
+        checked,
+        bias=None if finding is None else finding.bias,
+        difference=comparisons[smallest].difference,
+        scale=scale,
+        witness=Counterexample(found.case, found.left, found.right),
+        tried=tuple(tried),
+    )
+
+
+def _scale(estimator: Estimator, numbers: tuple[int, ...], finding: Finding | None) -> Fraction | None:
+    """Return c if the exact evaluator finds the same E[g] = c T for every number of outcomes, and the search does not object."""
+    scales = {exact.scale(estimator, outcomes) for outcomes in numbers}
+    scale = scales.pop() if len(scales) == 1 else None
+    if scale is not None and finding is not None and finding.scale not in (None, scale):
+        message = f"the search finds E[g] = {finding.scale} T for {estimator.name!r} and the exact evaluator {scale} T: please report it."
+        raise Disagreement(message)
+    return scale
+
+
+def _scaled_for(finding: Finding | None, checked: tuple[Check, ...]) -> str:
+    if finding is not None and finding.scale is not None:
+        return "every law that meets the assumptions"
+    return f"every law on K outcomes, K = {', '.join(str(check.outcomes) for check in checked)}"
+
+
+def _module(path: Path) -> Any:
+    if not path.is_file():
+        message = f"there is no file {path}."
+        raise UsageError(message)
+    spec = importlib.util.spec_from_file_location(f"_gradproof_user_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        message = f"{path} is no Python file."
+        raise UsageError(message)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        message = f"{path} cannot be imported: {type(error).__name__}: {error}"
+        raise UsageError(message) from error
+    return module
+
+
+def _attribute(module: Any, attribute: str, path: str) -> Any:
+    if hasattr(module, attribute):
+        return getattr(module, attribute)
+    estimators = [name for name, value in vars(module).items() if isinstance(value, Estimator)]
+    near = get_close_matches(attribute, estimators, n=3, cutoff=0.4) or estimators
+    message = f"{path} has no {attribute!r}; " + (f"did you mean {', '.join(near)}?" if near else "it has no estimators.")
+    raise UsageError(message)
+
+
+def _call(found: Callable[..., Any], samples: int, name: str) -> Any:
+    try:
+        return found(samples)
+    except Exception as error:
+        message = f"{name}({samples}) failed: {type(error).__name__}: {error}"
+        raise UsageError(message) from error

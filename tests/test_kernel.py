@@ -1,0 +1,261 @@
+"""Only a rule makes a theorem, each rule concludes what its docstring draws, and a forged theorem is refused or found."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import io
+import pickle
+import tokenize
+from pathlib import Path
+
+import pytest
+
+from derive import kernel
+from derive.errors import RuleError
+from derive.kernel import Equation, Theorem
+from derive.notation import E, Over, constant, copies, finite, function, grad, log, normal, p, parameter, relaxation, score, uniform
+from derive.premises import EVERYTHING, Differentiable
+from derive.recheck import recheck
+from derive.rules import conditional_marginalization, control_variate_correction, log_derivative, zero_mean_score
+from derive.scope import alpha_equal
+from derive.term import Density, Mul, Number
+
+theta, x, y, z = parameter("theta"), constant("x"), constant("y"), constant("z")
+b = finite("b", theta)
+first, second = copies(b, 2)
+f, c = function("f"), function("c", differentiable=True)
+u, v = uniform("u"), uniform("v")
+relaxed = relaxation(b)
+
+
+def says(theorem: Theorem, left, right) -> bool:
+    recheck(theorem)
+    return alpha_equal(theorem.lhs, left) and alpha_equal(theorem.rhs, right)
+
+
+def test_the_kernel_stays_small():
+    kinds = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    source = Path(kernel.__file__).read_text()
+    tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    code = {line for token in tokens if token.type not in kinds for line in range(token.start[0], token.end[0] + 1)}
+    docstrings = {
+        line
+        for before, token in zip(tokens, tokens[1:], strict=False)
+        if token.type == tokenize.STRING and before.type in (tokenize.INDENT, tokenize.NEWLINE, tokenize.NL)
+        for line in range(token.start[0], token.end[0] + 1)
+    }
+    assert len(code - docstrings) <= 400
+    assert 10 <= len(kernel.RULES) <= 14
+
+
+def test_the_kernel_exports_its_rules_and_nothing_else():
+    assert set(kernel.__all__) == {"RULES", "Equation", "Theorem", *kernel.RULES}
+    assert list(kernel.RULES) == sorted(kernel.RULES)
+    for name, rule in kernel.RULES.items():
+        assert f"    {name}(" in (kernel.__doc__ or ""), f"the interface does not list {name}"
+        assert all(word in (rule.__doc__ or "") for word in ("Premises", "Conclusion", "Source")), name
+
+
+def test_equality_is_reflexive_symmetric_and_transitive():
+    known = kernel.algebra(2 * x, x + x)
+    assert says(kernel.reflexivity(x), x, x)
+    assert says(kernel.symmetry(known), x + x, 2 * x)
+    assert says(kernel.transitivity(known, kernel.symmetry(known)), 2 * x, 2 * x)
+
+
+def test_congruence_rewrites_under_binders_and_gradients():
+    known = kernel.algebra(f(b) + f(b), 2 * f(b))
+    whole = grad(Over(f(b) + f(b), b), theta)
+    assert says(kernel.congruence(whole, (0, 1), known), whole, grad(Over(2 * f(b), b), theta))
+
+
+def test_algebra_proves_rational_identities_and_keeps_the_conditions_of_division():
+    ratio = kernel.algebra((x**2 - y**2) / (x - y), x + y, assuming=EVERYTHING)
+    assert {premise.name for premise in ratio.assumptions} == {"NonZero"}
+    assert recheck(ratio) == 1
+
+
+def test_a_density_divides_freely_since_it_is_positive_on_its_support():
+    assert kernel.algebra(p(b) * f(b) / p(b), f(b)).assumptions == frozenset()
+
+
+def test_an_assumed_equation_stays_left_of_the_turnstile():
+    assumed = kernel.assume(x, y)
+    chained = kernel.transitivity(assumed, kernel.assume(y, z))
+    assert chained.assumptions == {Equation(x, y), Equation(y, z)}
+    assert says(chained, x, z)
+
+
+def test_definition_unfolds_expectations_and_scores():
+    assert says(kernel.definition(E(f(b), b)), E(f(b), b), Over(p(b) * f(b), b))
+    assert says(kernel.definition(score(b)), score(b), grad(log(p(b)), theta))
+
+
+def test_differentiate_knows_sums_products_powers_and_chains():
+    term = grad(x * theta**2 + log(theta), theta)
+    theorem = kernel.differentiate(term, assuming=EVERYTHING)
+    assert kernel.algebra(theorem.rhs, 2 * x * theta + 1 / theta, assuming=EVERYTHING)
+
+
+def test_linearity_splits_sums_and_moves_constants_out():
+    theorem = kernel.linearity(E(x * f(b) - 2 * y, b))
+    assert says(theorem, E(x * f(b) - 2 * y, b), theorem.rhs)
+    assert kernel.algebra(theorem.rhs, x * E(f(b), b) - 2 * y * E(1, b))
+
+
+def test_leibniz_moves_the_gradient_under_a_finite_sum():
+    whole = grad(Over(p(b) * f(b), b), theta)
+    theorem = kernel.leibniz(whole, assuming=EVERYTHING)
+    assert says(theorem, whole, Over(grad(p(b) * f(b), theta), b))
+    assert theorem.assumptions == {Differentiable(p(b), theta)}
+
+
+def test_a_density_sums_to_one():
+    assert says(kernel.normalisation(Over(p(b), b)), Over(p(b), b), Number(1))
+
+
+def test_independent_expectations_exchange():
+    term = E(E(f(first, second), second), first)
+    assert says(kernel.exchange(term), term, E(E(f(first, second), first), second))
+
+
+def test_a_normal_variable_is_location_plus_scale_times_noise():
+    sample, noise = normal("z", x, y), normal("epsilon")
+    assert says(kernel.reparameterize(E(f(sample), sample), noise), E(f(sample), sample), E(f(x + y * noise), noise))
+
+
+def test_relaxed_noise_is_drawn_after_the_outcome_that_it_decides():
+    latent = relaxed.h(u, theta)
+    term = E(f(relaxed.H(latent)) * c(latent), u)
+    theorem = kernel.conditional_reparameterize(term, b, v, assuming=EVERYTHING)
+    assert says(theorem, term, E(E(f(b) * c(relaxed.h_tilde(v, b, theta)), v), b))
+
+
+# The four identities
+
+
+def names(theorem: Theorem) -> set[str]:
+    return {premise.name for premise in theorem.assumptions}
+
+
+def test_log_derivative():
+    theorem = log_derivative(b.law, b, theta)
+    assert says(theorem, grad(p(b), theta), p(b) * score(b))
+    assert names(theorem) == {"Differentiable"}
+
+
+def test_zero_mean_score():
+    theorem = zero_mean_score(b, theta)
+    assert says(theorem, E(score(b), b), Number(0))
+    assert names(theorem) == {"Differentiable"}
+
+
+def test_control_variate_correction():
+    theorem = control_variate_correction(f(b), c(b), b, theta)
+    right = E((f(b) - c(b)) * score(b), b) + grad(E(c(b), b), theta)
+    assert says(theorem, grad(E(f(b), b), theta), right)
+    assert names(theorem) == {"Differentiable"}
+
+
+def test_conditional_marginalization():
+    given = c(relaxed.h_tilde(v, b, theta))
+    whole = grad(E(c(relaxed.h(u, theta)), u), theta)
+    theorem = conditional_marginalization(whole, b, v)
+    assert says(theorem, whole, E(E(given, v) * score(b), b) + E(E(grad(given, theta), v), b))
+    assert names(theorem) == {"ConditionalReparameterization", "Differentiable", "Dominated"}
+
+
+# Forgery
+
+
+@pytest.fixture
+def honest() -> Theorem:
+    return kernel.algebra(2 * x, x + x)
+
+
+def forge(**changes: object) -> Theorem:
+    """Make a theorem around the constructor, as only bad will does."""
+    source = kernel.algebra(2 * x, x + x)
+    forged = object.__new__(Theorem)
+    for name in Theorem.__slots__:
+        object.__setattr__(forged, name, changes.get(name, getattr(source, name)))
+    return forged
+
+
+def test_the_constructor_refuses():
+    with pytest.raises(RuleError, match="made by a rule"):
+        Theorem(object(), x, y, "algebra", (x, y), ())
+
+
+def test_dataclasses_replace_refuses(honest):
+    with pytest.raises((TypeError, RuleError)):
+        dataclasses.replace(honest, rhs=y)  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize("copier", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_copying_and_pickling_refuse(honest, copier):
+    with pytest.raises(RuleError, match="copied or pickled"):
+        copier(honest)
+
+
+def test_changing_and_deleting_refuse(honest):
+    with pytest.raises(RuleError, match="cannot be changed"):
+        honest.rhs = y
+    with pytest.raises(RuleError, match="cannot be changed"):
+        del honest.assumptions
+
+
+def test_subclassing_refuses():
+    with pytest.raises(RuleError, match="subclassed"):
+        type("Forged", (Theorem,), {})
+
+
+def test_a_theorem_that_says_something_else_than_its_rule_gives_is_found():
+    with pytest.raises(RuleError):
+        recheck(forge(rhs=y))
+
+
+def test_a_dropped_assumption_is_found():
+    assumed = kernel.algebra(x / y * y, x, assuming=EVERYTHING)
+    assert assumed.assumptions
+    with pytest.raises(RuleError):
+        recheck(forge(lhs=assumed.lhs, rhs=assumed.rhs, inputs=assumed.inputs, assumptions=frozenset()))
+
+
+def test_an_unknown_rule_and_a_hollow_theorem_are_found():
+    with pytest.raises(RuleError, match="no rule"):
+        recheck(forge(rule="magic"))
+    with pytest.raises(RuleError, match="no rule has made"):
+        recheck(object.__new__(Theorem))
+
+
+def test_a_theorem_that_rests_on_a_forged_one_is_found():
+    derived = kernel.symmetry(forge(rhs=y))
+    with pytest.raises(RuleError):
+        recheck(kernel.transitivity(derived, kernel.reflexivity(derived.rhs)))
+
+
+def test_a_theorem_that_rests_on_itself_is_found():
+    circular = object.__new__(Theorem)
+    for name, value in {"lhs": x, "rhs": y, "rule": "symmetry", "inputs": (circular,), "assumptions": frozenset()}.items():
+        object.__setattr__(circular, name, value)
+    with pytest.raises(RuleError, match="rests on itself"):
+        recheck(circular)
+
+
+def test_a_rule_takes_only_theorems():
+    fake = dataclasses.make_dataclass("Fake", ["lhs", "rhs", "inputs", "assumptions"])(x, y, (), frozenset())
+    with pytest.raises(RuleError, match="a rule takes theorems"):
+        kernel.symmetry(fake)
+
+
+def test_a_free_density_of_another_law_is_not_normalised_away():
+    other = finite("b", theta, law="q")
+    with pytest.raises(RuleError, match="density of its own variable"):
+        kernel.normalisation(Over(Density(other.law, b), b))
+
+
+def test_a_product_with_a_density_is_not_normalised_away():
+    with pytest.raises(RuleError, match="density of its own variable"):
+        kernel.normalisation(Over(Mul((Number(2), p(b))), b))

@@ -1,0 +1,285 @@
+"""For each premise of each rule there is a case in which only that premise is broken, and the rule refuses by its name."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from derive import kernel
+from derive.calc import calc
+from derive.errors import PremiseError, RuleError
+from derive.notation import (
+    E,
+    Over,
+    constant,
+    continuous,
+    copies,
+    exp,
+    finite,
+    function,
+    grad,
+    normal,
+    p,
+    parameter,
+    relaxation,
+    score,
+    uniform,
+)
+from derive.premises import EVERYTHING, Differentiable, Dominated, Premise, SupportFixed, consult
+from derive.rules import (
+    algebra,
+    conditional_marginalization,
+    control_variate_correction,
+    expectation,
+    leibniz,
+    linearity,
+    log_derivative,
+    log_derivative_trick,
+    mean_score,
+    pathwise,
+    score_function,
+    score_function_estimator,
+    zero_mean_baseline,
+    zero_mean_score,
+)
+
+theta, x, y = parameter("theta"), constant("x"), constant("y")
+b = finite("b", theta)
+first, second = copies(b, 2)
+f, C, smooth = function("f"), function("C"), function("g", differentiable=True)
+rough = function("r", differentiable=False)
+u, v, epsilon = uniform("u"), uniform("v"), normal("epsilon")
+moving, fixed = uniform("x", 0, theta), uniform("x", 0, 1)
+abstract = continuous("t", theta)
+relaxed = relaxation(b)
+latent = relaxed.h(u, theta)
+half = Fraction(1, 2)
+
+
+def refuses(premise: str, rule, *args, **kwargs) -> None:
+    with pytest.raises(PremiseError, match=rf"refuses: {premise} "):
+        rule(*args, **kwargs)
+
+
+# Premises that fail
+
+
+def test_leibniz_refuses_a_support_that_moves():
+    refuses("SupportFixed", kernel.leibniz, grad(Over(p(moving) * f(moving), moving), theta), assuming=EVERYTHING)
+    assert kernel.leibniz(grad(Over(p(fixed) * smooth(fixed, theta), fixed), theta), assuming=EVERYTHING)
+
+
+def test_leibniz_refuses_an_integrand_that_jumps():
+    refuses("Differentiable", kernel.leibniz, grad(Over(p(u) * f(relaxed.H(latent)), u), theta), assuming=EVERYTHING)
+    assert kernel.leibniz(grad(Over(p(u) * smooth(latent), u), theta), assuming=EVERYTHING)
+
+
+def test_leibniz_refuses_a_swap_that_is_not_dominated():
+    def swap(growth):
+        return grad(Over(p(epsilon) * exp(theta + growth * epsilon**2), epsilon), theta)
+
+    refuses("Dominated", kernel.leibniz, swap(half), assuming=EVERYTHING)
+    assert kernel.leibniz(swap(Fraction(1, 3))).assumptions == frozenset()
+
+
+def test_linearity_refuses_a_summand_without_an_integral():
+    refuses("Integrable", kernel.linearity, E(exp(half * epsilon**2) + epsilon, epsilon), assuming=EVERYTHING)
+    assert kernel.linearity(E(exp(Fraction(1, 3) * epsilon**2) + epsilon, epsilon)).assumptions == frozenset()
+
+
+def test_linearity_refuses_a_denominator_that_may_vanish():
+    refuses("NonZero", kernel.linearity, E(f(b) / x + f(b), b))
+    assert kernel.linearity(E(f(b) / x + f(b), b), assuming=EVERYTHING)
+    with pytest.raises(RuleError, match="identically zero"):
+        kernel.linearity(E(f(b) / (x - x), b), assuming=EVERYTHING)
+
+
+def test_algebra_refuses_a_denominator_that_may_vanish():
+    refuses("NonZero", kernel.algebra, x / y * y, x)
+    assert kernel.algebra(x / y * y, x, assuming=EVERYTHING)
+    assert kernel.algebra(x / exp(y) * exp(y), x).assumptions == frozenset()
+
+
+def test_a_density_is_positive_at_its_own_variable_only():
+    assert kernel.algebra(p(b) / p(b), constant("x") ** 0).assumptions == frozenset()
+    refuses("NonZero", kernel.algebra, p(fixed, at=x) / p(fixed, at=x), x**0)
+
+
+def test_differentiate_refuses_a_factor_that_jumps_or_is_declared_rough():
+    refuses("Differentiable", kernel.differentiate, grad(theta * f(relaxed.H(latent)), theta), assuming=EVERYTHING)
+    refuses("Differentiable", kernel.differentiate, grad(theta * rough(theta), theta), assuming=EVERYTHING)
+    assert kernel.differentiate(grad(theta * smooth(theta), theta)).assumptions == frozenset()
+
+
+def test_normalisation_refuses_an_energy():
+    energy = continuous("t", theta, normalised=False)
+    refuses("Normalised", kernel.normalisation, Over(p(energy), energy), assuming=EVERYTHING)
+    assert kernel.normalisation(Over(p(abstract), abstract)).assumptions == frozenset()
+
+
+def test_exchange_refuses_a_law_that_depends_on_the_other_variable():
+    inner = finite("c", theta, law="q", given=(b,))
+    refuses("Independent", kernel.exchange, E(E(f(b, inner), inner), b), assuming=EVERYTHING)
+    assert kernel.exchange(E(E(f(first, second), second), first)).assumptions == frozenset()
+
+
+def test_a_baseline_that_depends_on_its_own_sample_is_refused_without_its_correction():
+    refuses("Independent", zero_mean_baseline, C(b), b, theta)
+    assert zero_mean_baseline(x, b, theta)
+    assert control_variate_correction(f(b), C(b), b, theta)
+
+
+def test_pathwise_refuses_a_law_that_moves_with_the_parameter():
+    sample = normal("z", theta, 1)
+    refuses("Independent", pathwise, grad(E(smooth(sample), sample), theta))
+    assert pathwise(grad(E(smooth(theta + epsilon), epsilon), theta))
+
+
+def test_pathwise_refuses_a_jump():
+    with pytest.raises(PremiseError, match="Differentiable fails, because the threshold H jumps"):
+        pathwise(grad(E(f(relaxed.H(latent)), u), theta))
+    assert pathwise(grad(E(smooth(latent), u), theta))
+
+
+@pytest.mark.parametrize("theorem", [zero_mean_score, lambda x, theta: score_function(f(x), x, theta)])
+def test_no_score_identity_holds_on_uniform_zero_to_theta(theorem):
+    with pytest.raises(PremiseError, match="SupportFixed fails, because the bounds of the uniform law of x move with theta"):
+        theorem(moving, theta)
+
+
+def test_conditional_marginalization_refuses_a_relaxation_of_another_law():
+    other = finite("b", theta, law="q")
+    with pytest.raises(RuleError, match="its law is another"):
+        conditional_marginalization(grad(E(smooth(latent), u), theta), other, v)
+
+
+# Premises that cannot be decided must be assumed
+
+
+@pytest.mark.parametrize(
+    ("rule", "args", "needed"),
+    [
+        (kernel.leibniz, (grad(Over(p(abstract) * f(abstract), abstract), theta),), "SupportFixed"),
+        (kernel.leibniz, (grad(Over(p(b) * f(b), b), theta),), "Differentiable"),
+        (kernel.leibniz, (grad(Over(p(epsilon) * smooth(theta * epsilon), epsilon), theta),), "Dominated"),
+        (kernel.differentiate, (grad(theta * f(theta), theta),), "Differentiable"),
+        (kernel.linearity, (E(f(epsilon) + 1, epsilon),), "Integrable"),
+        (kernel.exchange, (E(E(f(u, v), v), u),), "JointlyIntegrable"),
+        (kernel.conditional_reparameterize, (E(f(relaxed.H(latent)), u), b, v), "ConditionalReparameterization"),
+    ],
+)
+def test_a_premise_that_cannot_be_decided_is_refused_unless_assumed_and_then_travels(rule, args, needed):
+    with pytest.raises(PremiseError, match=rf"{needed} is not decided and was not assumed"):
+        rule(*args)
+    theorem = rule(*args, assuming=EVERYTHING)
+    assert needed in {premise.name for premise in theorem.assumptions}
+    assert rule(*args, assuming=theorem.assumptions).assumptions == theorem.assumptions
+
+
+def test_assuming_something_else_does_not_help():
+    wrong = frozenset[Premise]({Differentiable(p(first), parameter("phi")), SupportFixed(b, theta)})
+    refuses("Differentiable", kernel.leibniz, grad(Over(p(b) * f(b), b), theta), assuming=wrong)
+
+
+def test_a_premise_that_fails_cannot_be_assumed():
+    premise = SupportFixed(moving, theta)
+    refuses("SupportFixed", kernel.leibniz, grad(Over(p(moving), moving), theta), assuming=frozenset({premise}))
+
+
+# What is decided
+
+
+def test_polynomials_under_a_normal_law_are_dominated_and_what_outgrows_it_is_not():
+    def verdict(integrand):
+        return consult(Dominated(epsilon, p(epsilon) * integrand, theta))
+
+    assert verdict((theta + epsilon) ** 4) == verdict(exp(theta * epsilon)) == verdict(exp(-(epsilon**4)))
+    assert not verdict((theta + epsilon) ** 4).failure
+    assert verdict(exp(epsilon**3)).failure
+    assert verdict(exp(epsilon**4)).failure
+    assert verdict(exp(x * epsilon**2)).needs
+    assert verdict(f(epsilon)).needs
+    assert consult(Dominated(epsilon, epsilon**2, theta)).needs, "without the density nothing falls"
+
+
+# Shapes
+
+
+@pytest.mark.parametrize(
+    ("rule", "args"),
+    [
+        (kernel.definition, (f(b),)),
+        (kernel.definition, (score(b, at=relaxed.H(latent)),)),
+        (kernel.differentiate, (f(b),)),
+        (kernel.linearity, (f(b),)),
+        (kernel.leibniz, (grad(f(b), theta),)),
+        (kernel.normalisation, (Over(f(b), b),)),
+        (kernel.exchange, (E(f(b), b),)),
+        (kernel.exchange, (E(E(f(b), b), b),)),
+        (kernel.reparameterize, (E(f(b), b), epsilon)),
+        (kernel.reparameterize, (E(f(normal("z", x, y)), normal("z", x, y)), u)),
+        (kernel.reparameterize, (E(f(normal("z", x, y), epsilon), normal("z", x, y)), epsilon)),
+        (kernel.conditional_reparameterize, (E(f(b), b), b, v)),
+        (kernel.conditional_reparameterize, (E(f(u), u), b, v)),
+        (kernel.conditional_reparameterize, (E(f(latent) * f(u), u), b, v)),
+        (kernel.conditional_reparameterize, (E(grad(smooth(latent), theta), u), b, v)),
+        (kernel.conditional_reparameterize, (E(f(latent) * f(v), u), b, v)),
+        (kernel.conditional_reparameterize, (E(f(latent) * f(b), u), b, v)),
+        (kernel.conditional_reparameterize, (E(E(f(latent, v), v), u), b, v)),
+        (kernel.transitivity, (kernel.reflexivity(x), kernel.reflexivity(y))),
+        (kernel.congruence, (x + y, (0,), kernel.reflexivity(y))),
+        (kernel.congruence, (x + y, (7,), kernel.reflexivity(y))),
+        (kernel.congruence, (E(f(b), b), (0,), kernel.reflexivity(theta))),
+        (kernel.algebra, (x, y)),
+        (kernel.algebra, (f(first), f(second))),
+    ],
+)
+def test_a_rule_refuses_terms_of_another_shape(rule, args):
+    kwargs = {"assuming": EVERYTHING} if rule in (kernel.linearity, kernel.exchange, kernel.conditional_reparameterize) else {}
+    with pytest.raises(RuleError):
+        rule(*args, **kwargs)
+
+
+# Famous wrong derivations
+
+
+def test_a_chain_that_drops_the_correction_of_a_control_variate_is_refused():
+    with pytest.raises(RuleError, match=r"step 2 \(zero_mean_score\) is refused"):
+        calc(
+            grad(E(f(b), b), theta),
+            (score_function_estimator, E(f(b) * score(b), b)),
+            (mean_score, E((f(b) - C(b)) * score(b), b)),
+        )
+
+
+def test_a_chain_that_forgets_that_the_integrand_depends_on_the_parameter_is_refused():
+    with pytest.raises(RuleError, match=r"step 1 \(score_function\) is refused"):
+        calc(grad(E(f(b, theta), b), theta), (score_function_estimator, E(f(b, theta) * score(b), b)))
+
+
+def test_a_chain_with_a_wrong_sign_or_factor_is_refused():
+    with pytest.raises(RuleError, match="does not lead to this line"):
+        calc(E(2 * f(b), b), (linearity, 3 * E(f(b), b)))
+    with pytest.raises(RuleError, match="step 1"):
+        calc(Over(grad(p(b), theta) * f(b), b), (log_derivative_trick, -Over(p(b) * score(b) * f(b), b)))
+
+
+def test_a_step_under_the_wrong_name_is_refused():
+    with pytest.raises(RuleError, match=r"step 1 \(algebra\) is refused"):
+        calc(E(f(b), b), (algebra, Over(p(b) * f(b), b)))
+    with pytest.raises(RuleError, match=r"step 1 \(leibniz\) is refused"):
+        calc(E(f(b), b), (leibniz, Over(p(b) * f(b), b)))
+
+
+def test_a_chain_may_not_assume_what_its_author_did_not_allow():
+    steps = ((expectation, grad(Over(p(b) * f(b), b), theta)), (leibniz, Over(grad(p(b), theta) * f(b), b)))
+    assert calc(grad(E(f(b), b), theta), *steps).theorem.assumptions
+    with pytest.raises(PremiseError, match=r"step 2 \(leibniz\) is refused: .*Differentiable is not decided"):
+        calc(grad(E(f(b), b), theta), *steps, assuming=frozenset())
+
+
+def test_the_log_derivative_is_refused_where_the_density_is_not_differentiable():
+    refuses("Differentiable", log_derivative, b.law, b, theta, assuming=frozenset())
+    with pytest.raises(RuleError):
+        log_derivative(b.law, relaxed.H(latent), theta)
