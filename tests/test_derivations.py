@@ -1,0 +1,81 @@
+"""Every line of every derivation equals the line before it in the exact evaluator too, on at least two models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from derive import exact
+from derive.calc import Line
+from derive.catalogue import catalogue
+from derive.recheck import recheck
+from derive.scope import alpha_equal
+from derive.tactic import find
+from derive.term import Number
+
+DERIVED = [name for name in catalogue if catalogue[name].derivation is not None]
+MODELS = {name: [{"outcomes": 2}, {"outcomes": 3}] for name in DERIVED} | {
+    "pathwise": [{"outcomes": 2, "degree": 2}, {"outcomes": 2, "degree": 4}]
+}
+PROVED = [name for name in catalogue if catalogue[name].verdict == "proved"]
+MEANT = {
+    "score-function": {"Differentiable"},
+    "constant-baseline": {"Differentiable"},
+    "control-variate": {"Differentiable"},
+    "pathwise": {"Differentiable", "Dominated"},
+    "rebar": {"ConditionalReparameterization", "Differentiable", "Dominated"},
+}
+
+
+def test_every_proved_estimator_has_a_hand_written_derivation():
+    assert set(DERIVED) == set(PROVED)
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_each_line_equals_the_one_before_it_in_the_exact_evaluator(name):
+    estimator = catalogue[name]
+    lines = estimator.derivation().lines
+    for before, after in zip(lines, lines[1:], strict=False):
+        for model in MODELS[name]:
+            assert exact.identically_equal(before.term, after.term, estimator.parameter, **model), (after.rule, model)
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_a_changed_line_is_found_by_the_exact_evaluator(name):
+    estimator = catalogue[name]
+    lines = [replace(line, term=line.term + Number(1)) for line in estimator.derivation().lines]
+    assert isinstance(lines[0], Line)
+    assert not any(
+        exact.identically_equal(estimator.target, line.term, estimator.parameter, **model) for line in lines for model in MODELS[name]
+    )
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_a_derivation_leads_from_the_target_to_the_mean_and_can_be_replayed(name):
+    estimator = catalogue[name]
+    theorem = estimator.derivation().theorem
+    assert recheck(theorem) > len(estimator.derivation().lines)
+    assert alpha_equal(theorem.lhs, estimator.target)
+    assert alpha_equal(theorem.rhs, estimator.expectation)
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_a_derivation_assumes_what_it_should_and_nothing_else(name):
+    assert {premise.name for premise in catalogue[name].derivation().theorem.assumptions} == MEANT[name]
+
+
+def test_rebar_is_derived_in_at_least_eight_named_steps():
+    rules = [line.rule for line in catalogue["rebar"].derivation().lines if line.rule]
+    assert len(rules) >= 8
+    assert "conditional_marginalization" in rules
+
+
+@pytest.mark.parametrize("name", PROVED)
+def test_the_search_finds_a_derivation_with_the_hand_written_one_hidden(name):
+    estimator = replace(catalogue[name], derivation=None)
+    derivation = find(estimator).derivation
+    assert derivation is not None
+    assert recheck(derivation.theorem)
+    for before, after in zip(derivation.lines, derivation.lines[1:], strict=False):
+        assert exact.identically_equal(before.term, after.term, estimator.parameter, 2), after.rule

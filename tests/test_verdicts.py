@@ -1,0 +1,189 @@
+"""Right estimators are proved, wrong ones come back refuted with a witness or scaled by an exact constant, ours and a user's alike."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+import derive
+from derive import exact, text
+from derive.calc import calc
+from derive.errors import Disagreement, GradproofError, ScopeError, TooLarge, UsageError
+from derive.estimator import Estimator
+from derive.models import RationalCase
+from derive.notation import E, continuous, finite, function, grad, normal, parameter, score, uniform
+from derive.rules import algebra
+
+EXAMPLES = Path(__file__).parent.parent / "docs" / "examples" / "multi_sample.py"
+theta = parameter("theta")
+b, f, C = finite("b", theta), function("f"), function("C")
+target = grad(E(f(b), b), theta)
+
+
+@pytest.mark.parametrize("name", derive.catalogue)
+def test_the_catalogue_gets_the_verdicts_that_it_declares(name):
+    estimator = derive.catalogue[name]
+    verdict = derive.prove(estimator)
+    assert verdict.verdict == estimator.verdict
+    assert [check.outcomes for check in verdict.checked] == [2, 3, 4]
+    assert all(check.identically_zero == (verdict.verdict == "proved") for check in verdict.checked)
+
+
+def test_the_control_variate_without_its_correction_is_biased_by_minus_the_gradient_of_its_mean():
+    verdict = derive.prove(derive.catalogue["control-variate-without-correction"])
+    assert verdict.verdict == "refuted"
+    assert text.render(verdict.bias) == text.render(-grad(E(C(b), b), theta))
+
+
+@pytest.mark.parametrize("samples", [2, 3, 4])
+def test_a_group_mean_that_contains_the_sample_scales_the_gradient(samples):
+    verdict = derive.prove(derive.load(f"{EXAMPLES}:group_mean", samples))
+    assert verdict.verdict == "scaled"
+    assert verdict.scale == Fraction(samples - 1, samples)
+    assert verdict.exit_code == 1
+
+
+@pytest.mark.parametrize("samples", [2, 3, 4])
+def test_leave_one_out_is_proved_for_every_law(samples):
+    verdict = derive.prove(derive.load(f"{EXAMPLES}:leave_one_out", samples))
+    assert verdict.verdict == "proved"
+    assert verdict.holds_for == "every law that meets the assumptions"
+
+
+def test_a_baseline_from_its_own_sample_is_refuted_with_a_witness_that_holds():
+    estimator = derive.load(f"{EXAMPLES}:own_sample_baseline")
+    verdict = derive.prove(estimator)
+    assert verdict.verdict == "refuted"
+    witness = verdict.witness
+    case = RationalCase({name: Fraction(value) for name, value in witness.case.items()})
+    assert witness.mean != witness.target
+    assert exact.mean_and_variance_at(estimator, case)[0] == witness.mean
+
+
+def test_the_witness_agrees_with_an_enumeration_by_hand():
+    witness = derive.prove(derive.load(f"{EXAMPLES}:own_sample_baseline")).witness
+    value = {name: Fraction(number) for name, number in witness.case.items()}
+    tangents = [value["dp(1)"], value["dp(2)"]]
+    biased = sum(d * (value[f"f({k})"] - value[f"baseline({k})"]) for k, d in enumerate(tangents, 1))
+    assert witness.mean == biased
+    assert witness.target == sum(d * value[f"f({k})"] for k, d in enumerate(tangents, 1))
+
+
+def test_a_uniform_law_with_a_moving_bound_is_refuted():
+    x = uniform("x", 0, theta)
+    verdict = derive.prove(Estimator("moving", f(x) * score(x), (x,), grad(E(f(x), x), theta)))
+    assert verdict.verdict == "refuted"
+    identity = derive.prove(Estimator("moving", x * score(x), (x,), grad(E(x, x), theta)))
+    assert (identity.witness.mean, identity.witness.target) == (Fraction(-1, 2), Fraction(1, 2))
+    assert identity.scale == -1
+
+
+def test_what_neither_reading_can_decide_is_undecided_and_says_what_was_tried():
+    t = continuous("t", theta)
+    verdict = derive.prove(Estimator("abstract", f(t) * score(t), (t,), grad(E(f(t), t), theta)))
+    assert (verdict.verdict, verdict.exit_code) == ("undecided", 3)
+    assert any("no reading" in line for line in verdict.tried)
+
+
+def test_a_derivation_that_the_exact_evaluator_contradicts_stops_everything(monkeypatch):
+    estimator = derive.catalogue["score-function"]
+    wrong = exact.check(derive.catalogue["control-variate-without-correction"], 2)
+    monkeypatch.setattr(exact, "check", lambda *args: wrong)
+    with pytest.raises(Disagreement, match="bug of gradproof"):
+        derive.prove(estimator)
+
+
+def test_a_derivation_of_something_else_is_refused():
+    estimator = replace(derive.catalogue["score-function"], derivation=lambda: calc(f(b), (algebra, f(b))))
+    with pytest.raises(UsageError, match="does not lead from its target"):
+        derive.prove(estimator)
+
+
+def test_a_chain_that_does_not_stand_is_reported_and_replaced_by_one_that_is_found():
+    broken = replace(derive.catalogue["score-function"], derivation=lambda: calc(f(b), (algebra, 2 * f(b))))
+    verdict = derive.prove(broken)
+    assert verdict.verdict == "proved"
+    assert "does not stand" in verdict.tried[0]
+
+
+def test_without_a_derivation_a_proof_says_for_how_many_outcomes_it_holds():
+    verdict = derive.prove(replace(derive.catalogue["score-function"], derivation=None), outcomes=(2, 3), search=False)
+    assert (verdict.verdict, verdict.derivation) == ("proved", None)
+    assert verdict.holds_for == "every law on K outcomes, K = 2, 3"
+
+
+def test_the_average_of_copies_is_judged_as_one_estimator():
+    verdict = derive.prove(derive.catalogue["constant-baseline"], outcomes=(2,), samples=3)
+    assert verdict.verdict == "proved"
+    assert verdict.checked[0].samples == 3
+
+
+def test_the_average_of_rebar_keeps_its_noises_apart():
+    averaged = derive.catalogue["rebar"].averaged(2)
+    assert [draw.name for draw in averaged.draws] == ["u_1", "v_1", "u_2", "v_2"]
+    assert derive.prove(averaged, outcomes=(2,)).verdict == "proved"
+
+
+def test_a_pathwise_estimator_that_forgets_the_scale_is_refuted():
+    mu, sigma = function("mu", differentiable=True), function("sigma", differentiable=True)
+    z, epsilon = normal("z", mu(theta), sigma(theta)), normal("epsilon")
+    wrong = Estimator("no-scale", grad(f(mu(theta) + epsilon), theta), (epsilon,), grad(E(f(z), z), theta))
+    assert derive.prove(wrong).verdict == "refuted"
+
+
+@pytest.mark.parametrize("outcomes", [(), (0,), (1, 2), (-3,)])
+def test_too_few_outcomes_are_refused(outcomes):
+    with pytest.raises(UsageError, match="at least 2 outcomes"):
+        derive.prove(derive.catalogue["score-function"], outcomes=outcomes)
+
+
+def test_too_many_outcomes_are_refused_with_what_is_feasible():
+    with pytest.raises(TooLarge, match="feasible|fits|at most"):
+        derive.prove(derive.load(f"{EXAMPLES}:leave_one_out", 4), outcomes=(10_000,))
+
+
+def test_an_estimator_must_draw_what_it_uses_and_target_a_gradient():
+    with pytest.raises(ScopeError, match="which is not drawn"):
+        Estimator("unbound", f(b) * score(b), (), target)
+    with pytest.raises(UsageError, match="must be a gradient"):
+        Estimator("no-gradient", f(b), (b,), E(f(b), b))
+    with pytest.raises(UsageError, match="must be one of"):
+        Estimator("verdict", f(b), (b,), target, verdict="perhaps")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("rebr", "did you mean rebar"),
+        ("no/such/file.py:estimator", "there is no file"),
+        (f"{EXAMPLES}:leave_two_out", "has no 'leave_two_out'"),
+        (f"{EXAMPLES}:theta", "is a Symbol, expected an Estimator"),
+        (f"{EXAMPLES}:grad", "failed"),
+        (str(EXAMPLES), "say which object"),
+    ],
+)
+def test_a_bad_name_gets_one_line_that_says_what_to_do(name, message):
+    with pytest.raises(GradproofError, match=message):
+        derive.load(name)
+
+
+def test_a_file_that_fails_to_import_is_reported_in_one_line(tmp_path):
+    (tmp_path / "broken.py").write_text("x = 1 / 0\n")
+    with pytest.raises(UsageError, match="ZeroDivisionError"):
+        derive.load(f"{tmp_path}/broken.py:x")
+
+
+@pytest.mark.parametrize("format_", ["text", "markdown", "latex", "html"])
+@pytest.mark.parametrize("name", [name for name in derive.catalogue if derive.catalogue[name].verdict == "proved"])
+def test_every_proved_estimator_can_be_explained_in_every_format(name, format_):
+    assert len(derive.explain(derive.catalogue[name], format=format_)) > 200
+
+
+def test_a_refuted_estimator_has_nothing_to_explain():
+    with pytest.raises(UsageError, match="has no derivation"):
+        derive.explain(derive.catalogue["control-variate-without-correction"])
+    with pytest.raises(UsageError, match="must be one of text"):
+        derive.explain(derive.catalogue["rebar"], format="word")
