@@ -80,7 +80,7 @@ def prove(
     options = _sizes(outcomes, samples)
     if everything:
         return _prove_all(options, as_json=as_json)
-    verdict = derive.prove(derive.load(str(name)), **options)
+    verdict = derive.prove(derive.load(str(name), options.pop("samples", None)), **options)
     if as_json:
         _answer(verdict.to_json())
     else:

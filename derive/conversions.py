@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from derive import algebra as scalar
-from derive import kernel
+from derive import algebra as scalar, kernel
 from derive.errors import RuleError
 from derive.kernel import Theorem
 from derive.premises import Assuming
@@ -159,11 +158,15 @@ def _ones(theorem: Theorem, assuming: Assuming) -> Theorem:
         part = subterm(theorem.rhs, path)
         if isinstance(part, (Expect, Over)) and _is_one(part):
             try:
-                one = total_probability(part, assuming) if isinstance(part, Expect) else kernel.normalisation(part, assuming=assuming)
+                one = _one(part, assuming)
             except RuleError:
                 continue
             theorem = kernel.transitivity(theorem, kernel.congruence(theorem.rhs, path, one))
     return theorem
+
+
+def _one(term: Expect | Over, assuming: Assuming) -> Theorem:
+    return total_probability(term, assuming) if isinstance(term, Expect) else kernel.normalisation(term, assuming=assuming)
 
 
 def _tidied(term: Term, assuming: Assuming) -> Theorem:

@@ -16,10 +16,10 @@
     conditional_reparameterize(term, outcome, noise)
                                          E over u at z = h(u), b = H(z) = E over b of E over v at z = h_tilde(v, b)
 
-A theorem `assumptions |- lhs = rhs` says: for every value of the free symbols and free random variables at which the assumptions
-hold, both sides have the same value and the same derivatives. Each rule consults its premises (`derive.premises`), refuses by
-name where one fails, and records itself and its inputs, so that `derive.recheck` can replay it. Nothing but a rule makes a
-theorem: that stops accidents, not malice. `object.__new__` makes a forged one, which `recheck` finds.
+A theorem `assumptions |- lhs = rhs` says: for every value of the free symbols and free random variables at which the
+assumptions hold, both sides have the same value and the same derivatives. Each rule consults its premises
+(`derive.premises`), refuses by name where one fails, and records itself and its inputs, so that `derive.recheck` can replay it.
+Nothing but a rule makes a theorem: that stops accidents, not malice. `object.__new__` forges one, which `recheck` finds.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ class Theorem:
     rule: str
     inputs: tuple[Any, ...]
 
-    def __init__(self, key: object, lhs: Term, rhs: Term, rule: str, inputs: tuple[Any, ...], assumptions: Iterable[Any]) -> None:
+    def __init__(
+        self, key: object, lhs: Term, rhs: Term, rule: str, inputs: tuple[Any, ...], assumptions: Iterable[Premise | Equation]
+    ) -> None:
         if key is not _KEY:
             _refuse("a theorem is made by a rule of the kernel, not by its constructor.")
         for name, value in zip(("lhs", "rhs", "rule", "inputs"), (lhs, rhs, rule, inputs), strict=True):

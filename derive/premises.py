@@ -335,14 +335,15 @@ def _elementary(term: Term, variable: RandomVariable) -> bool:
 
 
 def _bounded(term: Term, variable: RandomVariable) -> bool:
-    """Whether a term is bounded over the noise: a continuous function of a relaxed outcome, a function of finitely many values."""
+    """Whether a term is bounded over the noise: continuous in a relaxed outcome, or with finitely many values."""
     if not depends(_at_outcomes(term), variable):
         return True
     match term:
         case Apply(SoftThreshold(), _):
             return True
         case Apply(function, args):
-            return bool(function.differentiable) and not isinstance(function, Latent) and all(_bounded(arg, variable) for arg in args)
+            continuous = bool(function.differentiable) and not isinstance(function, Latent)
+            return continuous and all(_bounded(arg, variable) for arg in args)
         case Density(UniformLaw(), _):
             return True
         case Expect(body, inner):

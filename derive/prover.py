@@ -30,7 +30,9 @@ _DOCUMENTS: dict[str, Callable[[Estimator, Derivation | None], str]] = {
 }
 
 
-def prove(estimator: Estimator, outcomes: Iterable[int] = OUTCOMES, samples: int | None = None, *, search: bool = True) -> Verdict:
+def prove(
+    estimator: Estimator, outcomes: Iterable[int] = OUTCOMES, samples: int | None = None, *, search: bool = True
+) -> Verdict:
     """Decide whether an estimator is unbiased, and if not, by exactly how much.
 
     Args
@@ -58,7 +60,7 @@ def prove(estimator: Estimator, outcomes: Iterable[int] = OUTCOMES, samples: int
     comparisons = _compare(estimator, numbers, tried)
     checked = tuple(Check(k, len(estimator.draws), comparison.zero) for k, comparison in comparisons.items())
     if derivation is not None and any(not comparison.zero and comparison.conclusive for comparison in comparisons.values()):
-        message = f"the kernel derives {estimator.name!r} and the exact evaluator refutes it: please report this as a bug of gradproof."
+        message = f"the kernel derives {estimator.name!r}, the exact evaluator refutes it: please report this bug of gradproof."
         raise Disagreement(message)
     if comparisons and all(comparison.zero for comparison in comparisons.values()):
         return Verdict(estimator, "proved", _holds_for(derivation, numbers, estimator), checked, derivation, tried=tuple(tried))
@@ -71,7 +73,7 @@ def explain(estimator: Estimator, format: str = "text") -> str:
     """Return the derivation of an estimator, step by step, with the rule and the premises of every step.
 
     Raises
-        UsageError, if the format is none of text, markdown, latex, html, or there is no derivation, since the estimator is biased.
+        UsageError, if the format is none of text, markdown, latex, html, or if the estimator is biased and has no derivation.
 
     >>> from derive.catalogue import catalogue
     >>> "leibniz" in explain(catalogue["score-function"])
@@ -91,8 +93,12 @@ def explain(estimator: Estimator, format: str = "text") -> str:
 def load(name: str, samples: int | None = None) -> Estimator:
     """Return an estimator of the catalogue, or the object of a user's own file, named as `path/to/file.py:object`.
 
-    The object is an `Estimator`, or a function of the number of samples that returns one. The file is the user's own program and
-    is imported as one.
+    The object is an `Estimator`, or a function of the number of samples that returns one. The file is the user's own program
+    and is imported as one.
+
+    Args
+        name     the catalogue name or the path
+        samples  the argument of such a function, 2 by default; of an estimator, so many copies are averaged
 
     Raises
         UsageError, if there is no such name, file or object, if the file cannot be imported, or the object is no estimator.
@@ -101,18 +107,16 @@ def load(name: str, samples: int | None = None) -> Estimator:
     'rebar'
     """
     path, colon, attribute = name.rpartition(":")
-    if not colon and not name.endswith(".py"):
-        return catalogue[name]
-    if not colon:
+    if not colon and name.endswith(".py"):
         message = f"say which object of {name} is meant, as {name}:object."
         raise UsageError(message)
-    found = _attribute(_module(Path(path)), attribute, path)
+    found = _attribute(_module(Path(path)), attribute, path) if colon else catalogue[name]
     if callable(found) and not isinstance(found, Estimator):
-        found = _call(found, 2 if samples is None else samples, name)
+        found, samples = _call(found, 2 if samples is None else samples, name), None
     if not isinstance(found, Estimator):
-        message = f"{name} is a {type(found).__name__}, expected an Estimator or a function of the number of samples that returns one."
+        message = f"{name} is a {type(found).__name__}; expected an Estimator, or a function of the number of samples."
         raise UsageError(message)
-    return found
+    return found if samples is None else found.averaged(samples)
 
 
 def _derive(estimator: Estimator, tried: list[str], *, search: bool) -> tuple[Derivation | None, Finding | None]:
@@ -171,7 +175,11 @@ def _holds_for(derivation: Derivation | None, numbers: tuple[int, ...], estimato
 
 
 def _biased(
-    estimator: Estimator, checked: tuple[Check, ...], comparisons: dict[int, Comparison], finding: Finding | None, tried: list[str]
+    estimator: Estimator,
+    checked: tuple[Check, ...],
+    comparisons: dict[int, Comparison],
+    finding: Finding | None,
+    tried: list[str],
 ) -> Verdict:
     smallest = min(k for k, comparison in comparisons.items() if not comparison.zero and comparison.conclusive)
     scale = _scale(estimator, tuple(comparisons), finding)
@@ -193,11 +201,11 @@ def _biased(
 
 
 def _scale(estimator: Estimator, numbers: tuple[int, ...], finding: Finding | None) -> Fraction | None:
-    """Return c if the exact evaluator finds the same E[g] = c T for every number of outcomes, and the search does not object."""
+    """Return c if the exact evaluator finds the same E[g] = c T for every number of outcomes."""
     scales = {exact.scale(estimator, outcomes) for outcomes in numbers}
     scale = scales.pop() if len(scales) == 1 else None
     if scale is not None and finding is not None and finding.scale not in (None, scale):
-        message = f"the search finds E[g] = {finding.scale} T for {estimator.name!r} and the exact evaluator {scale} T: please report it."
+        message = f"the search finds E[g] = {finding.scale} T for {estimator.name!r}, the exact evaluator {scale} T: a bug."
         raise Disagreement(message)
     return scale
 

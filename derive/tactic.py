@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeAlias
 
-from derive import algebra as scalar
-from derive import kernel, rules
+from derive import algebra as scalar, kernel, rules
 from derive.calc import Derivation, Line
 from derive.conversions import Rewrite, equal_by_normal_form, normalise, rewrite_everywhere
 from derive.errors import RuleError
 from derive.estimator import Estimator
 from derive.kernel import Theorem
 from derive.premises import EVERYTHING
-from derive.scope import canonical, free
+from derive.scope import canonical, depends, free
 from derive.term import (
     Apply,
     Expect,
@@ -39,11 +39,12 @@ from derive.term import (
 )
 
 _STEPS = 12
+Chain: TypeAlias = list[tuple[str, Theorem]]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What the search came to: a derivation if both sides met, else the bias, and the constant c of E[g] = c T if there is one."""
+    """What the search came to: a derivation if both sides met, else the bias, and c where E[g] = c T."""
 
     derivation: Derivation | None
     bias: Term
@@ -73,7 +74,7 @@ def find(estimator: Estimator) -> Finding:
 
 
 def _openings(estimator: Estimator) -> Iterator[list[Rewrite]]:
-    """Yield the ways to open the target: through noise where the law is normal and noise is drawn, then as a score function."""
+    """Yield the ways to open the target: through drawn noise where the law is normal, and as a score function."""
     variable = estimator.objective.variable if isinstance(estimator.objective, Expect) else None
     if variable is not None and isinstance(variable.law, NormalLaw):
         standard = [draw for draw in estimator.draws if draw.law == NormalLaw(scalar.ZERO, scalar.ONE)]
@@ -129,7 +130,7 @@ def _driven(term: Term, noise: RandomVariable) -> bool:
 _relaxed_gradient = Rewrite("pathwise", _swap_back)
 
 
-def _moments(term: Term, rewrites: list[Rewrite]) -> list[tuple[str, Theorem]]:
+def _moments(term: Term, rewrites: list[Rewrite]) -> Chain:
     """Rewrite until nothing changes; each theorem starts where the one before it ends."""
     chain = [("linearity", normalise(term, EVERYTHING))]
     for _ in range(_STEPS):
@@ -152,7 +153,7 @@ def _first_change(term: Term, rewrites: list[Rewrite]) -> tuple[str, Theorem] | 
     return None
 
 
-def _join(estimator: Estimator, target: list[tuple[str, Theorem]], meeting: Theorem, mean: list[tuple[str, Theorem]]) -> Derivation:
+def _join(estimator: Estimator, target: Chain, meeting: Theorem, mean: Chain) -> Derivation:
     """Chain the target forwards to the moments and the mean backwards from them."""
     steps = [*target, ("algebra", meeting), *((name, kernel.symmetry(theorem)) for name, theorem in reversed(mean))]
     theorem, lines = kernel.reflexivity(estimator.target), [Line("", estimator.target)]
@@ -171,19 +172,26 @@ def _bias(mean: Term, target: Term) -> Term:
 
 
 def _folded(term: Term) -> Term:
-    match term:
-        case Expect(body, b):
-            for coefficient, factors in scalar.monomials(body):
-                scores = [atom for atom, n in factors if isinstance(atom, Score) and n == 1 and atom.law == b.law and atom.at == b]
-                rest = tuple(factor for factor in factors if factor[0] not in scores)
-                others = any(isinstance(atom, Score) or scores and scores[0].parameter in free(atom) for atom, _ in rest)
-                if len(scores) == 1 and not others and len(scalar.monomials(body)) == 1:
-                    return Grad(Expect(scalar.product_of(coefficient, rest), b), scores[0].parameter)
-            return term
-        case Number() | Grad() | Over():
-            return term
+    if isinstance(term, Expect):
+        return _mean_of_score_product(term) or term
+    if isinstance(term, (Number, Grad, Over)):
+        return term
     children = tuple(_folded(part) for part in parts(term))
     return term if children == parts(term) else rebuild(term, children)
+
+
+def _mean_of_score_product(term: Expect) -> Grad | None:
+    """Return d E_b[C(b)] for E_b[C(b) score(b)], where C does not depend on the parameter."""
+    split = scalar.monomials(term.body)
+    if len(split) != 1:
+        return None
+    coefficient, factors = split[0]
+    own = [(atom, n) for atom, n in factors if isinstance(atom, Score) and atom.law == term.variable.law]
+    if len(own) != 1 or own[0][1] != 1 or own[0][0].at != term.variable:
+        return None
+    theta = own[0][0].parameter
+    control = scalar.product_of(coefficient, tuple(factor for factor in factors if factor not in own))
+    return None if depends(control, theta) else Grad(Expect(control, term.variable), theta)
 
 
 def _scale(mean: Term, target: Term) -> Fraction | None:

@@ -1,8 +1,8 @@
 """The language: the frozen nodes of which every formula is made.
 
 A formula is a tree of the nodes below; numbers are exact fractions and a float is refused. Nothing is rewritten when a tree is
-built: `p(b) * score(b)` stays as it was written. Binders (`Expect`, `Over`) hold their bound variable; `derive.scope` is the only
-place that substitutes under them. A reading of the language (exact value, text, LaTeX, torch) is one function in another file.
+built: `p(b) * score(b)` stays as it was written. Binders (`Expect`, `Over`) hold their bound variable; only `derive.scope`
+substitutes under them. A reading of the language (exact value, text, LaTeX, torch) is one function in another file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""FLINT and SymPy, asked the same question about the same formula, give the same answer; so do the two ways to differentiate."""
+"""FLINT and SymPy, asked the same about the same formula, give the same answer; so do the two ways to differentiate."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_every_proved_estimator_has_a_hand_written_derivation():
 def test_each_line_equals_the_one_before_it_in_the_exact_evaluator(name):
     estimator = catalogue[name]
     lines = estimator.derivation().lines
-    for before, after in zip(lines, lines[1:], strict=False):
+    for before, after in pairwise(lines):
         for model in MODELS[name]:
             assert exact.identically_equal(before.term, after.term, estimator.parameter, **model), (after.rule, model)
 
@@ -46,9 +47,9 @@ def test_a_changed_line_is_found_by_the_exact_evaluator(name):
     estimator = catalogue[name]
     lines = [replace(line, term=line.term + Number(1)) for line in estimator.derivation().lines]
     assert isinstance(lines[0], Line)
-    assert not any(
-        exact.identically_equal(estimator.target, line.term, estimator.parameter, **model) for line in lines for model in MODELS[name]
-    )
+    for line in lines:
+        for model in MODELS[name]:
+            assert not exact.identically_equal(estimator.target, line.term, estimator.parameter, **model), line.rule
 
 
 @pytest.mark.parametrize("name", DERIVED)
@@ -77,5 +78,5 @@ def test_the_search_finds_a_derivation_with_the_hand_written_one_hidden(name):
     derivation = find(estimator).derivation
     assert derivation is not None
     assert recheck(derivation.theorem)
-    for before, after in zip(derivation.lines, derivation.lines[1:], strict=False):
+    for before, after in pairwise(derivation.lines):
         assert exact.identically_equal(before.term, after.term, estimator.parameter, 2), after.rule

@@ -7,6 +7,7 @@ import dataclasses
 import io
 import pickle
 import tokenize
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,22 @@ import pytest
 from derive import kernel
 from derive.errors import RuleError
 from derive.kernel import Equation, Theorem
-from derive.notation import E, Over, constant, copies, finite, function, grad, log, normal, p, parameter, relaxation, score, uniform
+from derive.notation import (
+    E,
+    Over,
+    constant,
+    copies,
+    finite,
+    function,
+    grad,
+    log,
+    normal,
+    p,
+    parameter,
+    relaxation,
+    score,
+    uniform,
+)
 from derive.premises import EVERYTHING, Differentiable
 from derive.recheck import recheck
 from derive.rules import conditional_marginalization, control_variate_correction, log_derivative, zero_mean_score
@@ -41,7 +57,7 @@ def test_the_kernel_stays_small():
     code = {line for token in tokens if token.type not in kinds for line in range(token.start[0], token.end[0] + 1)}
     docstrings = {
         line
-        for before, token in zip(tokens, tokens[1:], strict=False)
+        for before, token in pairwise(tokens)
         if token.type == tokenize.STRING and before.type in (tokenize.INDENT, tokenize.NEWLINE, tokenize.NL)
         for line in range(token.start[0], token.end[0] + 1)
     }

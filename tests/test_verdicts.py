@@ -1,4 +1,4 @@
-"""Right estimators are proved, wrong ones come back refuted with a witness or scaled by an exact constant, ours and a user's alike."""
+"""Right estimators are proved; wrong ones, ours and a user's, are refuted with a witness or scaled by an exact constant."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_too_few_outcomes_are_refused(outcomes):
 
 
 def test_too_many_outcomes_are_refused_with_what_is_feasible():
-    with pytest.raises(TooLarge, match="feasible|fits|at most"):
+    with pytest.raises(TooLarge, match="at most"):
         derive.prove(derive.load(f"{EXAMPLES}:leave_one_out", 4), outcomes=(10_000,))
 
 
@@ -160,7 +160,7 @@ def test_an_estimator_must_draw_what_it_uses_and_target_a_gradient():
         ("rebr", "did you mean rebar"),
         ("no/such/file.py:estimator", "there is no file"),
         (f"{EXAMPLES}:leave_two_out", "has no 'leave_two_out'"),
-        (f"{EXAMPLES}:theta", "is a Symbol, expected an Estimator"),
+        (f"{EXAMPLES}:theta", "is a Symbol; expected an Estimator"),
         (f"{EXAMPLES}:grad", "failed"),
         (str(EXAMPLES), "say which object"),
     ],
