@@ -1,0 +1,351 @@
+"""The generated torch code of an estimator against the exact gradient: first without noise, then by sampling.
+
+Without noise, every outcome and quadrature node goes through `estimate` in place of the draw; the weighted mean must equal the
+exact gradient (`numeric.exact_gradient`, which shares no code with it) to 1e-12. Then `draw` is used: the mean of many
+estimates must lie within a bound that an unbiased estimator exceeds with a declared probability only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from derive.errors import NotEvaluable, UsageError
+from derive.estimator import Estimator
+from derive.scope import depends
+from derive.term import Apply, Expect, FiniteLaw, Function, NormalLaw, RandomVariable
+from numeric.callable_module import make_callable
+from numeric.exact_gradient import exact_gradient
+from numeric.families import family_of
+from numeric.noise_nodes import exact_rule, noise_rows, uses_raw_latent
+from numeric.torchrun import Compiled, Gradient, Objective, compile as compile_estimator
+
+SCHEMA = "gradproof/crosscheck/1"
+TOLERANCE = 1e-12
+MAX_TOLERANCE = 1e-9
+POWER = 0.99
+HERMITE_NODES = 5
+LEGENDRE_NODES = 14
+CONSTANTS = {"c": 0.3, "eta": 0.7}
+TEMPERATURES = (1.0, 0.5)
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+
+make_callable(__name__)
+
+
+@dataclass(frozen=True)
+class ZeroNoiseCheck:
+    """One exact comparison: the weighted mean of the estimate over every outcome and node, and the exact gradient.
+
+    Args
+        name               which parameters and constants
+        rows               how many outcomes and nodes were fed
+        mean, exact        one number for each coordinate of the parameters
+        max_error          the largest absolute difference
+        quadrature_change  how much the mean moves when each rule has one node fewer; 0.0 where there is no quadrature
+        tolerance          1e-12, or a quarter of that change: an unconverged rule must not accuse an estimator
+    """
+
+    name: str
+    rows: int
+    mean: tuple[float, ...]
+    exact: tuple[float, ...]
+    max_error: float
+    quadrature_change: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the two agree; an error that is not a number does not."""
+        return self.max_error <= self.tolerance
+
+
+@dataclass(frozen=True)
+class SamplingCheck:
+    """The mean of independent estimates, coordinate by coordinate.
+
+    Args
+        samples                   how many estimates
+        mean, exact               one number for each coordinate
+        standard_error            of the mean, from the sample
+        z_scores                  (mean - exact) / standard_error; 0 where they differ by float32 rounding only (1e-6)
+        threshold                 the largest |z| that is accepted, Bonferroni over the coordinates
+        false_alarm               the probability of rejecting an unbiased estimator, in the normal approximation of the mean
+        smallest_detectable_bias  the bias that would be seen with probability 0.99, in the noisiest coordinate
+    """
+
+    samples: int
+    mean: tuple[float, ...]
+    exact: tuple[float, ...]
+    standard_error: tuple[float, ...]
+    z_scores: tuple[float, ...]
+    threshold: float
+    false_alarm: float
+    smallest_detectable_bias: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether every coordinate is within the threshold."""
+        return all(abs(z) <= self.threshold for z in self.z_scores)
+
+
+@dataclass(frozen=True)
+class CrosscheckReport:
+    """What `crosscheck` found; `agrees` is the verdict."""
+
+    estimator: str
+    family: str
+    device: str
+    size: int
+    zero_noise: tuple[ZeroNoiseCheck, ...]
+    sampling: SamplingCheck
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every check passed."""
+        return all(check.passed for check in self.zero_noise) and self.sampling.passed
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as a dictionary that `json.dumps` takes, with "schema": "gradproof/crosscheck/1"."""
+        return {
+            "schema": SCHEMA,
+            "estimator": self.estimator,
+            "family": self.family,
+            "device": self.device,
+            "size": self.size,
+            "agrees": self.agrees,
+            "zero_noise": [_plain(check) for check in self.zero_noise],
+            "sampling": _plain(self.sampling),
+        }
+
+    def __str__(self) -> str:
+        worst = max(self.zero_noise, key=lambda check: check.max_error)
+        verdict = "agrees" if self.agrees else "DISAGREES"
+        z = max(map(abs, self.sampling.z_scores))
+        return (
+            f"{self.estimator} ({self.family}, size {self.size}, {self.device}): {verdict}; without noise: largest error "
+            f"{worst.max_error:.1e} (tolerance {worst.tolerance:.0e}); {self.sampling.samples} samples: largest |z| {z:.2f} "
+            f"(threshold {self.sampling.threshold:.2f}, smallest detectable bias {self.sampling.smallest_detectable_bias:.1e})"
+        )
+
+
+def _plain(check: ZeroNoiseCheck | SamplingCheck) -> dict[str, Any]:
+    fields = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(check).items()}
+    return {key: _finite(value) for key, value in fields.items()} | {"passed": check.passed}
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity and no nan: they become text."""
+    if isinstance(value, list):
+        return [_finite(entry) for entry in value]
+    return str(value) if isinstance(value, float) and not abs(value) < float("inf") else value
+
+
+def crosscheck(
+    estimator: Estimator,
+    family: str = "bernoulli",
+    device: str = "cpu",
+    *,
+    size: int = 3,
+    samples: int = 100_000,
+    false_alarm: float = 1e-9,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> CrosscheckReport:
+    """Compare the generated code of an estimator with the exact gradient.
+
+    Args
+        estimator    from the catalogue, or your own; its target must be grad(E(f(b), b), theta)
+        family       "bernoulli", "categorical" or "normal"
+        device       where torch runs, "cpu" or "cuda"
+        size         the number of bits, classes or normal coordinates
+        samples      how many estimates the sampling stage averages
+        false_alarm  the probability with which the sampling stage may reject an estimator that is right
+        seed         of the sampling stage
+        progress     called as progress(what, done, total) after each check
+
+    Returns
+        A report; `report.agrees` is the verdict.
+
+    Raises
+        UsageError, if the formula cannot be run in the family, the target is of another form, or the device is not there.
+        TooLarge, if feeding every outcome and node takes too many rows.
+        NotEvaluable, if the quadrature over the noise does not converge well enough to decide.
+
+    >>> from derive.catalogue import catalogue
+    >>> crosscheck(catalogue["score-function"], samples=1000).agrees
+    True
+    """
+    _check_arguments(size, samples, false_alarm, device)
+    _check_target(estimator)
+    compiled, case = compile_estimator(estimator, family), _Case(estimator, family, device, size)
+    total = len(TEMPERATURES) + 1
+    checks = []
+    for k in range(len(TEMPERATURES)):
+        checks.append(_zero_noise(compiled, case, k))
+        if progress is not None:
+            progress(checks[-1].name, k + 1, total)
+    sampling = _sampling(compiled, case, samples, false_alarm, seed)
+    if progress is not None:
+        progress("sampling", total, total)
+    return CrosscheckReport(estimator.name, family, device, size, tuple(checks), sampling)
+
+
+def _check_arguments(size: int, samples: int, false_alarm: float, device: str) -> None:
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        message = f"size must be a positive integer, got {size!r}."
+        raise UsageError(message)
+    if not isinstance(samples, int) or isinstance(samples, bool) or samples < 2:
+        message = f"samples must be an integer of at least 2, got {samples!r}."
+        raise UsageError(message)
+    if not 0 < false_alarm < 1:
+        message = f"false_alarm is a probability strictly between 0 and 1, got {false_alarm!r}."
+        raise UsageError(message)
+    if device.split(":")[0] not in {"cpu", "cuda"} or (device.startswith("cuda") and not torch.cuda.is_available()):
+        message = f"device {device!r} is not available here; expected cpu{' or cuda' if torch.cuda.is_available() else ''}."
+        raise UsageError(message)
+
+
+def _check_target(estimator: Estimator) -> None:
+    """The exact gradient is that of E[f(b)]; other targets need another judge."""
+    match estimator.objective:
+        case Expect(Apply(Function() as function, (RandomVariable() as point,)), variable) if point == variable:
+            law = variable.law
+            if (
+                type(function) is Function
+                and isinstance(law, (FiniteLaw, NormalLaw))
+                and any(depends(term, estimator.parameter) for term in law.terms)
+            ):
+                return
+    message = (
+        f"the crosscheck knows targets of the form grad(E(f(b), b), theta) with a finite or normal law; the target of "
+        f"{estimator.name!r} is another."
+    )
+    raise UsageError(message)
+
+
+# The case: parameters, constants, objective and other functions
+
+
+class _Case:
+    """The problem that an estimator is tried on; every number in it is fixed."""
+
+    def __init__(self, estimator: Estimator, family: str, device: str, size: int) -> None:
+        self.estimator, self.family, self.size = estimator, family, size
+        self.names = family_of(family).parameters
+        self.device = torch.device(device)
+        raw = uses_raw_latent(estimator.formula)
+        squash = {"bernoulli": torch.sigmoid, "categorical": lambda x: torch.softmax(x, -1)}.get(family)
+        self.function = {k: _objective(k, squash if raw and squash is not None else None) for k in range(16)}
+
+    def parameters(self, k: int, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
+        """The k-th parameter point, each of shape (size,), exact in float32; spread over both signs."""
+        i = torch.arange(1, self.size + 1, dtype=torch.float32)
+        spread = 0.3 if self.family == "categorical" else 0.8
+        first = spread * torch.cos(1.7 * i + k)
+        values = [first, 0.4 * torch.sin(1.3 * i - k)][: len(self.names)]
+        return {name: value.to(self.device, dtype) for name, value in zip(self.names, values, strict=True)}
+
+    def shaped(self, parameters: dict[str, Tensor]) -> Tensor | dict[str, Tensor]:
+        """What `compile` takes: the logits themselves, or a dictionary."""
+        return parameters if len(self.names) > 1 else parameters[self.names[0]]
+
+    def keywords(self, compiled: Compiled, k: int) -> dict[str, Any]:
+        """Values for all constants and other functions of the formula."""
+        functions = {name: self.function[i % 16] for i, name in enumerate(compiled.functions) if i > 0}
+        known = CONSTANTS | {"lambda_": TEMPERATURES[k]}
+        return functions | {name: known.get(name, 0.4 + 0.1 * i) for i, name in enumerate(compiled.constants)}
+
+
+def _objective(k: int, squash: Objective | None) -> Objective:
+    """f(b) = mean (b_i - 0.499)^2 + (w . b)^2 / n, with weights w of their own for each k: quadratic, and all pairs interact.
+
+    A formula that applies functions to latent variables themselves gets f(squash(x)): there it is smooth at infinity.
+    """
+
+    def objective(*args: Tensor) -> Tensor:
+        x = args[0]
+        for i, arg in enumerate(args[1:], 1):
+            x = x + (1 + 0.5 * i) * arg
+        x = x if squash is None else squash(x)
+        n = x.shape[-1]
+        w = torch.cos(torch.arange(1, n + 1, device=x.device, dtype=x.dtype) * (1 + 0.37 * k))
+        return (x - 0.499).square().mean(-1) + (x * w).sum(-1).square() / n
+
+    return objective
+
+
+def _flat(gradient: Gradient) -> Tensor:
+    """All coordinates in the last dimension, loc first."""
+    return torch.cat(list(gradient.values()), -1) if isinstance(gradient, dict) else gradient
+
+
+# Without noise
+
+
+def _zero_noise(compiled: Compiled, case: _Case, k: int) -> ZeroNoiseCheck:
+    parameters = case.parameters(k)
+    exact = _flat(exact_gradient(case.function[0], case.shaped(parameters), case.family, nodes=HERMITE_NODES))
+    nodes = HERMITE_NODES if exact_rule(case.estimator) else _legendre_nodes(case)
+    mean, rows = _mean(compiled, case, k, nodes)
+    change = 0.0
+    if not exact_rule(case.estimator):
+        change = float((_mean(compiled, case, k, nodes - 1)[0] - mean).abs().max())
+    error = float((mean - exact).abs().max())
+    constants = ", ".join(f"{name}={value:g}" for name, value in case.keywords(compiled, k).items() if isinstance(value, float))
+    name = f"parameters {k + 1}{': ' + constants if constants else ''}"
+    tolerance = max(TOLERANCE, change / 4)
+    if not tolerance <= MAX_TOLERANCE and not error > 100 * change:
+        message = (
+            f"the quadrature over the noise of {case.estimator.name!r} has not converged (it moves by {change:.1e} from "
+            f"{nodes - 1} to {nodes} nodes), so the stage without noise cannot decide; try another size."
+        )
+        raise NotEvaluable(message)
+    return ZeroNoiseCheck(name, rows, tuple(mean.tolist()), tuple(exact.tolist()), error, change, tolerance)
+
+
+def _legendre_nodes(case: _Case) -> int:
+    """As many as reach rounding, fewer where the rows are many: what they reach is in `quadrature_change`."""
+    large = {"categorical": 4, "bernoulli": 3, "normal": 3}[case.family]
+    fewer = 3 if case.family == "categorical" else 1
+    return LEGENDRE_NODES - fewer if case.size > large else LEGENDRE_NODES
+
+
+def _mean(compiled: Compiled, case: _Case, k: int, nodes: int) -> tuple[Tensor, int]:
+    """The weighted mean of the estimate over every row of noise, and the number of rows."""
+    parameters, keywords = case.parameters(k), case.keywords(compiled, k)
+    total, rows = torch.zeros(len(case.names) * case.size, dtype=torch.float64, device=case.device), 0
+    for noise, weights in noise_rows(case.estimator, case.family, parameters, nodes):
+        named = dict(zip(compiled.noise, (noise[draw.name] for draw in case.estimator.draws), strict=True))
+        total += weights @ _flat(compiled.estimate(case.shaped(parameters), named, case.function[0], **keywords))
+        rows += weights.numel()
+    return total, rows
+
+
+# By sampling
+
+
+def _sampling(compiled: Compiled, case: _Case, samples: int, false_alarm: float, seed: int) -> SamplingCheck:
+    """In float32, as users run it; the sums in float64."""
+    parameters, keywords = case.shaped(case.parameters(0, torch.float32)), case.keywords(compiled, 0)
+    generator = torch.Generator(case.device).manual_seed(seed)
+    noise = compiled.draw(parameters, generator, (samples,))
+    estimates = _flat(compiled.estimate(parameters, noise, case.function[0], **keywords)).double()
+    exact = _flat(exact_gradient(case.function[0], case.shaped(case.parameters(0)), case.family, nodes=HERMITE_NODES))
+    mean, error = estimates.mean(0), estimates.std(0) / samples**0.5
+    rounding = 1e-6 * (1 + exact.abs())
+    z = torch.where((mean - exact).abs() <= rounding, torch.zeros_like(mean), (mean - exact) / error)
+    normal = NormalDist()
+    threshold = -normal.inv_cdf(false_alarm / (2 * z.numel()))
+    smallest = float(((threshold + normal.inv_cdf(POWER)) * error + rounding).max())
+    columns = {"mean": mean, "exact": exact, "standard_error": error, "z_scores": z}
+    listed: dict[str, Any] = {name: tuple(column.tolist()) for name, column in columns.items()}
+    return SamplingCheck(
+        samples=samples, threshold=threshold, false_alarm=false_alarm, smallest_detectable_bias=smallest, **listed
+    )

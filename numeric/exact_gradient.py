@@ -1,0 +1,184 @@
+"""The exact gradient of E[f(b)] by enumeration in float64, a chunk at a time.
+
+    d/dtheta E[f(b)] = sum over b of p(b) f(b) score(b)
+
+is evaluated as it stands (no autograd, no code in common with the generated estimators), so it is the judge of those. A chunk
+of outcomes is all that is ever in memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from derive.errors import TooLarge, UsageError
+from numeric.callable_module import make_callable
+from numeric.families import family_of
+from numeric.torchrun import Gradient, Objective, Params, checked_function, checked_params
+
+CHUNK_ELEMENTS = 2**20
+MAX_BITS = 30
+MAX_NODES = 2**28
+
+make_callable(__name__)
+
+
+def exact_gradient(
+    f: Objective, params: Params, family: str = "bernoulli", *, nodes: int = 32, dtype: torch.dtype = torch.float64
+) -> Gradient:
+    """Return d/dparams E[f(b)] in float64.
+
+    Args
+        f       the objective: outcomes (..., n) to values (...), for any leading dimensions
+        params  logits (*batch, n) or (*batch, K), or {"loc", "log_scale"}, each (*batch, n)
+        family  "bernoulli": all 2**n bit vectors; "categorical": all K one-hot vectors; "normal": Gauss-Hermite quadrature,
+                exact for polynomials f of degree up to 2 * nodes - 3 in each coordinate, and approximate otherwise
+        nodes   quadrature nodes for each coordinate (normal only)
+        dtype   the dtype of the outcomes that f is given; sums are always float64
+
+    Returns
+        A float64 tensor of the shape of params, or a dictionary of two.
+
+    Raises
+        UsageError, if params or a value of f is not as it must be.
+        TooLarge, for more than 30 bits, or more than 2**28 quadrature nodes.
+
+    The mean of one bit has the slope p (1 - p):
+
+    >>> exact_gradient(lambda b: b.sum(-1), torch.zeros(1))
+    tensor([0.2500], dtype=torch.float64)
+    """
+    family_of(family)
+    checked = checked_params(params, family)
+    f = checked_function(f, "f")
+    with torch.no_grad():
+        if isinstance(checked, Mapping):
+            return _normal(f, {name: part.double() for name, part in checked.items()}, nodes, dtype)
+        logits = checked.double()
+        flat = logits.reshape(-1, logits.shape[-1])
+        exact = _bernoulli if family == "bernoulli" else _categorical
+        return exact(_reshaping(f, logits.shape, dtype), flat).reshape(logits.shape)
+
+
+def _reshaping(f: Objective, shape: torch.Size, dtype: torch.dtype) -> Objective:
+    """f with one batch dimension: outcomes (rows, batch, n) to float64 values (rows, batch)."""
+
+    def flat(outcomes: Tensor) -> Tensor:
+        rows = outcomes.shape[0]
+        return f(outcomes.to(dtype).reshape(rows, *shape)).double().reshape(rows, -1)
+
+    return flat
+
+
+def _bernoulli(f: Objective, logits: Tensor) -> Tensor:
+    """Bits in two groups: the low ones run through a table inside each chunk, the high ones from chunk to chunk.
+
+    d/dl_i = sigmoid(-l_i) sum_{b_i = 1} p f - sigmoid(l_i) sum_{b_i = 0} p f, so that no score cancels for large logits.
+    """
+    batch, n = logits.shape
+    if n > MAX_BITS:
+        message = f"{n} bits have 2**{n} outcomes; enumeration is limited to {MAX_BITS} bits."
+        raise TooLarge(message)
+    low = min(n, max(0, int(math.log2(max(1, CHUNK_ELEMENTS // (batch * n))))))
+    ones, zeros = torch.zeros_like(logits), torch.zeros_like(logits)
+    table, log_p_low = _low_bits(logits[:, :low])
+    for high, log_p_high in _high_bits(logits[:, low:]):
+        b = torch.cat([table, high.expand(table.shape[0], n - low)], -1)
+        weighted = torch.exp(log_p_low + log_p_high) * f(b[:, None, :].expand(-1, batch, -1))
+        ones += weighted.T @ b
+        zeros += weighted.T @ (1 - b)
+    return torch.sigmoid(-logits) * ones - torch.sigmoid(logits) * zeros
+
+
+def _low_bits(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """All outcomes of a few bits, shape (2**k, k), and their log-probabilities, (2**k, batch), each doubling the one before."""
+    batch, k = logits.shape
+    numbers = torch.arange(2**k, device=logits.device)
+    bits = ((numbers[:, None] >> torch.arange(k, device=logits.device)) & 1).to(logits.dtype)
+    log_p = logits.new_zeros(1, batch)
+    for i in range(k):
+        log_one, log_zero = (torch.nn.functional.logsigmoid(sign * logits[:, i]) for sign in (1, -1))
+        log_p = torch.cat([log_p + log_zero, log_p + log_one])
+    return bits, log_p
+
+
+def _high_bits(logits: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each outcome of the remaining bits, shape (k,), with its log-probability, shape (batch,)."""
+    k = logits.shape[1]
+    for number in range(2**k):
+        bits = torch.tensor([(number >> i) & 1 for i in range(k)], dtype=logits.dtype, device=logits.device)
+        yield bits, torch.nn.functional.logsigmoid((2 * bits - 1) * logits).sum(-1)
+
+
+def _categorical(f: Objective, logits: Tensor) -> Tensor:
+    """d/dl_i = p_i (f_i - sum_k p_k f_k)."""
+    batch, k = logits.shape
+    p = torch.softmax(logits, -1)
+    values = torch.empty_like(p)
+    step = max(1, CHUNK_ELEMENTS // (batch * k))
+    for start in range(0, k, step):
+        classes = torch.arange(start, min(k, start + step), device=logits.device)
+        outcomes = torch.nn.functional.one_hot(classes, k).to(logits.dtype)
+        values[:, classes] = f(outcomes[:, None, :].expand(-1, batch, -1)).T
+    return p * (values - (p * values).sum(-1, keepdim=True))
+
+
+def _normal(f: Objective, params: dict[str, Tensor], nodes: int, dtype: torch.dtype) -> dict[str, Tensor]:
+    """E[f x / scale] and E[f (x^2 - 1)] for z = loc + scale x, by the tensor product of Gauss-Hermite rules."""
+    if nodes < 2:
+        message = f"nodes must be at least 2, got {nodes}."
+        raise UsageError(message)
+    loc, scale = params["loc"], params["log_scale"].exp()
+    n = loc.shape[-1]
+    if nodes**n > MAX_NODES:
+        message = f"{n} coordinates with {nodes} nodes each are {nodes**n} nodes; the limit is {MAX_NODES}: use fewer nodes."
+        raise TooLarge(message)
+    x_of, w_of = gauss_hermite(nodes, loc)
+    d_loc, d_log_scale = torch.zeros_like(loc), torch.zeros_like(loc)
+    step = max(1, CHUNK_ELEMENTS // loc.numel())
+    for start in range(0, nodes**n, step):
+        numbers = torch.arange(start, min(nodes**n, start + step), device=loc.device)
+        index = numbers[:, None] // nodes ** torch.arange(n, device=loc.device) % nodes
+        x = x_of[index].reshape(-1, *[1] * (loc.ndim - 1), n)
+        weighted = w_of[index].prod(-1).reshape(x.shape[:-1]) * f((loc + scale * x).to(dtype)).double()
+        d_loc += (weighted[..., None] * x / scale).sum(0)
+        d_log_scale += (weighted[..., None] * (x.square() - 1)).sum(0)
+    return {"loc": d_loc, "log_scale": d_log_scale}
+
+
+# Quadrature rules; Golub and Welsch (1969): the nodes are eigenvalues of the Jacobi matrix of the orthogonal polynomials
+
+
+def gauss_hermite(nodes: int, like: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Nodes and weights, both of shape (nodes,), for the mean under the standard normal law.
+
+    >>> x, w = gauss_hermite(3)
+    >>> round(float((w * x**4).sum()), 12)
+    3.0
+    """
+    return _golub_welsch(torch.arange(1, nodes, dtype=torch.float64).sqrt(), like)
+
+
+def gauss_legendre(nodes: int, like: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Nodes and weights, both of shape (nodes,), for the mean under the uniform law on (0, 1).
+
+    >>> x, w = gauss_legendre(3)
+    >>> round(float((w * x**5).sum()), 12)
+    0.166666666667
+    """
+    k = torch.arange(1, nodes, dtype=torch.float64)
+    x, w = _golub_welsch(k / torch.sqrt(4 * k**2 - 1), like)
+    return (x + 1) / 2, w
+
+
+def _golub_welsch(beside: Tensor, like: Tensor | None) -> tuple[Tensor, Tensor]:
+    x, vectors = torch.linalg.eigh(torch.diag(beside, 1) + torch.diag(beside, -1))
+    x = (x - x.flip(0)) / 2
+    w = vectors[0].square()
+    w = (w + w.flip(0)) / 2
+    options: dict[str, Any] = {} if like is None else {"device": like.device}
+    return x.to(**options), (w / w.sum()).to(**options)

@@ -1,0 +1,252 @@
+"""From a formula to readable torch source, by walking its tree; this file does not import torch.
+
+The generated module has two functions. `draw` samples the noise; `estimate` computes the formula from it. Scores, relaxations
+and their derivatives are printed symbolically, in a form that is stable for logits far from zero; autograd differentiates the
+user's functions and nothing else.
+
+A formula is a scalar for one coordinate theta of the parameters. Its tensors have one of three shapes: a number, one number for
+each batch element (`f(b)`), or one for each coordinate (`score(b)`); a batch tensor is written `x[..., None]` where it meets a
+coordinate tensor. The arguments of functions (`b`, `z`, `sigma(z, lambda)`) are whole events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from textwrap import wrap
+
+from derive.errors import UsageError
+from derive.estimator import Estimator
+from derive.term import (
+    Apply,
+    Function,
+    NormalLaw,
+    Number,
+    RandomVariable,
+    Symbol,
+    UniformLaw,
+)
+from numeric.expressions import Code, Level, Names, Shape, checked_identifier, number, summands
+from numeric.families import Family, family_of
+from numeric.walk import Walk, constants_of, functions_of
+
+DEFAULTS = {"c": 0.0, "eta": 1.0, "lambda_": 0.5}
+LINE = 120
+
+VALUE_AND_GRADIENT = '''
+def value_and_gradient(f, x):
+    """Return f(x), shape (*batch), and its derivative at x, shape (*batch, n)."""
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        y = f(x)
+    if not y.requires_grad:
+        return y, torch.zeros_like(x)
+    (dy,) = torch.autograd.grad(y, x, torch.ones_like(y), materialize_grads=True)
+    return y.detach(), dy
+'''
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Generated source and what a caller must pass to it.
+
+    Args
+        source      the text of a module that needs torch only
+        family      the name of the family
+        functions   the user's functions as they are called in the source; the first one is the objective f
+        symbols     the free constants, each with its default, or None where the caller must give a value
+        noise       the keys of the dictionary that `draw` returns
+        enumerates  whether `estimate` runs over every outcome, for an expectation inside the formula
+    """
+
+    source: str
+    family: str
+    functions: tuple[str, ...]
+    symbols: tuple[tuple[str, float | None], ...]
+    noise: tuple[str, ...]
+    enumerates: bool
+
+
+def generate(estimator: Estimator, family: str = "bernoulli") -> Generated:
+    """Turn the formula of an estimator into torch source for a family.
+
+    Raises
+        UsageError, if the formula cannot be run in the family, or one of its names is no identifier.
+        UnknownNode, if it holds a node that the generator does not know.
+
+    >>> from derive.catalogue import catalogue
+    >>> generate(catalogue["constant-baseline"]).symbols
+    (('c', 0.0),)
+    """
+    law = family_of(family)
+    walk, estimates = _walk_twice(estimator, law)
+    functions = _signature_functions(estimator, walk)
+    symbols = _signature_symbols(estimator, walk.write.names)
+    noise = tuple(walk.write.names.of(draw) for draw in estimator.draws)
+    blocks = [_header(estimator, law), *_helpers(walk)]
+    blocks += [_draw_source(estimator, walk), _estimate_source(estimator, walk, estimates, functions, symbols)]
+    source = "\n\n\n".join(block.strip("\n") for block in blocks) + "\n"
+    return Generated(_with_imports(source), family, functions, symbols, noise, walk.enumerates)
+
+
+def emit(estimator: Estimator, family: str = "bernoulli") -> str:
+    """Return the torch source of an estimator, a module with `draw` and `estimate`.
+
+    Raises
+        UsageError, UnknownNode, as `generate`.
+
+    >>> from derive.catalogue import catalogue
+    >>> emit(catalogue["score-function"]).splitlines()[-1].strip()
+    'return f_b[..., None] * score_b'
+    """
+    return generate(estimator, family).source
+
+
+def _walk_twice(estimator: Estimator, family: Family) -> tuple[Walk, list[Code]]:
+    """Walk once to learn which function values are differentiated too, and again to compute both of them in one call."""
+    wanted: frozenset[str] = frozenset()
+    for _ in range(2):
+        names = Names()
+        _reserve(estimator, names)
+        walk = Walk(estimator, family, names, wanted)
+        estimates = [_at(walk, parameter) for parameter in family.parameters]
+        wanted = frozenset(walk.differentiated)
+    return walk, estimates
+
+
+def _reserve(estimator: Estimator, names: Names) -> None:
+    """Name the draws, functions and constants before anything else, so that they keep their own names."""
+    seen = [draw.name for draw in estimator.draws]
+    if len(set(seen)) < len(seen):
+        message = f"two draws of {estimator.name!r} have the same name: {', '.join(seen)}."
+        raise UsageError(message)
+    functions = [*functions_of(estimator.objective), *functions_of(estimator.formula)]
+    things: list[Function | Symbol | RandomVariable] = [*estimator.draws, *functions, *constants_of(estimator)]
+    for thing in things:
+        names.of(thing)
+    for name, _ in estimator.where:
+        checked_identifier(name)
+
+
+def _at(walk: Walk, parameter: str) -> Code:
+    """The formula for one parameter of the family, broadcast over its coordinates if it is the same for all of them."""
+    walk.wrt = parameter
+    code = walk.value(walk.estimator.formula)
+    if code.shape is Shape.COORDINATE:
+        return code
+    return Code(f"{code.lifted(Shape.COORDINATE, Level.PRODUCT)} + torch.zeros_like({parameter})", Shape.COORDINATE, Level.SUM)
+
+
+def _signature_functions(estimator: Estimator, walk: Walk) -> tuple[str, ...]:
+    every = [*functions_of(estimator.objective), *functions_of(estimator.formula)]
+    users = [function for function in dict.fromkeys(every) if not any(term.function == function for term in _maps(walk))]
+    if not users:
+        message = f"the target of {estimator.name!r} has no abstract function f: expected grad(E(f(b), b), theta)."
+        raise UsageError(message)
+    return tuple(walk.write.names.of(function) for function in users)
+
+
+def _maps(walk: Walk) -> list[Apply]:
+    return [term for term in walk.location if isinstance(term, Apply)]
+
+
+def _signature_symbols(estimator: Estimator, names: Names) -> tuple[tuple[str, float | None], ...]:
+    symbols = [names.of(symbol) for symbol in constants_of(estimator)]
+    return tuple((name, DEFAULTS.get(name)) for name in sorted(symbols, key=lambda name: name in DEFAULTS))
+
+
+def _header(estimator: Estimator, family: Family) -> str:
+    lines = [f"{_plain(estimator.name)}, {family.name} family."]
+    lines += ["", *wrap(_plain(estimator.summary), LINE)] if estimator.summary else []
+    lines += ["", f"Source: {_plain(estimator.source)}."] if estimator.source else []
+    text = "\n".join([*lines, "", f"{family.shapes}."])
+    return f'"""{text}\n"""\n\nIMPORTS'
+
+
+def _plain(text: str) -> str:
+    """A user's text made harmless inside a docstring: one line, no quotes, no backslashes."""
+    return " ".join(text.replace("\\", "/").replace('"', "'").split())
+
+
+def _with_imports(source: str) -> str:
+    lines = ["import math\n" if "math." in source else "", "import torch"]
+    if "logsigmoid(" in source:
+        lines.append("\nfrom torch.nn.functional import logsigmoid")
+    return source.replace("IMPORTS", "\n".join(lines).replace("\n\n", "\n").strip(), 1)
+
+
+def _helpers(walk: Walk) -> list[str]:
+    helpers = [VALUE_AND_GRADIENT] if walk.differentiated else []
+    return helpers + ([walk.family.every_outcome] if walk.enumerates else [])
+
+
+def _draw_source(estimator: Estimator, walk: Walk) -> str:
+    family = walk.family
+    lines = ["@torch.no_grad()", f"def draw({family.argument}, generator=None, sample_shape=()):"]
+    lines.append('    """Sample the noise, each entry of shape (*sample_shape, *batch, n)."""')
+    lines += [f"    {line}" for line in family.unpack()]
+    first = family.parameters[0]
+    lines.append(f"    shape = (*sample_shape, *{first}.shape)")
+    if any(isinstance(draw.law, UniformLaw) for draw in estimator.draws):
+        lines.append(f"    eps = torch.finfo({first}.dtype).eps")
+    for draw in estimator.draws:
+        *before, last = _draw_text(draw, walk, first)
+        lines += [f"    {line}" for line in before] + [f"    {walk.write.names.of(draw)} = {last}"]
+    entries = ", ".join(f'"{name}": {name}' for name in (walk.write.names.of(draw) for draw in estimator.draws))
+    return "\n".join([*lines, f"    return {{{entries}}}"])
+
+
+def _draw_text(draw: RandomVariable, walk: Walk, first: str) -> list[str]:
+    """The statements that sample one draw; a uniform stays inside its open interval."""
+    like = f"generator=generator, dtype={first}.dtype, device={first}.device"
+    match draw.law:
+        case UniformLaw(Number(low), Number(high)):
+            text = f"torch.rand(shape, {like}).clamp(eps, 1 - eps)"
+            return [text if (low == 0 and high == 1) else f"{number(low).text} + {number(high - low).text} * {text}"]
+        case NormalLaw(Number(loc), Number(scale)):
+            text = f"torch.randn(shape, {like})"
+            return [text if (loc == 0 and scale == 1) else f"{number(loc).text} + {number(scale).text} * {text}"]
+    walk._check_law(draw.law)
+    return walk.family.draw("shape")
+
+
+def _estimate_source(
+    estimator: Estimator,
+    walk: Walk,
+    estimates: list[Code],
+    functions: tuple[str, ...],
+    symbols: tuple[tuple[str, float | None], ...],
+) -> str:
+    keywords = [*functions[1:], *(name if default is None else f"{name}={default}" for name, default in symbols)]
+    arguments = [walk.family.argument, "noise", functions[0], *(["*", *keywords] if keywords else [])]
+    lines = ["@torch.no_grad()", f"def estimate({', '.join(arguments)}):"]
+    lines.append('    """The estimate, shape (*sample_shape, *batch, n); functions map (..., n) to (...)."""')
+    lines += [f"    {line}" for line in walk.family.unpack()]
+    drawn = [walk.write.names.of(draw) for draw in estimator.draws]
+    used = [name for name in drawn if any(_mentions(text, name) for text in [*walk.write.lines, *(e.text for e in estimates)])]
+    if used:
+        entries = ", ".join(f'noise["{name}"]' for name in used)
+        lines.append(f"    {', '.join(used)} = {entries}")
+    lines += [f"    {line}" for line in walk.write.lines]
+    return "\n".join([*lines, *_returns(walk.family, estimates)])
+
+
+def _returns(family: Family, estimates: list[Code]) -> list[str]:
+    if len(estimates) == 1:
+        return _wrapped("return ", estimates[0].text)
+    named = zip(family.parameters, estimates, strict=True)
+    lines = [line for name, code in named for line in _wrapped(f"d_{name} = ", code.text)]
+    entries = ", ".join(f'"{name}": d_{name}' for name in family.parameters)
+    return [*lines, f"    return {{{entries}}}"]
+
+
+def _wrapped(start: str, text: str) -> list[str]:
+    """A statement, one summand a line where it is too long for one line."""
+    if len(start) + len(text) + 4 <= LINE:
+        return [f"    {start}{text}"]
+    return [f"    {start}(", *(f"        {summand}" for summand in summands(text)), "    )"]
+
+
+def _mentions(text: str, name: str) -> bool:
+    """Whether a name occurs in the text as a whole word."""
+    words = "".join(char if char.isalnum() or char == "_" else " " for char in text).split()
+    return name in words

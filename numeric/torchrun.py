@@ -1,0 +1,322 @@
+"""Run an estimator: compile the generated source, check what goes in and what a user's function gives back."""
+
+from __future__ import annotations
+
+import builtins
+import linecache
+from collections.abc import Callable, Mapping
+from itertools import count
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from derive.errors import TooLarge, UsageError
+from derive.estimator import Estimator
+from numeric.families import Family, family_of
+from numeric.torchgen import Generated, generate
+
+Params: TypeAlias = "Tensor | Mapping[str, Tensor]"
+Gradient: TypeAlias = "Tensor | dict[str, Tensor]"
+Objective: TypeAlias = Callable[..., Tensor]
+
+MAX_ELEMENTS = 2**26
+_serial = count()
+
+
+class Compiled:
+    """An estimator as a torch function, made by `compile`.
+
+    Shapes: logits are (*batch, n) in the bernoulli family (n independent bits) and (*batch, K) in the categorical family
+    (one-hot outcomes); params of the normal family are {"loc", "log_scale"}, both (*batch, n). f maps outcomes (..., n) to
+    values (...), for any leading dimensions. A gradient has the shape of the parameters; device and dtype follow them.
+
+    Attributes
+        source     the text of the generated module
+        family     the name of the family
+        functions  the names of the user's functions; the first one is the objective f, the others are keyword arguments
+        constants  the names of the constants, keyword arguments too
+        noise      the names of the draws
+    """
+
+    def __init__(self, estimator: Estimator, generated: Generated) -> None:
+        self.name = estimator.name
+        self.family = generated.family
+        self.source = generated.source
+        self.functions = generated.functions
+        self.constants = tuple(name for name, _ in generated.symbols)
+        self.noise = generated.noise
+        self._generated = generated
+        self._module = _execute(generated.source, estimator.name)
+
+    def __repr__(self) -> str:
+        return f"<{self.name}, {self.family} family>"
+
+    def __call__(
+        self, params: Params, f: Objective, *, generator: torch.Generator | None = None, samples: int = 1, **keywords: Any
+    ) -> Gradient:
+        """Estimate the gradient, as the mean over independent samples.
+
+        Args
+            params     the parameters, see the class
+            f          the objective, outcomes (samples, *batch, n) to values (samples, *batch)
+            generator  the source of randomness; the same state gives the same estimate
+            samples    how many samples are averaged
+            keywords   the formula's other functions, and its constants (c=0.0, eta=1.0, lambda_=0.5 unless given)
+
+        Returns
+            The estimate, with the shape of the parameters.
+
+        Raises
+            UsageError, if an input or a value of f is not as it must be.
+            TooLarge, if the formula enumerates more outcomes than fit.
+        """
+        if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
+            message = f"samples must be a positive integer, got {samples!r}."
+            raise UsageError(message)
+        noise = self.draw(params, generator, (samples,))
+        estimates = self.estimate(params, noise, f, **keywords)
+        return {k: g.mean(0) for k, g in estimates.items()} if isinstance(estimates, dict) else estimates.mean(0)
+
+    def draw(
+        self, params: Params, generator: torch.Generator | None = None, sample_shape: tuple[int, ...] = ()
+    ) -> dict[str, Tensor]:
+        """Sample the noise: each entry has shape (*sample_shape, *batch, n).
+
+        Raises
+            UsageError, if the parameters are not as they must be, or the generator lives on another device.
+        """
+        params = checked_params(params, self.family)
+        device = _first(params).device
+        if generator is not None and generator.device.type != device.type:
+            message = (
+                f"the generator is on {generator.device}, the parameters on {device}: use torch.Generator({device.type!r})."
+            )
+            raise UsageError(message)
+        drawn: dict[str, Tensor] = self._module["draw"](params, generator, sample_shape)
+        return drawn
+
+    def estimate(self, params: Params, noise: Mapping[str, Tensor], f: Objective, **keywords: Any) -> Gradient:
+        """Compute the formula from noise: shape (*sample_shape, *batch, n), one estimate for each sample.
+
+        Raises
+            UsageError, if an input or a value of f is not as it must be.
+            TooLarge, if the formula enumerates more outcomes than fit.
+        """
+        params = checked_params(params, self.family)
+        self._check_noise(noise, params)
+        self._check_enumeration(noise, params)
+        arguments = self._checked_keywords(keywords)
+        objective = checked_function(f, self.functions[0])
+        gradient: Gradient = self._module["estimate"](params, noise, objective, **arguments)
+        return gradient
+
+    def surrogate(
+        self, params: Params, f: Objective, *, generator: torch.Generator | None = None, samples: int = 1, **keywords: Any
+    ) -> Tensor:
+        """A scalar whose `backward()` adds exactly the estimate to `params.grad`; its value has no meaning.
+
+        It is the sum over all parameters of parameter times estimate, the estimate detached.
+
+        >>> from derive.catalogue import catalogue
+        >>> logits = torch.zeros(3, 5, requires_grad=True)
+        >>> compile(catalogue["score-function"]).surrogate(logits, lambda b: b.sum(-1)).backward()
+        >>> logits.grad.shape
+        torch.Size([3, 5])
+        """
+        gradient = self(params, f, generator=generator, samples=samples, **keywords)
+        if isinstance(gradient, dict) and isinstance(params, Mapping):
+            return torch.stack([(params[name] * part.detach()).sum() for name, part in gradient.items()]).sum()
+        return (params * gradient.detach()).sum()  # type: ignore[operator, union-attr]
+
+    def _checked_keywords(self, keywords: dict[str, Any]) -> dict[str, Any]:
+        functions = self._generated.functions[1:]
+        symbols = dict(self._generated.symbols)
+        unknown = sorted(set(keywords) - set(functions) - set(symbols))
+        required = {*functions, *(name for name, default in symbols.items() if default is None)}
+        missing = sorted(required - set(keywords))
+        if unknown or missing:
+            expected = ", ".join([*functions, *symbols]) or "none"
+            wrong = "; ".join(filter(None, [_listed("unknown", unknown), _listed("missing", missing)]))
+            message = f"keyword arguments of {self.name!r}: {wrong}; expected: {expected}."
+            raise UsageError(message)
+        checked = {name: checked_function(keywords[name], name) for name in functions}
+        return checked | {name: _checked_constant(name, keywords[name]) for name in symbols if name in keywords}
+
+    def _check_noise(self, noise: Mapping[str, Tensor], params: Params) -> None:
+        shape = _first(params).shape
+        for name in self._generated.noise:
+            if name not in noise:
+                message = f"noise for {self.name!r} lacks {name!r}; expected {', '.join(self.noise)}, got {list(noise)}."
+                raise UsageError(message)
+            if noise[name].shape[-len(shape) :] != shape:
+                got = tuple(noise[name].shape)
+                message = f"noise {name!r} of {self.name!r}: expected shape (*sample_shape, {_spelled(shape)}), got {got}."
+                raise UsageError(message)
+
+    def _check_enumeration(self, noise: Mapping[str, Tensor], params: Params) -> None:
+        if not self._generated.enumerates:
+            return
+        shape = _first(params).shape
+        outcomes = 2 ** shape[-1] if self.family == "bernoulli" else shape[-1]
+        if outcomes * shape.numel() > MAX_ELEMENTS:
+            message = (
+                f"{self.name!r} takes an expectation over every outcome: {outcomes} outcomes of shape ({_spelled(shape)}) are "
+                f"{outcomes * shape.numel()} numbers, more than {MAX_ELEMENTS}; use fewer bits, or a smaller batch."
+            )
+            raise TooLarge(message)
+
+
+def compile(estimator: Estimator, family: str = "bernoulli") -> Compiled:
+    """Compile an estimator into a torch function.
+
+    Args
+        estimator  from the catalogue, or your own
+        family     "bernoulli", "categorical" or "normal"
+
+    Raises
+        UsageError, UnknownNode, if the formula cannot be run in the family; the message says why.
+
+    >>> from derive.catalogue import catalogue
+    >>> rebar = compile(catalogue["rebar"], "bernoulli")
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> rebar(torch.zeros(3, 5), lambda b: (b - 0.499).square().sum(-1), generator=generator, eta=0.9).shape
+    torch.Size([3, 5])
+    """
+    return Compiled(estimator, generate(estimator, family))
+
+
+def _execute(source: str, name: str) -> dict[str, Any]:
+    """Run the text that `torchgen` made; it holds names that were checked to be identifiers, and nothing else from outside."""
+    filename = f"<gradproof {name} {next(_serial)}>"
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    module: dict[str, Any] = {"__name__": filename}
+    exec(builtins.compile(source, filename, "exec"), module)  # noqa: S102, the text is our own
+    return module
+
+
+# Checks at the door
+
+
+def checked_params(params: Params, family: str) -> Params:
+    """Return the parameters, detached, if they are what the family needs.
+
+    Raises
+        UsageError, for something that is no tensor, an integer dtype, no event dimension, nan or infinity, or parts of a normal
+        law whose shapes differ.
+    """
+    law = family_of(family)
+    if len(law.parameters) == 1:
+        return _checked_tensor(params, law.parameters[0], law)
+    if not isinstance(params, Mapping) or set(params) != set(law.parameters):
+        got = f"keys {sorted(params)}" if isinstance(params, Mapping) else type(params).__name__
+        message = f"the {family} family needs a dictionary of {' and '.join(law.parameters)}, got {got}."
+        raise UsageError(message)
+    checked = {name: _checked_tensor(params[name], name, law) for name in law.parameters}
+    if len({(part.shape, part.dtype, part.device) for part in checked.values()}) > 1:
+        got = ", ".join(f"{name} {tuple(part.shape)} {part.dtype} on {part.device}" for name, part in checked.items())
+        message = f"the parameters of the {family} family must agree in shape, dtype and device, got {got}."
+        raise UsageError(message)
+    return checked
+
+
+def _checked_tensor(value: object, name: str, law: Family) -> Tensor:
+    if not isinstance(value, Tensor):
+        message = f"{name}: expected a tensor, got a {type(value).__name__}."
+        raise UsageError(message)
+    if not value.is_floating_point():
+        message = f"{name}: expected a floating point dtype, got {value.dtype}."
+        raise UsageError(message)
+    if value.ndim < 1 or value.shape[-1] < 1:
+        message = f"{name}: {law.shapes}; got shape {tuple(value.shape)}."
+        raise UsageError(message)
+    if not torch.isfinite(value).all():
+        bad = int((~torch.isfinite(value)).sum())
+        message = f"{name}: expected finite numbers, got {bad} of {value.numel()} that are nan or infinite."
+        raise UsageError(message)
+    return value.detach()
+
+
+def checked_function(f: object, name: str) -> Objective:
+    """Wrap a user's function so that a wrong shape, a value that is no tensor, nan or infinity raises a UsageError."""
+    if not callable(f):
+        message = f"{name}: expected a function of outcomes, got a {type(f).__name__}."
+        raise UsageError(message)
+
+    def checked(*args: Any) -> Tensor:
+        value = f(*args)
+        shape = torch.broadcast_shapes(  # type: ignore[no-untyped-call]
+            *(arg.shape for arg in args if isinstance(arg, Tensor))
+        )
+        _check_value(value, name, tuple(shape))
+        tensor: Tensor = value if value.is_floating_point() else value.to(args[0].dtype)
+        return tensor
+
+    return checked
+
+
+def _check_value(value: object, name: str, outcomes: tuple[int, ...]) -> None:
+    if not isinstance(value, Tensor):
+        message = f"{name} must return a tensor; for outcomes of shape {outcomes} it returned a {type(value).__name__}."
+        raise UsageError(message)
+    if tuple(value.shape) != outcomes[:-1]:
+        message = (
+            f"{name} must return one number for each outcome: for outcomes of shape {outcomes} expected shape {outcomes[:-1]}, "
+            f"got {tuple(value.shape)}."
+        )
+        raise UsageError(message)
+    if value.is_complex() or not torch.isfinite(value).all():
+        message = f"{name} must return finite real numbers; it returned {value.dtype} with nan, infinity or an imaginary part."
+        raise UsageError(message)
+
+
+def _checked_constant(name: str, value: object) -> object:
+    if isinstance(value, Tensor) and value.numel() == 1:
+        number = float(value)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        number = float(value)
+    else:
+        message = f"{name}: expected a number, got {value!r}."
+        raise UsageError(message)
+    if number != number or number in (float("inf"), float("-inf")) or (name == "lambda_" and number <= 0):
+        message = f"{name}: expected a {'positive ' if name == 'lambda_' else ''}finite number, got {number}."
+        raise UsageError(message)
+    return value
+
+
+def logits_of(probabilities: Tensor, family: str = "bernoulli") -> Tensor:
+    """Logits from probabilities: of a one for each bit (*batch, n), or of each class (*batch, K).
+
+    Raises
+        UsageError, if one lies outside (0, 1), or those of the classes do not add up to 1.
+
+    >>> logits_of(torch.tensor([0.5, 0.5]))
+    tensor([0., 0.])
+    """
+    law = family_of(family)
+    if law.parameters != ("logits",):
+        message = f"the {family} family has no probabilities; give loc and log_scale."
+        raise UsageError(message)
+    _checked_tensor(probabilities, "probabilities", law)
+    low, high = float(probabilities.min()), float(probabilities.max())
+    if not (low > 0 and high < 1):
+        message = f"probabilities: expected numbers strictly between 0 and 1, got {low if low <= 0 else high}."
+        raise UsageError(message)
+    if family == "bernoulli":
+        return torch.logit(probabilities)
+    if not torch.allclose(total := probabilities.sum(-1), torch.ones_like(total), rtol=0, atol=1e-5):
+        message = f"probabilities: those of the classes must add up to 1, got {float(total.flatten()[0])}."
+        raise UsageError(message)
+    return torch.log(probabilities)
+
+
+def _first(params: Params) -> Tensor:
+    return next(iter(params.values())) if isinstance(params, Mapping) else params
+
+
+def _spelled(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))
+
+
+def _listed(what: str, names: list[str]) -> str:
+    return f"{what} {', '.join(names)}" if names else ""
