@@ -17,7 +17,7 @@ from derive.errors import UsageError
 
 Families: TypeAlias = Literal["bernoulli", "categorical", "normal"]
 Family: TypeAlias = Annotated[Families | None, typer.Option(help="The law to generate for.")]
-Size: TypeAlias = Annotated[int | None, typer.Option(metavar="N", help="The number of bits, classes or normal coordinates.")]
+Size: TypeAlias = Annotated[int, typer.Option(metavar="N", help="The number of bits, classes or normal coordinates.")]
 Device: TypeAlias = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where the generated code runs.")]
 
 
@@ -27,13 +27,13 @@ def emit(name: Name, *, family: Family = None, output: Output = None) -> int:
     import numeric
 
     estimator = derive.load(name)
-    deliver(numeric.emit(estimator) if family is None else numeric.emit(estimator, family=family), output)
+    deliver(numeric.emit(estimator, family), output)
     return 0
 
 
 @app.command()
 def crosscheck(
-    name: Name, *, family: Family = None, device: Device = "cpu", size: Size = None, as_json: Json = False
+    name: Name, *, family: Family = None, device: Device = "cpu", size: Size = 3, as_json: Json = False
 ) -> int:
     """Run the generated torch code and compare it with the exact gradient."""
     estimator = derive.load(name)
@@ -44,8 +44,7 @@ def crosscheck(
             raise
         message = "crosscheck runs torch, which is not installed; install gradproof[torch]."
         raise UsageError(message) from error
-    given = {key: value for key, value in {"family": family, "size": size}.items() if value is not None}
-    report = check(estimator, device=device, **given)
+    report = check(estimator, family, device, size=size)
     write((json.dumps(report.to_json(), indent=2) if as_json else str(report)) + "\n")
     return 0 if report.agrees else 1
 

@@ -23,6 +23,7 @@ from numeric.callable_module import make_callable
 from numeric.exact_gradient import exact_gradient
 from numeric.families import family_of
 from numeric.noise_nodes import exact_rule, noise_rows, uses_raw_latent
+from numeric.torchgen import natural_family
 from numeric.torchrun import Compiled, Gradient, Objective, compile as compile_estimator
 
 SCHEMA = "gradproof/crosscheck/1"
@@ -149,7 +150,7 @@ def _finite(value: Any) -> Any:
 
 def crosscheck(
     estimator: Estimator,
-    family: str = "bernoulli",
+    family: str | None = None,
     device: str = "cpu",
     *,
     size: int = 3,
@@ -162,7 +163,7 @@ def crosscheck(
 
     Args
         estimator    from the catalogue, or your own; its target must be grad(E(f(b), b), theta)
-        family       "bernoulli", "categorical" or "normal"
+        family       "bernoulli", "categorical" or "normal"; by default "normal" for a normal law, else "bernoulli"
         device       where torch runs, "cpu" or "cuda"
         size         the number of bits, classes or normal coordinates
         samples      how many estimates the sampling stage averages
@@ -184,6 +185,7 @@ def crosscheck(
     """
     _check_arguments(size, samples, false_alarm, device)
     _check_target(estimator)
+    family = family or natural_family(estimator)
     compiled, case = compile_estimator(estimator, family), _Case(estimator, family, device, size)
     total = len(TEMPERATURES) + 1
     checks = []

@@ -18,6 +18,7 @@ from derive.errors import UsageError
 from derive.estimator import Estimator
 from derive.term import (
     Apply,
+    Expect,
     Function,
     NormalLaw,
     Number,
@@ -66,8 +67,19 @@ class Generated:
     enumerates: bool
 
 
-def generate(estimator: Estimator, family: str = "bernoulli") -> Generated:
-    """Turn the formula of an estimator into torch source for a family.
+def natural_family(estimator: Estimator) -> str:
+    """Return the family that is meant where none is named: normal for a normal law, else Bernoulli.
+
+    >>> from derive.catalogue import catalogue
+    >>> natural_family(catalogue["pathwise"]), natural_family(catalogue["rebar"])
+    ('normal', 'bernoulli')
+    """
+    objective = estimator.objective
+    return "normal" if isinstance(objective, Expect) and isinstance(objective.variable.law, NormalLaw) else "bernoulli"
+
+
+def generate(estimator: Estimator, family: str | None = None) -> Generated:
+    """Turn the formula of an estimator into torch source for a family, by default the natural one.
 
     Raises
         UsageError, if the formula cannot be run in the family, or one of its names is no identifier.
@@ -77,6 +89,7 @@ def generate(estimator: Estimator, family: str = "bernoulli") -> Generated:
     >>> generate(catalogue["constant-baseline"]).symbols
     (('c', 0.0),)
     """
+    family = family or natural_family(estimator)
     law = family_of(family)
     walk, estimates = _walk_twice(estimator, law)
     functions = _signature_functions(estimator, walk)
@@ -88,7 +101,7 @@ def generate(estimator: Estimator, family: str = "bernoulli") -> Generated:
     return Generated(_with_imports(source), family, functions, symbols, noise, walk.enumerates)
 
 
-def emit(estimator: Estimator, family: str = "bernoulli") -> str:
+def emit(estimator: Estimator, family: str | None = None) -> str:
     """Return the torch source of an estimator, a module with `draw` and `estimate`.
 
     Raises

@@ -167,12 +167,12 @@ class Compiled:
             raise TooLarge(message)
 
 
-def compile(estimator: Estimator, family: str = "bernoulli") -> Compiled:
+def compile(estimator: Estimator, family: str | None = None) -> Compiled:
     """Compile an estimator into a torch function.
 
     Args
         estimator  from the catalogue, or your own
-        family     "bernoulli", "categorical" or "normal"
+        family     "bernoulli", "categorical" or "normal"; by default "normal" for a normal law, else "bernoulli"
 
     Raises
         UsageError, UnknownNode, if the formula cannot be run in the family; the message says why.
