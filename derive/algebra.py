@@ -141,8 +141,12 @@ def _atoms(term: Term) -> dict[Term, Term]:
         case Power(base, _):
             return _atoms(base)
         case Exp(arg) | Sigmoid(arg):
-            return {_key(power): power for power, _ in _exponentials(arg)}
+            return {key: atom for power, _ in _exponentials(arg) for key, atom in _own_atoms(power).items()}
     return {_key(term): _tidy_parts(term)}
+
+
+def _own_atoms(power: Term) -> dict[Term, Term]:
+    return {_key(power): power} if isinstance(power, Exp) else _atoms(power)
 
 
 @lru_cache(maxsize=65536)
@@ -161,11 +165,15 @@ def _tidy_parts(atom: Term) -> Term:
 
 @lru_cache(maxsize=65536)
 def _exponentials(arg: Term) -> tuple[tuple[Term, int], ...]:
-    """Split exp(sum of n/d * m) into powers exp(m/d)**n, so that exp(x + y) and exp(x) * exp(y) are the same."""
-    return tuple(
-        (Exp(product_of(Fraction(1, coefficient.denominator), factors)), coefficient.numerator)
-        for coefficient, factors in monomials(arg)
-    )
+    """Split exp(sum of n/d * m) into powers exp(m/d)**n, so that exp(x + y) and exp(x) * exp(y) are the same; exp(log x) is x."""
+    split = []
+    for coefficient, factors in monomials(arg):
+        match coefficient.denominator, factors:
+            case 1, ((Log(inner), 1),):
+                split.append((inner, coefficient.numerator))
+            case denominator, _:
+                split.append((Exp(product_of(Fraction(1, denominator), factors)), coefficient.numerator))
+    return tuple(split)
 
 
 def _rank(atom: Term) -> tuple[int, str]:
@@ -185,7 +193,9 @@ def _ratio(term: Term, generators: dict[Term, Poly], context: Any) -> Ratio:
         case Power(base, exponent):
             return _power(_ratio(base, generators, context), exponent)
         case Exp(arg):
-            return _product([_power((generators[_key(e)], one), n) for e, n in _exponentials(arg)], one)
+            powers = [((generators[_key(e)], one) if isinstance(e, Exp) else _ratio(e, generators, context), n)
+                      for e, n in _exponentials(arg)]
+            return _product([_power(ratio, n) for ratio, n in powers], one)
         case Sigmoid(arg):
             top, bottom = _ratio(Exp(arg), generators, context)
             return top, top + bottom

@@ -1,0 +1,321 @@
+"""The judge: exact comparison of two formulas, and exact means and variances.
+
+A comparison reads both sides in a generic model, where every probability, score, function value and moment is an unknown, and
+tests whether the difference is zero wherever the unknowns satisfy what they must. Zero is a proof for every law on so many
+outcomes and for every integrand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from itertools import product
+from typing import TYPE_CHECKING, TypeVar
+
+from derive.errors import TooLarge, UsageError
+from derive.evaluate import Reader
+from derive.models import RationalCase, RationalModel, SymbolicModel
+from derive.occurrences import maps_of, variables_free
+from derive.reading import Conditional, Decided, Place, Places, Real
+from derive.relations import Relations
+from derive.ring import PolynomialRing, RingFullError, Scalar, fraction
+from derive.term import Expect, FiniteLaw, Latent, Mul, Over, RandomVariable, Symbol, Term, UniformLaw, anywhere
+from derive.witness import Witness, find, value_at
+
+if TYPE_CHECKING:
+    from derive.estimator import Estimator
+
+T = TypeVar("T")
+DEGREE = 3
+_LARGEST_RING = 1024
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The result of a comparison.
+
+    Args
+        zero         whether the sides are equal: then it is a proof for every law on so many outcomes
+        conclusive   whether the answer stands: False where they differ as long as exp and log are taken as unknown, and no case
+                     was found where enclosures of both sides are apart
+        difference   left minus right, as readable text
+        outcomes     the number of outcomes of every finite law
+    """
+
+    zero: bool
+    conclusive: bool
+    difference: str
+    outcomes: int
+
+
+@dataclass(frozen=True)
+class Variance:
+    """The variance of an estimator, as a formula and at a point.
+
+    >>> from derive.catalogue import catalogue
+    >>> half = Fraction(1, 2)
+    >>> variance(catalogue["score-function"], 2).at(RationalCase.finite((half, half), (1, -1), f=(0, 1)))
+    Fraction(1, 1)
+    """
+
+    formula: str
+    _at: Callable[[RationalCase], Fraction]
+
+    def at(self, case: RationalCase) -> Fraction:
+        """Return the variance at a rational case.
+
+        Raises
+            UsageError, if the case leaves a value open that is needed.
+        """
+        return self._at(case)
+
+
+def identically_equal(left: Term, right: Term, parameter: Symbol, outcomes: int, *, degree: int = DEGREE) -> bool:
+    """Whether two terms are equal for every law on so many outcomes, every integrand, every relaxation.
+
+    Args
+        left, right   the terms; a free random variable stands for any value of its support
+        parameter     the symbol that moves under every `Grad` and `Score`
+        outcomes      the number of outcomes of every finite law
+        degree        the degree of a function of a normal or uniform variable
+    Raises
+        NotEvaluable, if a term has no finite, relaxed or Gaussian reading.
+        TooLarge, if the enumeration is not feasible.
+    Source
+        DESIGN.md, "The exact evaluator"
+
+    >>> from derive.notation import E, finite, function, grad, parameter, score
+    >>> theta = parameter("theta")
+    >>> b, f = finite("b", theta), function("f")
+    >>> identically_equal(grad(E(f(b), b), theta), E(f(b) * score(b), b), theta, 3)
+    True
+    """
+    return compare(left, right, parameter, outcomes, degree=degree).zero
+
+
+def compare(left: Term, right: Term, parameter: Symbol, outcomes: int, *, degree: int = DEGREE) -> Comparison:
+    """Compare two terms; arguments and errors as `identically_equal`.
+
+    >>> from derive.notation import E, constant, finite, parameter, score
+    >>> theta, c = parameter("theta"), constant("c")
+    >>> b = finite("b", theta)
+    >>> compare(E(c + score(b), b), c + 1, theta, 2).difference
+    '-1'
+    """
+
+    def judge(view: _View) -> Comparison:
+        for first, second in view.values:
+            top, bottom = view.relations.clear([first - second, view.model.one])
+            if top != 0:
+                conclusive = not view.model.transcendental(top) or find(view.model, view.relations, first, second) is not None
+                return Comparison(zero=False, conclusive=conclusive, difference=view.text(top, bottom), outcomes=outcomes)
+        return Comparison(zero=True, conclusive=True, difference="0", outcomes=outcomes)
+
+    return _viewed((left, right), parameter, outcomes, degree, judge)
+
+
+def check(estimator: Estimator, outcomes: int, *, degree: int = DEGREE) -> Comparison:
+    """Compare the mean of an estimator with its target; errors as `identically_equal`.
+
+    >>> from derive.catalogue import catalogue
+    >>> check(catalogue["rebar"], 2).zero
+    True
+    """
+    return compare(estimator.expectation, estimator.target, estimator.parameter, outcomes, degree=degree)
+
+
+def scale(estimator: Estimator, outcomes: int, *, degree: int = DEGREE) -> Fraction | None:
+    """Return c where the mean is c times the target for every law, None if there is no such c or it is 1.
+
+    Raises
+        NotEvaluable, TooLarge, as `identically_equal`.
+
+    >>> from derive.estimator import Estimator
+    >>> from derive.notation import E, finite, function, grad, parameter, score
+    >>> theta = parameter("theta")
+    >>> b, f = finite("b", theta), function("f")
+    >>> scale(Estimator("twice", 2 * f(b) * score(b), (b,), grad(E(f(b), b), theta)), 2)
+    Fraction(2, 1)
+    """
+
+    def ratio(view: _View) -> Fraction | None:
+        mean, target, _ = view.relations.clear([*view.values[0], view.model.one])
+        if target == 0:
+            return None
+        factor = view.model.ring.ratio(mean, target)
+        return None if factor in (None, 1) else factor
+
+    return _viewed((estimator.expectation, estimator.target), estimator.parameter, outcomes, degree, ratio)
+
+
+def witness(left: Term, right: Term, parameter: Symbol, outcomes: int = 3, *, degree: int = DEGREE) -> Witness | None:
+    """Return a smallest rational case where two terms differ, None if there is none with up to so many outcomes.
+
+    The fewest outcomes come first, then the simplest probabilities, then the fewest values that are not zero. Where exp or log
+    occur, the two values are enclosed by ball arithmetic and known up to `radius`.
+
+    Raises
+        NotEvaluable, TooLarge, as `identically_equal`.
+
+    >>> from derive.notation import E, finite, function, parameter, score
+    >>> theta = parameter("theta")
+    >>> b, f = finite("b", theta), function("f")
+    >>> found = witness(E(f(b) * score(b), b), E(f(b), b) * 0, theta)
+    >>> found.left, found.right
+    (Fraction(1, 1), Fraction(0, 1))
+    """
+
+    def search(view: _View) -> Witness | None:
+        found = (find(view.model, view.relations, *pair) for pair in view.values)
+        return next((one for one in found if one is not None), None)
+
+    cases = (_viewed((left, right), parameter, count, degree, search) for count in range(2, outcomes + 1))
+    return next((case for case in cases if case is not None), None)
+
+
+def variance(estimator: Estimator, outcomes: int, *, degree: int = DEGREE) -> Variance:
+    """Return the exact variance E[g^2] - E[g]^2; errors as `identically_equal`.
+
+    >>> from derive.catalogue import catalogue
+    >>> variance(catalogue["score-function"], 1).formula
+    '0'
+    """
+    square, mean = second_moment(estimator), estimator.expectation
+
+    def formula(view: _View) -> str:
+        top, bottom = view.relations.clear([view.values[0][0] - view.values[0][1] ** 2, view.model.one])
+        return view.text(top, bottom, limit=1000)
+
+    def at(case: RationalCase) -> Fraction:
+        return mean_and_variance_at(estimator, case, outcomes=outcomes, degree=degree)[1]
+
+    return Variance(_viewed((square, mean), estimator.parameter, outcomes, degree, formula), at)
+
+
+def second_moment(estimator: Estimator) -> Term:
+    """Return E[formula^2] over the draws, the first one outermost."""
+    result: Term = Mul((estimator.formula, estimator.formula))
+    for variable in reversed(estimator.draws):
+        result = Expect(result, variable)
+    return result
+
+
+def mean_and_variance_at(
+    estimator: Estimator, case: RationalCase, *, outcomes: int | None = None, degree: int = DEGREE
+) -> tuple[Fraction, Fraction]:
+    """Return the exact mean and variance of an estimator at a rational case.
+
+    Args
+        estimator   any estimator
+        case        says the value of every unknown: probabilities, their derivatives, functions, for relaxed laws moments
+        outcomes    the number of outcomes; where it is left out, as many as the case gives probabilities p(1), p(2), ...
+        degree      the degree of a function of a normal or uniform variable
+    Raises
+        UsageError, if the case leaves a value open that is needed.
+        NotEvaluable, TooLarge, as `identically_equal`.
+
+    >>> from derive.catalogue import catalogue
+    >>> half = Fraction(1, 2)
+    >>> mean_and_variance_at(catalogue["score-function"], RationalCase.finite((half, half), (1, -1), f=(0, 1)))
+    (Fraction(-1, 1), Fraction(1, 1))
+    """
+    mean, square = estimator.expectation, second_moment(estimator)
+    count = outcomes if outcomes is not None else _outcomes_of(case)
+    if anywhere(mean, _is_continuous):
+        return _viewed((mean, square), estimator.parameter, count, degree, lambda view: _moments_at(view, case))
+    reader = Reader(RationalModel(case, count, estimator.parameter.name), (mean, square), degree)
+    first, second = (fraction(reader.read(term, {}, 0)[0]) for term in (mean, square))
+    return first, second - first**2
+
+
+def _outcomes_of(case: RationalCase) -> int:
+    count = 0
+    while any(name.endswith(f"({count + 1})") for name in case.values):
+        count += 1
+    return count or 2
+
+
+def _moments_at(view: _View, case: RationalCase) -> tuple[Fraction, Fraction]:
+    first, second = (value_at(view.model, scalar, case) for scalar in view.values[0])
+    return first, second - first**2
+
+
+def _is_continuous(term: Term) -> bool:
+    return isinstance(term, (Expect, Over)) and not isinstance(term.variable.law, FiniteLaw)
+
+
+@dataclass
+class _View:
+    """Two terms as they were read, one pair of values for each value of their free variables."""
+
+    model: SymbolicModel
+    reader: Reader
+    values: list[tuple[Scalar, Scalar]]
+
+    @cached_property
+    def relations(self) -> Relations:
+        return Relations(self.model, self.reader.latents.values())
+
+    def text(self, top: Scalar, bottom: Scalar, limit: int = 24) -> str:
+        top, bottom = self.model.ring.lowest(top, bottom)
+        return self._product(top, limit) + ("" if bottom == self.model.one else f" / ({self.model.text(bottom, limit)})")
+
+    def _product(self, scalar: Scalar, limit: int) -> str:
+        """Return a polynomial in factors: monomials first, sums in brackets."""
+        if len(scalar) < 2:
+            return self.model.text(scalar)
+        number, factors = self.model.ring.factors(scalar)
+        single = self.model.number(number)
+        for factor, power in factors:
+            single = single * factor**power if len(factor) == 1 else single
+        brackets = [(f"({self.model.text(factor, limit)})", power) for factor, power in factors if len(factor) > 1]
+        sums = [text + (f"^{power}" if power > 1 else "") for text, power in brackets]
+        lead = self.model.text(single)
+        if len(sums) == 1 and lead == "1":
+            return sums[0][1:-1] if brackets[0][1] == 1 else sums[0]
+        return "*".join(sums) if lead == "1" else "-" + "*".join(sums) if lead == "-1" else "*".join([lead, *sums])
+
+
+def _viewed(terms: tuple[Term, Term], parameter: Symbol, outcomes: int, degree: int, use: Callable[[_View], T]) -> T:
+    """Read both terms in a ring that is large enough, and use the result there."""
+    if outcomes < 1:
+        message = f"the number of outcomes must be at least 1, got {outcomes}."
+        raise UsageError(message)
+    capacity = 8 + 3 * outcomes
+    while capacity <= _LARGEST_RING:
+        model = SymbolicModel(PolynomialRing(capacity), outcomes, parameter.name)
+        reader = Reader(model, terms, degree)
+        try:
+            places = _free_places(reader, terms)
+            values = [(reader.read(terms[0], some, 0)[0], reader.read(terms[1], some, 0)[0]) for some in places]
+            return use(_View(model, reader, values))
+        except RingFullError:
+            capacity *= 2
+    message = (
+        f"{outcomes} outcomes need more than the {_LARGEST_RING} unknowns that are feasible; "
+        f"take at most {(_LARGEST_RING - 8) // 3} outcomes, and fewer where functions have several arguments."
+    )
+    raise TooLarge(message)
+
+
+def _free_places(reader: Reader, terms: tuple[Term, ...]) -> Iterator[Places]:
+    """Yield the places of all values of the free variables: every outcome, and any one point of a continuous one."""
+    free = list(dict.fromkeys(variable for term in terms for variable in variables_free(term)))
+    choices = [_places_of(variable, reader, terms) for variable in free]
+    for chosen in product(*choices):
+        yield {reader.slot(variable): place for variable, place in zip(free, chosen, strict=True)}
+
+
+def _places_of(variable: RandomVariable, reader: Reader, terms: tuple[Term, ...]) -> list[Place]:
+    noise, outcomes = reader.noise_name(variable), range(1, reader.model.outcomes + 1)
+    if isinstance(variable.law, FiniteLaw):
+        return list(outcomes)
+    if isinstance(variable.law, UniformLaw):
+        maps = [found for term in terms for found in maps_of(term) if found.args[0] == variable]
+        if any(isinstance(found.function, Latent) for found in maps):
+            return [Decided(noise, k) for k in outcomes]
+        if maps:
+            return [Conditional(noise)]
+    return [Real(noise)]

@@ -1,0 +1,135 @@
+"""The unknowns of a model: what each generator of the polynomial ring stands for, and how a person writes it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any, NamedTuple, TypeAlias
+
+
+class Outcome(NamedTuple):
+    """An outcome of a finite law as an argument: 1, 2, ..., K."""
+
+    number: int
+
+
+class Noise(NamedTuple):
+    """A continuous random variable as an argument of a map that is not known, such as u of h(u, theta)."""
+
+    name: str
+
+
+class Value(NamedTuple):
+    """A scalar as an argument: its polynomial, written as coefficients and powers of generators."""
+
+    terms: tuple[tuple[Fraction, tuple[tuple[Generator, int], ...]], ...]
+
+
+class Generator(NamedTuple):
+    """The key of an unknown. `orders` are partial derivatives with respect to the scalar arguments.
+
+    Kinds
+        symbol        theta, lambda, c
+        function      f(k), f(k, theta) and its derivatives
+        latent        h(u, theta), h_tilde(v, k, theta) and their derivatives
+        probability   p_k, given further arguments
+        score         derivatives of log p_k
+        outcome       the number that an outcome stands for, where it is used as one
+        noise         a normal or uniform variable under its integral
+        normal        a normal density
+        inverse, exp, log     of the value that is the argument
+        moment        E[m | b = k] of a monomial m in the latent variable
+        joint         E[m] of a monomial that has conditional latent variables of several outcomes
+        restricted    E[m; b = k] where m contains a derivative of h(u, theta)
+        flux          the derivative of E[m; b = k] that is due to the moving threshold
+    """
+
+    kind: str
+    name: str
+    orders: tuple[int, ...] = ()
+    args: tuple[Any, ...] = ()
+
+
+Argument: TypeAlias = Outcome | Noise | Value
+Monomial: TypeAlias = tuple[tuple[Generator, int], ...]
+TRANSCENDENTAL = ("exp", "log")
+
+
+# Readable names
+
+_ORDER = {"symbol": 0, "probability": 1, "score": 2, "function": 3}
+
+
+def readable(generator: Generator, parameter: str) -> str:
+    """Return the name of an unknown, as a person writes it.
+
+    >>> readable(Generator("score", "p", (1,), (Outcome(2),)), "theta")
+    'score(2)'
+    """
+    kind, name, orders, args = generator
+    texts = [_argument_text(arg, parameter) for arg in args]
+    match kind:
+        case "probability":
+            return f"{name}({_law_text(args, parameter)})"
+        case "score":
+            primes = "'" * (sum(orders) - 1) if len(orders) < 2 else f"^{orders}"
+            return f"score{'' if name == 'p' else '_' + name}{primes}({_law_text(args, parameter)})"
+        case "function" | "latent":
+            marks = "'" * sum(orders) if len(orders) < 2 else (f"^{orders}".replace(" ", "") if any(orders) else "")
+            return f"{name}{marks}({', '.join(texts)})" if texts else name
+        case "path":
+            return name + "'" * sum(orders)
+        case "inverse":
+            return f"(1/({texts[0]}))"
+        case "exp" | "log":
+            return f"{kind}({texts[0]})"
+        case "moment":
+            return f"E[{texts[1]} | {_event(name)}={texts[0]}]"
+        case "restricted":
+            return f"E[{texts[1]}; {_event(name)}={texts[0]}]"
+        case "joint":
+            return f"E[{texts[0]}]"
+        case "flux":
+            return f"flux{orders[0]}[{texts[1]}; {_event(name)}={texts[0]}]"
+        case "outcome":
+            return f"value_{name}({texts[0]})"
+        case "normal":
+            return f"density({', '.join(texts)})"
+    return name
+
+
+def _event(law: str) -> str:
+    return "b" if law == "p" else f"b_{law}"
+
+
+def _law_text(args: tuple[Argument, ...], parameter: str) -> str:
+    outcome, *others = (_argument_text(arg, parameter) for arg in args)
+    given = ", ".join(text for text in others if text != parameter)
+    return f"{outcome}|{given}" if given else outcome
+
+
+def _argument_text(arg: object, parameter: str) -> str:
+    match arg:
+        case Outcome(number):
+            return str(number)
+        case Noise(name):
+            return name
+        case Value():
+            return sum_text(arg, parameter, 24)
+    return _monomial_text(arg, parameter)  # type: ignore[arg-type]
+
+
+def _monomial_text(monomial: Monomial, parameter: str) -> str:
+    ordered = sorted(monomial, key=lambda factor: _ORDER.get(factor[0].kind, len(_ORDER)))
+    return "*".join(readable(key, parameter) + ("" if power == 1 else f"^{power}") for key, power in ordered)
+
+
+def sum_text(value: Value, parameter: str, limit: int) -> str:
+    """Return a polynomial as readable text, at most `limit` terms of it."""
+    result = ""
+    for coefficient, monomial in value.terms[:limit]:
+        factors = _monomial_text(monomial, parameter)
+        size = str(abs(coefficient)) if not factors else "" if abs(coefficient) == 1 else f"{abs(coefficient)}*"
+        sign = ("-" if coefficient < 0 else "") if not result else " - " if coefficient < 0 else " + "
+        result += sign + size + factors
+    more = len(value.terms) - limit
+    return (result or "0") + (f" + ... ({more} more terms)" if more > 0 else "")
