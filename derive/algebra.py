@@ -78,8 +78,27 @@ def monomials(term: Term) -> tuple[Monomial, ...]:
     generators = dict(zip(keys, context.gens(), strict=False))
     top, bottom = _reduced(*_ratio(term, generators, context))
     shown = [atoms[key] for key in keys]
+    return tuple(monomial for part in _apart(top, bottom, context) for monomial in _expanded(*part, shown))
+
+
+def _apart(top: Poly, bottom: Poly, context: Any) -> list[Ratio]:
+    """Split a ratio by the powers of the atoms that its denominator does not hold, and reduce each part by itself.
+
+    Then (x f + y f + x g) / (x + y) is f + x g / (x + y), however it was written.
+    """
+    held = [degree > 0 for degree in bottom.degrees()]
+    if not any(held):
+        return [(top, bottom)]
+    groups: dict[tuple[int, ...], dict[tuple[int, ...], Any]] = {}
+    for exponents, value in top.terms():
+        outside = tuple(0 if inside else exponent for exponent, inside in zip(exponents, held, strict=True))
+        groups.setdefault(outside, {})[exponents] = value
+    return [_reduced(context.from_dict(group), bottom) for group in groups.values()]
+
+
+def _expanded(top: Poly, bottom: Poly, shown: list[Term]) -> list[Monomial]:
     content, below = _factors(bottom, shown)
-    return tuple((_fraction(value) / content, _powers(exponents, shown) + below) for exponents, value in top.terms())
+    return [(_fraction(value) / content, _powers(exponents, shown) + below) for exponents, value in top.terms()]
 
 
 def sum_of(terms: tuple[Monomial, ...]) -> Term:
@@ -193,13 +212,15 @@ def _ratio(term: Term, generators: dict[Term, Poly], context: Any) -> Ratio:
         case Power(base, exponent):
             return _power(_ratio(base, generators, context), exponent)
         case Exp(arg):
-            powers = [((generators[_key(e)], one) if isinstance(e, Exp) else _ratio(e, generators, context), n)
-                      for e, n in _exponentials(arg)]
-            return _product([_power(ratio, n) for ratio, n in powers], one)
+            return _product([_power(_exponential(e, generators, context), n) for e, n in _exponentials(arg)], one)
         case Sigmoid(arg):
             top, bottom = _ratio(Exp(arg), generators, context)
             return top, top + bottom
     return generators[_key(term)], one
+
+
+def _exponential(power: Term, generators: dict[Term, Poly], context: Any) -> Ratio:
+    return (generators[_key(power)], context.constant(1)) if isinstance(power, Exp) else _ratio(power, generators, context)
 
 
 def _sum(ratios: list[Ratio], context: Any) -> Ratio:

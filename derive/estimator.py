@@ -34,6 +34,7 @@ class Estimator:
         summary      one sentence for lists
         verdict      the verdict that is expected of it, one of `VERDICTS`
         derivation   a function without arguments that returns the hand-written chain from the target to E[formula], or None
+        family       where the estimator is one of a family, the function of the number of samples that returns them
 
     Raises
         ScopeError, if the formula uses a random variable that is not drawn, or the target has a free one.
@@ -57,6 +58,7 @@ class Estimator:
     summary: str = ""
     verdict: str = "proved"
     derivation: Callable[[], Derivation] | None = field(default=None, compare=False)
+    family: Callable[[int], Estimator] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.target, Grad):
@@ -77,15 +79,18 @@ class Estimator:
             message = f"the {what} of {self.name!r} uses {', '.join(unbound)}, which is not drawn; drawn here: {names}."
             raise ScopeError(message)
 
-    def averaged(self, samples: int) -> Estimator:
-        """Return the average of independent copies of the estimator.
+    def with_samples(self, samples: int) -> Estimator:
+        """Return the member of the family with so many samples, or where there is no family the average of so many copies.
 
         Raises
-            UsageError, if there is not at least one copy.
+            UsageError, if the number is below 1, or below what the family needs.
         """
         if samples < 1:
             message = f"the number of samples must be at least 1, got {samples}."
             raise UsageError(message)
+        return self._averaged(samples) if self.family is None else self.family(samples)
+
+    def _averaged(self, samples: int) -> Estimator:
         copies = [self._copy(i) for i in range(1, samples + 1)] if samples > 1 else [(self.formula, self.draws)]
         draws = tuple(draw for _, copied in copies for draw in copied)
         formula = sum((formula for formula, _ in copies[1:]), start=copies[0][0]) / samples

@@ -38,7 +38,7 @@ def prove(
     Args
         estimator  what to judge
         outcomes   the numbers of outcomes on which mean and target are compared exactly, each for all laws at once
-        samples    judge the average of so many independent copies; None for the estimator as it is
+        samples    judge the member of its family with so many samples, or the average of so many copies
         search     find a derivation where none is written by hand
 
     Raises
@@ -54,7 +54,7 @@ def prove(
         message = f"a law needs at least 2 outcomes; got {min(numbers, default=0)}."
         raise UsageError(message)
     if samples is not None:
-        estimator = estimator.averaged(samples)
+        estimator = estimator.with_samples(samples)
     tried: list[str] = []
     derivation, finding = _derive(estimator, tried, search=search)
     comparisons = _compare(estimator, numbers, tried)
@@ -116,7 +116,7 @@ def load(name: str, samples: int | None = None) -> Estimator:
     if not isinstance(found, Estimator):
         message = f"{name} is a {type(found).__name__}; expected an Estimator, or a function of the number of samples."
         raise UsageError(message)
-    return found if samples is None else found.averaged(samples)
+    return found if samples is None else found.with_samples(samples)
 
 
 def _derive(estimator: Estimator, tried: list[str], *, search: bool) -> tuple[Derivation | None, Finding | None]:

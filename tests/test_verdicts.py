@@ -122,7 +122,7 @@ def test_the_average_of_copies_is_judged_as_one_estimator():
 
 
 def test_the_average_of_rebar_keeps_its_noises_apart():
-    averaged = derive.catalogue["rebar"].averaged(2)
+    averaged = derive.catalogue["rebar"].with_samples(2)
     assert [draw.name for draw in averaged.draws] == ["u_1", "v_1", "u_2", "v_2"]
     assert derive.prove(averaged, outcomes=(2,)).verdict == "proved"
 

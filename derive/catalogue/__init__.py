@@ -21,6 +21,19 @@ _MODULES = {
     "control-variate-without-correction": "control_variate:without_correction",
     "pathwise": "pathwise",
     "rebar": "rebar",
+    "leave-one-out": "leave_one_out",
+    "elbo-score-function": "elbo",
+    "sgvb": "elbo:sgvb",
+    "concrete": "concrete",
+    "straight-through": "straight_through",
+    "straight-through-affine": "straight_through:affine",
+    "muprop": "muprop",
+    "relax": "relax",
+    "iwae": "importance_weighted:iwae",
+    "nvil": "nvil",
+    "nvil-baseline": "nvil:baseline",
+    "vimco": "importance_weighted:vimco_geometric",
+    "vimco-arithmetic": "importance_weighted:vimco_arithmetic",
 }
 
 

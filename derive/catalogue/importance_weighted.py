@@ -1,0 +1,87 @@
+"""Estimators of the gradient of the K-sample bound L_K = E[log mean of weights]: IWAE by reparameterization, VIMCO by scores."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from derive.errors import UsageError
+from derive.estimator import Estimator
+from derive.notation import E, copies, exp, finite, function, grad, log, normal, p, parameter, score
+from derive.term import Term
+
+theta = parameter("theta")
+log_joint = function("log_joint", differentiable=True)
+
+mu, sigma = function("mu", differentiable=True), function("sigma", differentiable=True)
+z, epsilon = normal("z", mu(theta), sigma(theta)), normal("epsilon")
+b = finite("b", theta, law="q")
+
+
+def log_mean_exp(logs: Sequence[Term]) -> Term:
+    """The logarithm of the mean of weights that are given by their logarithms."""
+    return log(sum(exp(one) for one in logs) / len(logs))
+
+
+def importance_weighted(samples: int) -> Estimator:
+    """The reparameterized gradient of the bound with so many importance samples (burda-2016, eq. 13).
+
+    Raises
+        UsageError, for fewer than one sample.
+    """
+    _demand(samples, 1, "iwae")
+    noises, latents = copies(epsilon, samples), copies(z, samples)
+    points = [mu(theta) + sigma(theta) * noise for noise in noises]
+    return Estimator(
+        name="iwae",
+        formula=grad(log_mean_exp([log_joint(point) - log(p(z, at=point)) for point in points]), theta),
+        draws=noises,
+        target=grad(E(log_mean_exp([log_joint(latent) - log(p(latent)) for latent in latents]), *latents), theta),
+        where=tuple((f"z_{k}", point) for k, point in enumerate(points, 1)),
+        source="burda-2016",
+        summary="The log of the mean of K weights at reparameterized samples, differentiated through the samples.",
+        family=importance_weighted,
+    )
+
+
+def arithmetic_mean(logs: Sequence[Term]) -> Term:
+    """The log of the arithmetic mean of the other weights."""
+    return log_mean_exp(logs)
+
+
+def geometric_mean(logs: Sequence[Term]) -> Term:
+    """The log of the geometric mean of the other weights."""
+    return sum(logs) / len(logs)  # type: ignore[return-value]
+
+
+def vimco(mean: Callable[[Sequence[Term]], Term], name: str, samples: int) -> Estimator:
+    """Scores with a baseline for each sample, in which a mean of the other weights stands for its own (mnih-2016, eq. 8 to 10).
+
+    Raises
+        UsageError, for fewer than two samples.
+    """
+    _demand(samples, 2, name)
+    drawn = copies(b, samples)
+    logs = [log_joint(sample) - log(p(sample)) for sample in drawn]
+    bound = log_mean_exp(logs)
+    others = [[*logs[:i], *logs[i + 1 :]] for i in range(samples)]
+    learning_signals = [bound - log_mean_exp([*rest, mean(rest)]) for rest in others]
+    return Estimator(
+        name=name,
+        formula=sum(signal * score(sample) for signal, sample in zip(learning_signals, drawn, strict=True)) + grad(bound, theta),
+        draws=drawn,
+        target=grad(E(bound, *drawn), theta),
+        where=(("L", bound),),
+        source="mnih-2016",
+        summary="The score function gradient of the K-sample bound, with a baseline for each sample from the others.",
+        family=partial(vimco, mean, name),
+    )
+
+
+def _demand(samples: int, least: int, name: str) -> None:
+    if samples < least:
+        message = f"{name} needs at least {least} samples, got {samples}."
+        raise UsageError(message)
+
+
+iwae = importance_weighted(2)
+vimco_geometric = vimco(geometric_mean, "vimco", 2)
+vimco_arithmetic = vimco(arithmetic_mean, "vimco-arithmetic", 2)

@@ -1,0 +1,32 @@
+"""NVIL: the score function gradient of the evidence lower bound with a learned baseline, and the gradient that learns it."""
+
+from derive.estimator import Estimator
+from derive.notation import E, constant, finite, function, grad, log, p, parameter, score
+
+theta, psi = parameter("theta"), parameter("psi")
+x, c = constant("x"), constant("c")
+b = finite("b", theta, law="q")
+log_joint, C = function("log_joint"), function("C", differentiable=True)
+log_weight = log_joint(b) - log(p(b))
+
+estimator = Estimator(
+    name="nvil",
+    formula=(log_weight - C(x, psi) - c) * score(b),
+    draws=(b,),
+    target=grad(E(log_weight, b), theta),
+    where=(("log_weight", log_weight),),
+    source="mnih-2014",
+    summary="A baseline C(x; psi) + c that does not see the sample is subtracted from the log weight.",
+)
+
+residual = log_weight - C(x, psi) - c
+
+baseline = Estimator(
+    name="nvil-baseline",
+    formula=-2 * residual * grad(C(x, psi), psi),
+    draws=(b,),
+    target=grad(E(residual**2, b), psi),
+    where=(("log_weight", log_weight),),
+    source="mnih-2014",
+    summary="The gradient of the baseline's expected squared error with respect to its own parameter.",
+)

@@ -1,0 +1,33 @@
+"""The straight-through estimator: the forward pass uses the sample, the backward pass its mean."""
+
+from derive.estimator import Estimator
+from derive.notation import E, constant, finite, function, grad, parameter, stop
+
+theta = parameter("theta")
+b = finite("b", theta)
+f = function("f", differentiable=True)
+mean = E(b, b)
+passed = stop(b - mean) + mean
+
+estimator = Estimator(
+    name="straight-through",
+    formula=grad(f(passed), theta),
+    draws=(b,),
+    target=grad(E(f(passed), b), theta),
+    where=(("b_st", passed),),
+    source="bengio-2013",
+    summary="The gradient of f at the sample passes straight to the mean of the law.",
+    verdict="refuted",
+)
+
+slope, offset = constant("slope"), constant("offset")
+
+affine = Estimator(
+    name="straight-through-affine",
+    formula=grad(offset + slope * passed, theta),
+    draws=(b,),
+    target=grad(E(offset + slope * b, b), theta),
+    where=(("b_st", passed),),
+    source="bengio-2013",
+    summary="For an affine integrand the straight-through estimator is unbiased.",
+)
