@@ -184,7 +184,7 @@ def _tidy_parts(atom: Term) -> Term:
 
 @lru_cache(maxsize=65536)
 def _exponentials(arg: Term) -> tuple[tuple[Term, int], ...]:
-    """Split exp(sum of n/d * m) into powers exp(m/d)**n, so that exp(x + y) and exp(x) * exp(y) are the same; exp(log x) is x."""
+    """Split exp(sum of n/d * m) into powers exp(m/d)**n, so that exp(x + y) is exp(x) * exp(y); exp(log x) is x."""
     split = []
     for coefficient, factors in monomials(arg):
         match coefficient.denominator, factors:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -40,7 +42,11 @@ Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Answer in JSON.")
 Output: TypeAlias = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")]
 Outcomes: TypeAlias = Annotated[int | None, typer.Option(metavar="K", help="Check exactly on 2 to K outcomes.")]
 Samples: TypeAlias = Annotated[int | None, typer.Option(metavar="S", help="The number of samples, where it can vary.")]
+At: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--at", metavar="NAME=VALUE", help="A value at the point, as 'p(1)=1/3'; may be repeated.")
+]
 
+_NUMBER = re.compile(r"-?\d{1,40}(\.\d{1,40}|/\d{1,40})?")
 _COLOURS = {"proved": "green", "scaled": "yellow", "other-target": "yellow", "refuted": "red", "undecided": "magenta"}
 
 
@@ -101,9 +107,10 @@ def explain(
 
 
 @app.command()
-def variance(name: Name, *, outcomes: Outcomes = None, as_json: Json = False) -> int:
+def variance(name: Name, *, outcomes: Outcomes = None, at: At = None, as_json: Json = False) -> int:
     """Print the exact variance of an estimator, as a formula and at a point."""
-    report = derive.variance(derive.load(name), **({} if outcomes is None else {"outcomes": _outcomes(outcomes)}))
+    count = FEWEST_OUTCOMES if outcomes is None else _outcomes(outcomes)
+    report = derive.variance(derive.load(name), count, dict(_assigned(text) for text in at or ()))
     if as_json:
         return _answer(report.to_json())
     write(f"{report}\n")
@@ -201,6 +208,14 @@ def _outcomes(outcomes: int) -> int:
     raise UsageError(message)
 
 
+def _assigned(text: str) -> tuple[str, Fraction]:
+    name, equals, number = (part.strip() for part in text.partition("="))
+    if not (name and equals and _NUMBER.fullmatch(number)) or re.search(r"/0+$", number):
+        message = f"--at takes NAME=VALUE with an exact number, such as 'p(1)=1/3'; got {text!r}."
+        raise UsageError(message)
+    return name, Fraction(number)
+
+
 def _sizes(outcomes: int | None, samples: int | None) -> dict[str, Any]:
     sizes: dict[str, Any] = {}
     if outcomes is not None:
@@ -257,6 +272,7 @@ def _rows(answer: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _bias(answer: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [("scale", f"E[estimate] = {answer['scale']} * target")] if answer["scale"] else []
+    rows += [("other target", f"E[estimate] = {answer['other_target']}")] if answer["other_target"] else []
     bias, witness = answer["bias"] or {}, answer["witness"]
     rows += [("bias", bias["text"])] if "text" in bias else []
     rows += [("on 2 outcomes", bias["on_two_outcomes"])] if bias.get("on_two_outcomes") else []

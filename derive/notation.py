@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 from derive.errors import ScopeError, UsageError
 from derive.term import (
@@ -144,6 +147,19 @@ def score(variable: RandomVariable, parameter: Symbol | None = None, at: Exact |
             raise ScopeError(message)
         parameter = symbols[0]
     return Score(variable.law, variable if at is None else lift(at), parameter)
+
+
+def total(terms: Iterable[Term]) -> Term:
+    """The sum of one or more terms.
+
+    Raises
+        UsageError, if there is none.
+    """
+    first, *others = tuple(terms) or (None,)
+    if first is None:
+        message = "a sum needs at least one term."
+        raise UsageError(message)
+    return reduce(add, others, first)
 
 
 def grad(body: Exact, parameter: Symbol) -> Grad:

@@ -182,16 +182,20 @@ def _biased(
     tried: list[str],
 ) -> Verdict:
     smallest = min(k for k, comparison in comparisons.items() if not comparison.zero and comparison.conclusive)
-    scale = _scale(estimator, tuple(comparisons), finding)
+    other = _other(estimator, tuple(comparisons), finding)
+    if other is not None:
+        tried.append("the mean was found to be the gradient of something else")
+    scale = None if other is not None else _scale(estimator, tuple(comparisons), finding)
     found = exact.witness(estimator.expectation, estimator.target, estimator.parameter, smallest)
     if found is None:
         tried.append("no rational witness was found")
         return Verdict(estimator, "undecided", "nothing", checked, tried=tuple(tried))
     return Verdict(
         estimator,
-        "refuted" if scale is None else "scaled",
-        "the witness, and every case in which the bias is not zero" if scale is None else _scaled_for(finding, checked),
+        "other-target" if other is not None else "refuted" if scale is None else "scaled",
+        _biased_for(scale, other, finding, checked),
         checked,
+        derivation=other,
         bias=None if finding is None else finding.bias,
         difference=comparisons[smallest].difference,
         scale=scale,
@@ -210,8 +214,25 @@ def _scale(estimator: Estimator, numbers: tuple[int, ...], finding: Finding | No
     return scale
 
 
-def _scaled_for(finding: Finding | None, checked: tuple[Check, ...]) -> str:
-    if finding is not None and finding.scale is not None:
+def _other(estimator: Estimator, numbers: tuple[int, ...], finding: Finding | None) -> Derivation | None:
+    """Return the derivation of E[g] = T' for another gradient T', where the exact evaluator finds the same."""
+    if finding is None or finding.other is None:
+        return None
+    recheck(finding.other.theorem)
+    named, mean = finding.other.lines[0].term, estimator.expectation
+    for outcomes in numbers:
+        if not exact.identically_equal(mean, named, estimator.parameter, outcomes):
+            message = f"the kernel derives another target of {estimator.name!r}, the exact evaluator refutes it: a bug."
+            raise Disagreement(message)
+    return finding.other
+
+
+def _biased_for(
+    scale: Fraction | None, other: Derivation | None, finding: Finding | None, checked: tuple[Check, ...]
+) -> str:
+    if other is None and scale is None:
+        return "the witness, and every case in which the bias is not zero"
+    if other is not None or (finding is not None and finding.scale is not None):
         return "every law that meets the assumptions"
     return f"every law on K outcomes, K = {', '.join(str(check.outcomes) for check in checked)}"
 

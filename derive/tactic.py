@@ -8,7 +8,7 @@ the two chains meet; if not, what remains is the bias.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TypeAlias
 
@@ -44,11 +44,15 @@ Chain: TypeAlias = list[tuple[str, Theorem]]
 
 @dataclass(frozen=True)
 class Finding:
-    """What the search came to: a derivation if both sides met, else the bias, and c where E[g] = c T."""
+    """What the search came to: a derivation if both sides met; else the bias, c where E[g] = c T, and another target.
+
+    `other` leads from another gradient to E[g].
+    """
 
     derivation: Derivation | None
     bias: Term
     scale: Fraction | None
+    other: Derivation | None = None
 
 
 def find(estimator: Estimator) -> Finding:
@@ -70,7 +74,17 @@ def find(estimator: Estimator) -> Finding:
     if best is None:
         message = f"no opening for the target of {estimator.name!r}."
         raise RuleError(message)
-    return best
+    return replace(best, other=_other_target(estimator))
+
+
+def _other_target(estimator: Estimator) -> Derivation | None:
+    """Return the derivation of E[g] = d E_u[x], where the mean is that of the gradient of one term, over noise."""
+    mean = normalise(estimator.expectation, EVERYTHING)
+    try:
+        swapped = _swap_back(mean.rhs, EVERYTHING)
+    except RuleError:
+        return None
+    return _chained(swapped.rhs, [("pathwise", kernel.symmetry(swapped)), ("linearity", kernel.symmetry(mean))])
 
 
 def _openings(estimator: Estimator) -> Iterator[list[Rewrite]]:
@@ -155,8 +169,13 @@ def _first_change(term: Term, rewrites: list[Rewrite]) -> tuple[str, Theorem] | 
 
 def _join(estimator: Estimator, target: Chain, meeting: Theorem, mean: Chain) -> Derivation:
     """Chain the target forwards to the moments and the mean backwards from them."""
-    steps = [*target, ("algebra", meeting), *((name, kernel.symmetry(theorem)) for name, theorem in reversed(mean))]
-    theorem, lines = kernel.reflexivity(estimator.target), [Line("", estimator.target)]
+    back = [(name, kernel.symmetry(theorem)) for name, theorem in reversed(mean)]
+    return _chained(estimator.target, [*target, ("algebra", meeting), *back])
+
+
+def _chained(start: Term, steps: Chain) -> Derivation:
+    """Return the steps as a derivation, without those that change nothing."""
+    theorem, lines = kernel.reflexivity(start), [Line("", start)]
     for name, step in steps:
         if canonical(step.lhs) == canonical(step.rhs):
             continue

@@ -44,7 +44,7 @@ class Verdict:
         verdict      "proved", "scaled", "other-target", "refuted" or "undecided"
         holds_for    the cases for which the verdict holds, in words
         checked      the exact comparisons
-        derivation   the chain from the target to the mean, or None
+        derivation   the chain from the target (of "other-target" the other one) to the mean, or None
         bias         E[g] - target as a term, where the kernel reduced it to one
         difference   E[g] - target on two outcomes, as the exact evaluator prints it
         scale        c, where E[g] = c times the target
@@ -88,6 +88,7 @@ class Verdict:
             "checked": [vars(check) for check in self.checked],
             "bias": self._bias_json(),
             "scale": None if self.scale is None else str(self.scale),
+            "other_target": text.render(lines[0].term, where) if self.verdict == "other-target" else None,
             "witness": self._witness_json(),
             "tried": list(self.tried),
         }
@@ -95,7 +96,8 @@ class Verdict:
     def _bias_json(self) -> dict[str, str] | None:
         if self.verdict in ("proved", "undecided"):
             return None
-        shown = {} if self.bias is None else {"text": text.render(self.bias), "latex": latex.render(self.bias)}
+        where = self.estimator.where
+        shown = {} if self.bias is None else {"text": text.render(self.bias, where), "latex": latex.render(self.bias, where)}
         return shown | {"on_two_outcomes": self.difference}
 
     def _witness_json(self) -> dict[str, Any] | None:

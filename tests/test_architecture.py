@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 
 LAYERS = {
     0: "derive.errors",
-    1: "derive.term derive.ring numeric.families numeric.callable_module",
+    1: "derive.term derive.ring derive.unknowns numeric.families numeric.callable_module",
     2: "derive.scope derive.notation derive.jets derive.occurrences derive.expansion numeric.expressions",
     3: "derive.algebra derive.estimator derive.models",
     4: "derive.premises derive.integrals derive.reading numeric.walk",
@@ -24,7 +24,7 @@ LAYERS = {
     8: "derive.rules derive.markdown derive.html derive.sympy_door numeric.torchgen",
     9: "derive.tactic derive.verdict numeric.torchrun",
     10: "derive.catalogue numeric.exact_gradient numeric.sequential_test",
-    11: "derive.prover derive.oracle numeric.noise_nodes numeric.audit",
+    11: "derive.prover derive.variance_report derive.oracle numeric.noise_nodes numeric.audit",
     12: "numeric.crosscheck",
     14: "derive.cli",
     16: "numeric.cli numeric.pytest_plugin numeric.report",
@@ -33,7 +33,7 @@ LAYER = {module: layer for layer, modules in LAYERS.items() for module in module
 FACES = {"derive": 13, "numeric": 15}
 """The packages themselves: what `import derive` offers is a face for those above."""
 
-_EVALUATOR = "ring jets models occurrences expansion reading integrals densities relations evaluate witness exact"
+_EVALUATOR = "ring unknowns jets models occurrences expansion reading integrals densities relations evaluate witness exact"
 EVALUATOR = {f"derive.{name}" for name in _EVALUATOR.split()}
 MAY_EVALUATE_WITH = {"derive.errors", "derive.term", "derive.estimator"} | EVALUATOR
 _TORCH = ("torchrun", "exact_gradient", "noise_nodes", "crosscheck", "sequential_test", "audit")

@@ -72,6 +72,14 @@ def test_the_witness_agrees_with_an_enumeration_by_hand():
     assert witness.target == sum(d * value[f"f({k})"] for k, d in enumerate(tangents, 1))
 
 
+def test_the_concrete_estimator_is_the_gradient_of_the_relaxed_objective():
+    verdict = derive.prove(derive.catalogue["concrete"])
+    assert verdict.verdict == "other-target"
+    named = verdict.derivation.lines[0].term
+    assert text.render(named, verdict.estimator.where) == "d_theta E_u[f(sigma(z, lambda))]"
+    assert not any(check.identically_zero for check in verdict.checked)
+
+
 def test_a_uniform_law_with_a_moving_bound_is_refuted():
     x = uniform("x", 0, theta)
     verdict = derive.prove(Estimator("moving", f(x) * score(x), (x,), grad(E(f(x), x), theta)))

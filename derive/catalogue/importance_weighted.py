@@ -1,11 +1,12 @@
-"""Estimators of the gradient of the K-sample bound L_K = E[log mean of weights]: IWAE by reparameterization, VIMCO by scores."""
+"""The gradient of the K-sample bound L_K = E[log mean of weights]: IWAE by reparameterization, VIMCO by scores."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import mul
 
 from derive.errors import UsageError
 from derive.estimator import Estimator
-from derive.notation import E, copies, exp, finite, function, grad, log, normal, p, parameter, score
+from derive.notation import E, copies, exp, finite, function, grad, log, normal, p, parameter, score, total
 from derive.term import Term
 
 theta = parameter("theta")
@@ -18,7 +19,7 @@ b = finite("b", theta, law="q")
 
 def log_mean_exp(logs: Sequence[Term]) -> Term:
     """The logarithm of the mean of weights that are given by their logarithms."""
-    return log(sum(exp(one) for one in logs) / len(logs))
+    return log(total(exp(one) for one in logs) / len(logs))
 
 
 def importance_weighted(samples: int) -> Estimator:
@@ -49,7 +50,7 @@ def arithmetic_mean(logs: Sequence[Term]) -> Term:
 
 def geometric_mean(logs: Sequence[Term]) -> Term:
     """The log of the geometric mean of the other weights."""
-    return sum(logs) / len(logs)  # type: ignore[return-value]
+    return total(logs) / len(logs)
 
 
 def vimco(mean: Callable[[Sequence[Term]], Term], name: str, samples: int) -> Estimator:
@@ -66,7 +67,7 @@ def vimco(mean: Callable[[Sequence[Term]], Term], name: str, samples: int) -> Es
     learning_signals = [bound - log_mean_exp([*rest, mean(rest)]) for rest in others]
     return Estimator(
         name=name,
-        formula=sum(signal * score(sample) for signal, sample in zip(learning_signals, drawn, strict=True)) + grad(bound, theta),
+        formula=total(map(mul, learning_signals, map(score, drawn))) + grad(bound, theta),
         draws=drawn,
         target=grad(E(bound, *drawn), theta),
         where=(("L", bound),),

@@ -2,7 +2,7 @@
 
 from derive.errors import UsageError
 from derive.estimator import Estimator
-from derive.notation import E, copies, finite, function, grad, parameter, score
+from derive.notation import E, copies, finite, function, grad, parameter, score, total
 
 theta = parameter("theta")
 b = finite("b", theta)
@@ -19,10 +19,10 @@ def leave_one_out(samples: int) -> Estimator:
         message = f"leave-one-out needs at least 2 samples, got {samples}."
         raise UsageError(message)
     drawn = copies(b, samples)
-    means = {sample: sum(f(other) for other in drawn if other != sample) / (samples - 1) for sample in drawn}
+    means = {sample: total(f(other) for other in drawn if other != sample) / (samples - 1) for sample in drawn}
     return Estimator(
         name="leave-one-out",
-        formula=sum((f(sample) - means[sample]) * score(sample) for sample in drawn) / samples,
+        formula=total((f(sample) - means[sample]) * score(sample) for sample in drawn) / samples,
         draws=drawn,
         target=grad(E(f(b), b), theta),
         source="kool-2019",
