@@ -117,6 +117,8 @@ def product_of(coefficient: Fraction, factors: tuple[tuple[Term, int], ...]) -> 
 def derivative(term: Term, parameter: Symbol) -> Term:
     """Differentiate through sums, products, powers, log, exp and the sigmoid; what else depends on the parameter stays `Grad`.
 
+    So does the logarithm of a density, whose gradient is the score.
+
     >>> from derive.notation import constant, exp
     >>> x = constant("x")
     >>> tidy(derivative(exp(2 * x), x)) == tidy(2 * exp(2 * x))
@@ -133,7 +135,7 @@ def derivative(term: Term, parameter: Symbol) -> Term:
             return Add(tuple(Mul((*args[:i], derivative(arg, parameter), *args[i + 1 :])) for i, arg in enumerate(args)))
         case Power(base, exponent):
             return exponent * Power(base, exponent - 1) * derivative(base, parameter)
-        case Log(arg):
+        case Log(arg) if not isinstance(arg, Density):
             return Power(arg, -1) * derivative(arg, parameter)
         case Exp(arg):
             return term * derivative(arg, parameter)

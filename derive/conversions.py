@@ -10,7 +10,7 @@ from derive import algebra as scalar, kernel
 from derive.errors import RuleError
 from derive.kernel import Theorem
 from derive.premises import Assuming
-from derive.term import Density, Expect, Grad, Over, Term, parts
+from derive.term import Density, Expect, Grad, Log, Over, Term, parts
 
 Path = tuple[int, ...]
 
@@ -139,13 +139,18 @@ def _chain(first: Theorem, *others: Theorem) -> Theorem:
 def _split(term: Term, assuming: Assuming) -> Theorem:
     """Differentiate a gradient or split an expectation, where a premise does not forbid it."""
     try:
-        if isinstance(term, Grad):
+        if isinstance(term, Grad) and not _is_log_density(term.body):
             return kernel.differentiate(term, assuming=assuming)
         if isinstance(term, (Expect, Over)) and not _is_one(term):
             return _ones(kernel.linearity(term, assuming=assuming), assuming)
     except RuleError:
         return kernel.reflexivity(term)
     return _ones(kernel.reflexivity(term), assuming)
+
+
+def _is_log_density(term: Term) -> bool:
+    """Whether a term is log p(b), whose gradient stays as it is: it is the score."""
+    return isinstance(term, Log) and isinstance(term.arg, Density)
 
 
 def _is_one(term: Expect | Over) -> bool:

@@ -273,6 +273,9 @@ def differentiate(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
         sum, product and chain rule
     """
     match term:
+        case Grad(Log(Density() as density) as body, parameter):
+            result = scalar.ONE / density * Grad(density, parameter)
+            return _theorem(term, result, "differentiate", (term,), [Differentiable(body, parameter)], assuming)
         case Grad(body, parameter):
             result = scalar.derivative(body, parameter)
             premises = [] if result == term else [Differentiable(body, parameter)]

@@ -221,7 +221,8 @@ def premise(condition: Condition, where: Where = ()) -> str:
 
 
 def _inline(term: Term, where: Where) -> list[str]:
-    return [re.sub(r"^(\\quad )+", "", line) for line in lines(term, where)]
+    """Return a term in pieces between which a paragraph may break; an item of a list is narrower than a display."""
+    return [re.sub(r"^(\\quad )+", "", line) for line in lines(term, where, LIMIT - 16)]
 
 
 def premises(conditions: Iterable[Condition], where: Where = ()) -> list[tuple[str, str]]:

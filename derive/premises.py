@@ -387,18 +387,32 @@ def _falls(variable: RandomVariable, law: NormalLaw, exponent: Term) -> bool | N
 
 
 def _non_zero(term: Term) -> Verdict:
+    if isinstance(term, Number):
+        return Verdict("it is the number zero") if term.value == 0 else HOLDS
+    if _positive(term):
+        return HOLDS
     match term:
-        case Number(value):
-            return Verdict("it is the number zero") if value == 0 else HOLDS
-        case Density(law, at) if _in_support(law, at):
-            return HOLDS
-        case Exp() | Sigmoid():
-            return HOLDS
         case Mul(args):
             return _all(_non_zero(arg) for arg in args)
         case Power(base, _):
             return _non_zero(base)
     return _assumed(NonZero(tidy(term)))
+
+
+def _positive(term: Term) -> bool:
+    """Whether a term is positive by its shape: densities on their support, exponentials, their sums, products and powers."""
+    match term:
+        case Number(value):
+            return value > 0
+        case Density(law, at):
+            return _in_support(law, at)
+        case Exp() | Sigmoid():
+            return True
+        case Add(args) | Mul(args):
+            return all(_positive(arg) for arg in args)
+        case Power(base, _):
+            return _positive(base)
+    return False
 
 
 def _in_support(law: Law, at: Term) -> bool:

@@ -13,7 +13,7 @@ from derive.errors import PremiseError, RuleError
 from derive.kernel import Theorem
 from derive.premises import EVERYTHING, Assuming, Independent, require
 from derive.scope import depends
-from derive.term import Density, Expect, Grad, Law, Over, RandomVariable, Score, Symbol, Term
+from derive.term import Density, Expect, Grad, Law, Log, Over, RandomVariable, Score, Symbol, Term
 
 
 def _unfold_expectation(term: Term, assuming: Assuming) -> Theorem:
@@ -66,6 +66,15 @@ def _rewrite_log_derivative(term: Term, assuming: Assuming) -> Theorem:
     raise RuleError(message)
 
 
+def _rewrite_score(term: Term, assuming: Assuming) -> Theorem:
+    match term:
+        case Grad(Log(Density(law, at)), theta):
+            return kernel.symmetry(kernel.definition(Score(law, at, theta)))
+    message = "score needs the gradient of the logarithm of a density."
+    raise RuleError(message)
+
+
+score_definition = Rewrite("score", _rewrite_score)
 log_derivative_trick = Rewrite("log_derivative", _rewrite_log_derivative)
 
 

@@ -106,7 +106,7 @@ def _simplifiers(estimator: Estimator) -> list[Rewrite]:
             rules.marginalization(outcome, noise),
         )
     ]
-    return [*relaxed, rules.log_derivative_trick, rules.score_function_estimator, rules.mean_score, rules.pathwise_gradient]
+    return [*relaxed, rules.score_definition, rules.score_function_estimator, rules.mean_score, rules.pathwise_gradient]
 
 
 def _relaxations(estimator: Estimator) -> list[tuple[RandomVariable, RandomVariable]]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import combinations
+from math import prod
 
 from derive.errors import NotEvaluable
 from derive.models import RationalCase, SymbolicModel
 from derive.relations import Relation, Relations
 from derive.ring import Ball, Scalar, ball, bounds
-from derive.unknowns import TRANSCENDENTAL, Generator, readable
+from derive.unknowns import TRANSCENDENTAL, Argument, Generator, Value, readable
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,13 @@ def find(model: SymbolicModel, relations: Relations, left: Scalar, right: Scalar
     difference, factor = relations.clear([left - right, model.one])
     if difference == 0:
         return None
-    if model.transcendental(left - right):
+    if model.transcendental(left) or model.transcendental(right):
         return _find_enclosed(model, relations, left, right)
     free = sorted(set(model.ring.used(difference)) | set(model.ring.used(factor)))
-    for probabilities in _probabilities(model):
-        for point in _points(model, difference, factor, free, probabilities):
+    for start in _starts(model):
+        for point in _points(model, difference, factor, free, start):
             full = _complete(model, relations.rows, point)
-            if full is None:
+            if full is None or not _is_possible(model, full):
                 continue
             values = model.ring.value(left, full), model.ring.value(right, full)
             if values[0] != values[1]:
@@ -59,17 +61,40 @@ def _probabilities(model: SymbolicModel) -> Iterator[dict[int, Fraction]]:
         yield {i: Fraction(weights[key.args[0].number - 1], sum(weights)) for i, key in keys if key.kind == "probability"}
 
 
+def _starts(model: SymbolicModel) -> Iterator[dict[int, Fraction]]:
+    """Yield values of all probabilities and of the numbers that outcomes stand for: 0, 1, 2, ..., then others, all distinct.
+
+    Later ones make what stands in the arguments of functions distinct too.
+    """
+    keys = [(i, key) for i, key in enumerate(model.ring.keys) if key.kind == "outcome"]
+    shapes: list[Callable[[int], int]] = [lambda k: k - 1, lambda k: k, lambda k: k * k]
+    inside = {i: Fraction(n) for n, i in enumerate(_inside_arguments(model), 2)}
+    for spread in ({}, inside) if inside else ({},):
+        for shape in shapes if keys else shapes[:1]:
+            numbers = {i: Fraction(shape(key.args[0].number)) for i, key in keys}
+            for probabilities in _probabilities(model):
+                yield spread | probabilities | numbers
+
+
+def _inside_arguments(model: SymbolicModel) -> list[int]:
+    """Return the symbols and functions that occur in arguments of functions."""
+    functions = [key for key in model.ring.keys if key.kind == "function"]
+    values = [arg for key in functions for arg in key.args if isinstance(arg, Value)]
+    inside = (key for value in values for _, monomial in value.terms for key, _ in monomial)
+    return list(dict.fromkeys(model.ring.indices[key] for key in inside if key.kind in ("symbol", "function")))
+
+
 def _points(
-    model: SymbolicModel, difference: Scalar, factor: Scalar, free: list[int], probabilities: dict[int, Fraction]
+    model: SymbolicModel, difference: Scalar, factor: Scalar, free: list[int], start: dict[int, Fraction]
 ) -> Iterator[dict[int, Fraction]]:
     """Yield points where the difference is not zero: as few values as possible are not 0, and these are 1, 2, 3."""
-    needed = {i: Fraction(1) for i in model.ring.used(factor) if i not in probabilities}
-    fixed = probabilities | {i: Fraction(1) for i in free if i in needed}
+    needed = {i: Fraction(1) for i in model.ring.used(factor) if i not in start}
+    fixed = start | {i: Fraction(1) for i in free if i in needed}
     remaining = model.ring.restrict(difference, {i: value for i, value in fixed.items() if i in free})
     supports = {tuple(i for i, _ in exponents) for exponents, _ in model.ring.terms(remaining)}
     for support in sorted(supports, key=lambda some: (len(some), some))[:8]:
         for step in range(3):
-            values = {i: _unit(model.ring.keys[i], probabilities, model) * (1 + step * n) for n, i in enumerate(support, 1)}
+            values = {i: _unit(model.ring.keys[i], start, model) * (1 + step * n) for n, i in enumerate(support, 1)}
             yield fixed | values
 
 
@@ -92,8 +117,40 @@ def _complete(model: SymbolicModel, rows: list[Relation], point: dict[int, Fract
     return full
 
 
+def _is_possible(model: SymbolicModel, full: dict[int, Fraction]) -> bool:
+    """Whether a function has one value at one point: where arguments are not certainly distinct, the values must be equal.
+
+    Where an argument is undefined, such as the logarithm of 0, the point is no case either.
+    """
+    balls = _enclosures(model, full)
+    if balls is None:
+        return False
+    functions = [(i, key) for i, key in enumerate(model.ring.keys) if key.kind == "function" and key.args]
+    for (i, one), (j, other) in combinations(functions, 2):
+        alike = one.name == other.name and one.orders == other.orders and len(one.args) == len(other.args)
+        if alike and full.get(i, 0) != full.get(j, 0) and not _are_apart(model, one.args, other.args, balls):
+            return False
+    return True
+
+
+def _are_apart(model: SymbolicModel, left: tuple[Argument, ...], right: tuple[Argument, ...], balls: dict[int, Ball]) -> bool:
+    for one, other in zip(left, right, strict=True):
+        if isinstance(one, Value) and isinstance(other, Value):
+            if not _enclosed(model, one, balls).overlaps(_enclosed(model, other, balls)):
+                return True
+        elif one != other:
+            return True
+    return False
+
+
+def _enclosed(model: SymbolicModel, argument: Value, balls: dict[int, Ball]) -> Ball:
+    terms = ((c, [(model.ring.indices[key], n) for key, n in monomial]) for c, monomial in argument.terms)
+    return sum((ball(c) * prod((balls[i] ** n for i, n in powers), start=ball(1)) for c, powers in terms), start=ball(0))
+
+
 def _case(model: SymbolicModel, relations: Relations, full: dict[int, Fraction], left: Scalar, right: Scalar) -> dict[str, str]:
     shown = set(model.ring.used(left)) | set(model.ring.used(right)) | {row.pivot for row in relations.rows}
+    shown |= {index for index in _inside_arguments(model) if full.get(index)}
     result = {}
     for index in sorted(shown, key=lambda i: (_RANK.get(model.ring.keys[i].kind, 9), i)):
         key, value = model.ring.keys[index], full.get(index, Fraction(0))
@@ -107,12 +164,12 @@ def _case(model: SymbolicModel, relations: Relations, full: dict[int, Fraction],
 
 def _find_enclosed(model: SymbolicModel, relations: Relations, left: Scalar, right: Scalar) -> Witness | None:
     """Return a case where exp and log, enclosed by balls, make the sides differ for certain."""
-    for probabilities in _probabilities(model):
-        for point in _positive_points(model, probabilities):
+    for start in _starts(model):
+        for point in _positive_points(model, start):
             rows = [row for row in relations.rows if model.ring.keys[row.pivot].kind != "inverse"]
             full = _complete(model, rows, point)
             balls = None if full is None else _enclosures(model, full)
-            if full is None or balls is None:
+            if full is None or balls is None or not _is_possible(model, full):
                 continue
             sides = [bounds(model.ring.enclosure(side, balls)) for side in (left, right)]
             radius = max(spread for _, spread in sides)
@@ -121,11 +178,11 @@ def _find_enclosed(model: SymbolicModel, relations: Relations, left: Scalar, rig
     return None
 
 
-def _positive_points(model: SymbolicModel, probabilities: dict[int, Fraction]) -> Iterator[dict[int, Fraction]]:
+def _positive_points(model: SymbolicModel, start: dict[int, Fraction]) -> Iterator[dict[int, Fraction]]:
     """Yield points where everything is 1 (logarithms want positive arguments), then where one thing is 2, then 1, 2, 3, ..."""
     kinds = ("probability", "inverse", *TRANSCENDENTAL)
-    others = [i for i, key in enumerate(model.ring.keys) if key.kind not in kinds]
-    ones = probabilities | {i: _unit(model.ring.keys[i], probabilities, model) for i in others}
+    others = [i for i, key in enumerate(model.ring.keys) if key.kind not in kinds and i not in start]
+    ones = start | {i: _unit(model.ring.keys[i], start, model) for i in others if i not in start}
     yield ones
     for i in others:
         yield ones | {i: 2 * ones[i]}

@@ -15,11 +15,11 @@ from derive.scope import alpha_equal
 from derive.tactic import find
 from derive.term import Number
 
-DERIVED = [name for name in catalogue if catalogue[name].derivation is not None]
-MODELS = {name: [{"outcomes": 2}, {"outcomes": 3}] for name in DERIVED} | {
-    "pathwise": [{"outcomes": 2, "degree": 2}, {"outcomes": 2, "degree": 4}]
-}
 PROVED = [name for name in catalogue if catalogue[name].verdict == "proved"]
+DERIVED = [name for name in PROVED if catalogue[name].derivation is not None]
+MODELS = {name: [{"outcomes": 2}, {"outcomes": 3}] for name in PROVED} | {
+    name: [{"outcomes": 2, "degree": 2}, {"outcomes": 2, "degree": 4}] for name in ("pathwise", "sgvb")
+}
 MEANT = {
     "score-function": {"Differentiable"},
     "constant-baseline": {"Differentiable"},
@@ -29,8 +29,8 @@ MEANT = {
 }
 
 
-def test_every_proved_estimator_has_a_hand_written_derivation():
-    assert set(DERIVED) == set(PROVED)
+def test_the_meant_assumptions_are_listed_for_every_hand_written_derivation():
+    assert set(DERIVED) == set(MEANT)
 
 
 @pytest.mark.parametrize("name", DERIVED)

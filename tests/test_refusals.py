@@ -99,6 +99,9 @@ def test_algebra_refuses_a_denominator_that_may_vanish():
     refuses("NonZero", kernel.algebra, x / y * y, x)
     assert kernel.algebra(x / y * y, x, assuming=EVERYTHING)
     assert kernel.algebra(x / exp(y) * exp(y), x).assumptions == frozenset()
+    positive = 2 * exp(y) ** 3 + p(b) * exp(x)
+    assert kernel.algebra(x / positive * positive, x).assumptions == frozenset()
+    refuses("NonZero", kernel.algebra, x / (exp(y) - exp(x)) * (exp(y) - exp(x)), x)
 
 
 def test_a_density_is_positive_at_its_own_variable_only():
