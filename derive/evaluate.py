@@ -17,8 +17,8 @@ from derive.expansion import expand, independent_groups
 from derive.integrals import Latents, NormalMoments, UniformMoments, integrate
 from derive.jets import Jet, add, constant, multiply, power
 from derive.models import Model, SymbolicModel
-from derive.occurrences import chain_of, maps_of, nested, variables
-from derive.reading import Conditional, Decided, Place, Places, Reading, Real
+from derive.occurrences import chain_of, depends_on_symbol, frozen_parts, maps_of, nested, variables
+from derive.reading import Conditional, Decided, Node, Place, Places, Reading, Real
 from derive.ring import PolynomialRing, RingFullError, Scalar, rational, total
 from derive.term import (
     Add,
@@ -31,6 +31,7 @@ from derive.term import (
     FiniteLaw,
     Grad,
     Latent,
+    Law,
     Log,
     Mul,
     NormalLaw,
@@ -46,6 +47,7 @@ from derive.term import (
     UniformLaw,
     lift,
 )
+from derive.unknowns import Generator, Outcome
 
 LIMIT = 100_000
 SUMMANDS = 4096
@@ -59,6 +61,7 @@ class Reader(DensityReading):
         model    gives the unknowns their generators or numbers
         terms    the terms that will be read: functions of a continuous variable in one of them are polynomials in all
         degree   the degree of these polynomials
+        nodes    whether normal variables stand on the points of a base measure, so that functions of them are any functions
 
     >>> from derive.notation import E, finite, function, grad, parameter
     >>> theta = parameter("theta")
@@ -69,8 +72,8 @@ class Reader(DensityReading):
     'p(1)*score(1)*f(1) + p(2)*score(2)*f(2)'
     """
 
-    def __init__(self, model: Model, terms: tuple[Term, ...], degree: int = 3) -> None:
-        super().__init__(model, terms, degree)
+    def __init__(self, model: Model, terms: tuple[Term, ...], degree: int = 3, *, nodes: bool = False) -> None:
+        super().__init__(model, terms, degree, nodes=nodes)
         self.latents: dict[FiniteLaw, Latents] = {}
         self._symmetric: dict[tuple[int, int], bool] = {}
         self._splits: dict[int, list[tuple[Scalar, list[Term]]] | None] = {}
@@ -86,6 +89,9 @@ class Reader(DensityReading):
         match law:
             case FiniteLaw():
                 return self._finite(term, places, order)
+            case NormalLaw() if self.nodes:
+                self._refuse_frozen(term)
+                return self._finite(term, places, order)
             case NormalLaw(loc, scale):
                 noise = self.noise_name(variable)
                 inner = self.read(term.body, {**places, self.slot(variable): Real(noise)}, order)
@@ -95,6 +101,20 @@ class Reader(DensityReading):
             case UniformLaw():
                 return self._uniform(term, law, places, order)
         self._refuse(law)
+
+    def _refuse_frozen(self, term: Expect | Over) -> None:
+        """Refuse what holds a sample fixed that moves with the parameter here, and integrals without a density."""
+        if isinstance(term, Over):
+            message = "an integral over a normal variable, without its density as a weight, needs a polynomial."
+            raise NotEvaluable(message)
+        for frozen in frozen_parts(term.body, term.variable):
+            parameters = {self.model.parameter, frozen.parameter.name if isinstance(frozen, (Grad, Score)) else ""}
+            if any(depends_on_symbol(part, parameters) for part in term.variable.law.terms):
+                message = (
+                    f"a {type(frozen).__name__} of the normal variable {term.variable.name}, whose law moves with the parameter, "
+                    "is read of polynomials only: write the variable as loc + scale * noise."
+                )
+                raise NotEvaluable(message)
 
     def _symbolic(self) -> SymbolicModel:
         if not isinstance(self.model, SymbolicModel):
@@ -145,15 +165,28 @@ class Reader(DensityReading):
         chain: list[Expect] = chain_of(term) if isinstance(term, Expect) else []
         if len(chain) > 1 and self._is_symmetric(chain, places, order):
             return self._multisets(chain, places, order)
-        outcomes, law = self.model.outcomes, cast("FiniteLaw", term.variable.law)
-        _refuse_large(outcomes ** max(len(chain), 1), outcomes, law.name)
+        outcomes, law = self.model.outcomes, term.variable.law
+        _refuse_large(outcomes ** max(len(chain), 1), outcomes, term.variable.name)
         self._spend(outcomes)
         inner, slot, jets = dict(places), self.slot(term.variable), []
         for k in range(1, outcomes + 1):
-            inner[slot] = k
+            inner[slot] = self._place(law, k, places)
             body = self.read(term.body, inner, order)
-            jets.append(multiply(body, self.probability(law, k, places, order)) if isinstance(term, Expect) else body)
+            jets.append(multiply(body, self._probability(law, k, places, order)) if isinstance(term, Expect) else body)
         return self._total(jets, order)
+
+    def _place(self, law: Law, k: int, places: Places) -> Place:
+        if isinstance(law, FiniteLaw):
+            return k
+        slots = sorted({slot for part in law.terms for slot in self.slots_in(part)})
+        return Node(k, tuple(places.get(slot) for slot in slots))
+
+    def _probability(self, law: Law, k: int, places: Places, order: int) -> Jet:
+        """Return the probability of an outcome, or the weight of a point of the base measure, which does not move."""
+        if isinstance(law, FiniteLaw):
+            return self.probability(law, k, places, order)
+        weight = self.model.generator(Generator("weight", "w", (), (Outcome(k),)), self._zero)
+        return constant(weight, order, self.model.zero)
 
     def _split(self, term: Expect) -> list[tuple[Scalar, list[Term]]] | None:
         """Return a mean over several draws as a sum of products of means over fewer draws, None where it is no such sum."""
@@ -195,17 +228,17 @@ class Reader(DensityReading):
 
     def _multisets(self, chain: list[Expect], places: Places, order: int) -> Jet:
         """Sum over multisets of outcomes with multinomial weights: the body is the same for all orders of the copies."""
-        outcomes, copies, law = self.model.outcomes, len(chain), cast("FiniteLaw", chain[0].variable.law)
+        outcomes, copies, law = self.model.outcomes, len(chain), chain[0].variable.law
         count = comb(outcomes + copies - 1, copies)
-        _refuse_large(count, outcomes, law.name)
+        _refuse_large(count, outcomes, chain[0].variable.name)
         self._spend(count)
         one = constant(self.model.one, order, self.model.zero)
-        probabilities = [self.probability(law, k, places, order) for k in range(1, outcomes + 1)]
+        probabilities = [self._probability(law, k, places, order) for k in range(1, outcomes + 1)]
         powers = [[power(p, n, one) for n in range(copies + 1)] for p in probabilities]
         inner, slots, body, jets = dict(places), [self.slot(node.variable) for node in chain], chain[-1].body, []
         for draw in combinations_with_replacement(range(outcomes), copies):
             for slot, k in zip(slots, draw, strict=True):
-                inner[slot] = k + 1
+                inner[slot] = self._place(law, k + 1, places)
             jets.append(multiply(self.read(body, inner, order), self._weight(draw, powers)))
         return self._total(jets, order)
 
@@ -238,10 +271,10 @@ class Reader(DensityReading):
         capacity = 16
         while True:
             model = SymbolicModel(PolynomialRing(capacity), self.model.outcomes, self.model.parameter)
-            reader = Reader(model, self.terms, self.degree)
+            reader = Reader(model, self.terms, self.degree, nodes=self.nodes)
             outer = {reader.slot(v): places[slot] for v, slot in self._slots.items() if slot in places}
             fresh = {slot: _relabel(place, 1000 + slot) for slot, place in outer.items()}
-            labels = [2000 + i for i in range(len(chain))]
+            labels = [self._place(chain[0].variable.law, 2000 + i, places) for i in range(len(chain))]
             swapped, rotated = [labels[1], labels[0], *labels[2:]], labels[1:] + labels[:1]
             slots = [reader.slot(node.variable) for node in chain]
             try:
@@ -287,6 +320,8 @@ def _mean(chain: list[Expect], factors: tuple[Term, ...], used: list[bool]) -> T
 def _relabel(place: Place, label: int) -> Place:
     if isinstance(place, Decided):
         return Decided(place.noise, label)
+    if isinstance(place, Node):
+        return Node(label, place.around)
     return label if isinstance(place, int) else place
 
 

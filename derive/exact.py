@@ -14,14 +14,14 @@ from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, TypeVar
 
-from derive.errors import TooLarge, UsageError
+from derive.errors import NotEvaluable, TooLarge, UsageError
 from derive.evaluate import Reader
 from derive.models import RationalCase, RationalModel, SymbolicModel
-from derive.occurrences import maps_of, variables_free
+from derive.occurrences import holds_for, maps_of, variables, variables_free
 from derive.reading import Conditional, Decided, Place, Places, Real
 from derive.relations import Relations
 from derive.ring import PolynomialRing, RingFullError, Scalar, fraction
-from derive.term import Expect, FiniteLaw, Latent, Mul, Over, RandomVariable, Symbol, Term, UniformLaw, anywhere
+from derive.term import Expect, FiniteLaw, Latent, Mul, NormalLaw, Over, RandomVariable, Symbol, Term, UniformLaw, anywhere
 from derive.witness import Witness, find, value_at
 
 if TYPE_CHECKING:
@@ -42,12 +42,14 @@ class Comparison:
                      was found where enclosures of both sides are apart
         difference   left minus right, as readable text
         outcomes     the number of outcomes of every finite law
+        reading      how the terms were read, which is for what a proof holds
     """
 
     zero: bool
     conclusive: bool
     difference: str
     outcomes: int
+    reading: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,8 @@ def compare(left: Term, right: Term, parameter: Symbol, outcomes: int, *, degree
             top, bottom = view.relations.clear([first - second, view.model.one])
             if top != 0:
                 conclusive = not view.model.transcendental(top) or find(view.model, view.relations, first, second) is not None
-                return Comparison(zero=False, conclusive=conclusive, difference=view.text(top, bottom), outcomes=outcomes)
-        return Comparison(zero=True, conclusive=True, difference="0", outcomes=outcomes)
+                return Comparison(False, conclusive, view.text(top, bottom), outcomes, view.reading)
+        return Comparison(True, True, "0", outcomes, view.reading)
 
     return _viewed((left, right), parameter, outcomes, degree, judge)
 
@@ -253,6 +255,7 @@ class _View:
     model: SymbolicModel
     reader: Reader
     values: list[tuple[Scalar, Scalar]]
+    reading: str
 
     @cached_property
     def relations(self) -> Relations:
@@ -279,18 +282,30 @@ class _View:
 
 
 def _viewed(terms: tuple[Term, Term], parameter: Symbol, outcomes: int, degree: int, use: Callable[[_View], T]) -> T:
-    """Read both terms in a ring that is large enough, and use the result there."""
+    """Read both terms and use the result: normal variables as they are, else on the points of a base measure."""
     if outcomes < 1:
         message = f"the number of outcomes must be at least 1, got {outcomes}."
         raise UsageError(message)
+    try:
+        return _read(terms, parameter, outcomes, degree, use, nodes=False)
+    except NotEvaluable:
+        if not any(isinstance(variable.law, NormalLaw) for term in terms for variable in variables(term)):
+            raise
+        return _read(terms, parameter, outcomes, degree, use, nodes=True)
+
+
+def _read(
+    terms: tuple[Term, Term], parameter: Symbol, outcomes: int, degree: int, use: Callable[[_View], T], *, nodes: bool
+) -> T:
+    """Read both terms in a ring that is large enough."""
     capacity = 8 + 3 * outcomes
     while capacity <= _LARGEST_RING:
         model = SymbolicModel(PolynomialRing(capacity), outcomes, parameter.name)
-        reader = Reader(model, terms, degree)
+        reader = Reader(model, terms, degree, nodes=nodes)
         try:
             places = _free_places(reader, terms)
             values = [(reader.read(terms[0], some, 0)[0], reader.read(terms[1], some, 0)[0]) for some in places]
-            return use(_View(model, reader, values))
+            return use(_View(model, reader, values, holds_for(terms, outcomes, degree, nodes=nodes)))
         except RingFullError:
             capacity *= 2
     message = (

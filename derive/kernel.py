@@ -248,7 +248,7 @@ def definition(term: Term) -> Theorem:
     Fails
         RuleError, if the term is neither, or the point of the score moves with the parameter.
     Source
-        mohamed-2020, eq. 1 and eq. 9
+        mohamed-2020, section 2 and section 4.1
     """
     match term:
         case Expect(body, variable):
@@ -407,7 +407,7 @@ def conditional_reparameterize(
         RuleError, if the term is no expectation over uniform noise, uses it outside h(u, .), or differentiates h(u, .), which
         is no function of the latent variable.
     Source
-        tucker-2017, section 3.1
+        tucker-2017, section 3
     """
     if not isinstance(term, Expect) or not _is_noise(term.variable) or not _is_noise(noise) or depends(term, noise):
         _refuse("conditional_reparameterize needs an expectation over uniform noise, and other, unused noise.")

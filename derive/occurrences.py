@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from derive.term import (
     Apply,
     ConditionalLatent,
     Expect,
+    FiniteLaw,
+    Grad,
     Latent,
+    Law,
     NormalLaw,
     Over,
     RandomVariable,
+    Score,
+    Stop,
+    Symbol,
     Term,
     Threshold,
     UniformLaw,
+    anywhere,
     parts,
 )
 
@@ -72,17 +79,61 @@ def maps_of(term: Term) -> Iterator[Apply]:
         yield from maps_of(part)
 
 
-def polynomial_places(term: Term) -> Iterator[tuple[str, int]]:
-    """Yield the argument places of functions in which a continuous variable that is integrated stands."""
+def polynomial_places(term: Term, laws: tuple[type[Law], ...] = (NormalLaw, UniformLaw)) -> Iterator[tuple[str, int]]:
+    """Yield the argument places of functions in which a variable stands that is integrated as a polynomial."""
     if isinstance(term, Apply) and not isinstance(term.function, (Latent, ConditionalLatent)):
-        yield from ((term.function.name, i) for i, arg in enumerate(term.args) if _has_real(arg))
+        yield from ((term.function.name, i) for i, arg in enumerate(term.args) if _has_real(arg, laws))
     for part in parts(term):
-        yield from polynomial_places(part)
+        yield from polynomial_places(part, laws)
 
 
-def _has_real(term: Term) -> bool:
+def _has_real(term: Term, laws: tuple[type[Law], ...]) -> bool:
     if isinstance(term, RandomVariable):
-        return isinstance(term.law, (NormalLaw, UniformLaw))
+        return isinstance(term.law, laws)
     if isinstance(term, Apply) and isinstance(term.function, (Latent, ConditionalLatent)):
-        return any(_has_real(arg) for arg in term.args[1:])
-    return any(_has_real(part) for part in parts(term))
+        return any(_has_real(arg, laws) for arg in term.args[1:])
+    return any(_has_real(part, laws) for part in parts(term))
+
+
+def depends_on(term: Term, variable: RandomVariable) -> bool:
+    """Whether a variable occurs in a term, or in the law of a variable that does."""
+    return any(v == variable or any(depends_on(part, variable) for part in v.law.terms) for v in variables(term))
+
+
+def depends_on_symbol(term: Term, names: set[str]) -> bool:
+    """Whether a symbol of one of these names occurs in a term, or in the law of a variable that does."""
+    if anywhere(term, lambda part: isinstance(part, Symbol) and part.name in names):
+        return True
+    return any(depends_on_symbol(part, names) for v in variables(term) for part in v.law.terms)
+
+
+def holds_for(terms: Iterable[Term], outcomes: int, degree: int, *, nodes: bool) -> str:
+    """Return in words for what an identity holds that was read on so many outcomes, in polynomials or on nodes.
+
+    >>> from derive.notation import E, finite, function, parameter
+    >>> b, f = finite("b", parameter("theta")), function("f")
+    >>> holds_for([E(f(b), b)], 3, 3, nodes=False)
+    'every law on 3 outcomes'
+    """
+    terms = tuple(terms)
+    drawn = [variable for term in terms for variable in variables(term)]
+    relaxed = any(True for term in terms for _ in maps_of(term))
+    laws = {type(variable.law) for variable in drawn if not relaxed or not isinstance(variable.law, UniformLaw)}
+    expanded = any(True for term in terms for _ in polynomial_places(term))
+    functions = f"polynomials of degree {degree} under " if expanded and not nodes else ""
+    result = []
+    if FiniteLaw in laws or relaxed:
+        result.append(f"every law on {outcomes} outcomes" + (" and every relaxation of it" if relaxed else ""))
+    if NormalLaw in laws and nodes:
+        result.append(f"every base measure on {outcomes} points of a location-scale family")
+    elif NormalLaw in laws:
+        result.append(functions + "a normal law")
+    if UniformLaw in laws:
+        result.append((functions or f"polynomials of degree {degree} under " if expanded else "") + "a uniform law")
+    return "; ".join(result) or "all values"
+
+
+def frozen_parts(term: Term, variable: RandomVariable) -> list[Term]:
+    """Return the gradients, scores and stopped gradients of what depends on a variable: they hold its value fixed."""
+    inner = [found for part in parts(term) for found in frozen_parts(part, variable)]
+    return [term, *inner] if isinstance(term, (Grad, Score, Stop)) and depends_on(term, variable) else inner

@@ -29,6 +29,7 @@ from derive.term import (
     Latent,
     Log,
     Mul,
+    NormalLaw,
     Number,
     Over,
     Power,
@@ -39,6 +40,7 @@ from derive.term import (
     Symbol,
     Term,
     Threshold,
+    UniformLaw,
 )
 from derive.unknowns import Argument, Generator, Noise, Outcome, Value
 
@@ -65,7 +67,17 @@ class Real(NamedTuple):
     noise: str
 
 
-Place: TypeAlias = int | Decided | Conditional | Real
+class Node(NamedTuple):
+    """A normal variable at loc + scale x_k, where the base measure has the points x_k.
+
+    `around` are the places of the variables on which its law depends.
+    """
+
+    number: int
+    around: tuple[Place | None, ...] = ()
+
+
+Place: TypeAlias = "int | Decided | Conditional | Real | Node"
 Places: TypeAlias = dict[int, Place]
 Family: TypeAlias = Callable[[tuple[int, ...]], Generator]
 
@@ -77,13 +89,15 @@ class Reading:
         model    gives the unknowns their generators or numbers
         terms    the terms that will be read: functions of a continuous variable in one of them are polynomials in all
         degree   the degree of these polynomials
+        nodes    whether normal variables stand on the points of a base measure, so that functions of them are any functions
     """
 
     readings: ClassVar[dict[type[Term], Callable[[Any, Any, Places, int], Jet]]] = {}
 
-    def __init__(self, model: Model, terms: tuple[Term, ...], degree: int = 3) -> None:
-        self.model, self.terms, self.degree = model, terms, degree
-        self.polynomial = {place for term in terms for place in polynomial_places(term)}
+    def __init__(self, model: Model, terms: tuple[Term, ...], degree: int = 3, *, nodes: bool = False) -> None:
+        self.model, self.terms, self.degree, self.nodes = model, terms, degree, nodes
+        expanded = (UniformLaw,) if nodes else (NormalLaw, UniformLaw)
+        self.polynomial = {place for term in terms for place in polynomial_places(term, expanded)}
         self._slots: dict[RandomVariable, int] = {}
         self._slot_of: dict[int, int] = {}
         self._names: set[str] = set()
@@ -208,6 +222,10 @@ class Reading:
             return constant(self.model.generator(key, self._zero), order, self.model.zero)
         if isinstance(place, Real):
             return constant(self.model.generator(Generator("noise", place.noise), self._zero), order, self.model.zero)
+        if isinstance(place, Node) and isinstance(term.law, NormalLaw):
+            point = self.model.generator(Generator("node", "x", (), (Outcome(place.number),)), self._zero)
+            loc, scale = self.read(term.law.loc, places, order), self.read(term.law.scale, places, order)
+            return add(loc, tuple(scalar * point for scalar in scale))
         message = f"the variable {term.name} is not bound, or its value is used while it decides a discrete variable."
         raise NotEvaluable(message)
 

@@ -1,6 +1,6 @@
 """What the unknowns of a symbolic model satisfy, and the test for zero that uses it.
 
-    x * (1/x) = 1;  sum of p_k = 1 and its derivatives;  the fluxes of a relaxation sum to zero
+    x * (1/x) = 1;  sum of p_k = 1 and its derivatives;  sum of w_k = 1;  the fluxes of a relaxation sum to zero
 
 Each relation is solved for one generator and cleared by multiplication, so that no fraction is ever simplified on the way: a
 result is zero where the relations hold if and only if what remains is the zero polynomial.
@@ -54,7 +54,7 @@ class Relations:
         laws = list(model.laws)
         for name, args in laws:
             self.rows += self._scores(name, args)
-        self.rows += [self._last_probability(name, args) for name, args in laws]
+        self.rows += [self._last_probability(name, args) for name, args in laws] + self._last_weight()
         for relation in inverses:
             if self.clear([relation.denominator])[0] == 0:
                 message = f"division by zero: {model.text(relation.denominator)} is zero for every law."
@@ -127,6 +127,15 @@ class Relations:
 
     def _p(self, name: str, args: tuple[Any, ...], k: int) -> Scalar:
         return self.model.generator(Generator("probability", name, (), (Outcome(k), *args)))
+
+    def _last_weight(self) -> list[Relation]:
+        """Return sum w_k = 1 for the weights of a base measure, solved for the last, where there is one."""
+        keys = [Generator("weight", "w", (), (Outcome(k),)) for k in range(1, self.model.outcomes + 1)]
+        if not any(key in self.model.ring.indices for key in keys):
+            return []
+        *others, last = (self.model.generator(key) for key in keys)
+        rest = self.model.one - total(others, self.model.zero)
+        return [Relation(self.model.ring.indices[keys[-1]], rest, self.model.one)]
 
     def _last_probability(self, name: str, args: tuple[Argument, ...]) -> Relation:
         last = self.model.outcomes

@@ -42,7 +42,7 @@ def log_derivative(law: Law, at: Term, theta: Symbol, *, assuming: Assuming = EV
     Fails
         RuleError, if the point moves with theta; PremiseError, if the density is not differentiable.
     Source
-        williams-1992; mohamed-2020, eq. 9
+        williams-1992; mohamed-2020, section 4.1
 
     >>> from derive.notation import finite, parameter
     >>> theta = parameter("theta")
@@ -88,7 +88,7 @@ def zero_mean_score(b: RandomVariable, theta: Symbol, *, assuming: Assuming = EV
     Fails
         PremiseError, if a premise fails: a support that moves, a density that is not normalised.
     Source
-        williams-1992; mohamed-2020, eq. 10
+        williams-1992; mohamed-2020, section 4.1
 
     >>> from derive.notation import parameter, uniform
     >>> theta = parameter("theta")
@@ -119,7 +119,7 @@ def score_function(body: Term, b: RandomVariable, theta: Symbol, *, assuming: As
     Fails
         PremiseError, if a premise fails.
     Source
-        williams-1992; mohamed-2020, eq. 13
+        williams-1992; mohamed-2020, section 4.2
     """
     density, score = Density(b.law, b), Score(b.law, b, theta)
     own = (Expect(Grad(body, theta), b),) if depends(body, theta) else ()
@@ -152,7 +152,7 @@ def control_variate_correction(
     Fails
         PremiseError, if a premise fails; RuleError, if the integrand or control variate depends on theta.
     Source
-        paisley-2012, section 3
+        paisley-2012; tucker-2017, section 2
     """
     score = Score(b.law, b, theta)
     correction = Grad(Expect(control, b), theta)
@@ -197,7 +197,7 @@ def pathwise(term: Term, *, assuming: Assuming = EVERYTHING) -> Theorem:
     Fails
         PremiseError, if the law moves with theta, or the body jumps: a threshold, a rounding, a sort.
     Source
-        kingma-2014, section 2.4; mohamed-2020, eq. 20
+        kingma-2014, section 2.4; mohamed-2020, section 5
     """
     match term:
         case Grad(Expect(body, u), theta):
@@ -228,7 +228,7 @@ def conditional_marginalization(
     Fails
         RuleError, if the term is no gradient of an expectation over relaxed noise; PremiseError, if a premise fails.
     Source
-        tucker-2017, eq. 6 and appendix A
+        tucker-2017, section 3
     """
     if not isinstance(term, Grad):
         message = "conditional_marginalization needs the gradient of an expectation."

@@ -59,8 +59,10 @@ class Text(Printer):
         return f"d_{parameter} {inner}"
 
     def expectation(self, variables: Sequence[RandomVariable], inner: str) -> str:
-        subscript = ",".join(self._subscript(variable) for variable in variables)
-        return f"E_{subscript}[{inner}]" if len(variables) == 1 else f"E_{{{subscript}}}[{inner}]"
+        subscripts = [self._subscript(variable) for variable in variables]
+        if len(subscripts) == 1:
+            return f"E_{subscripts[0]}[{inner}]"
+        return f"E_{{{','.join(one.removeprefix('{').removesuffix('}') for one in subscripts)}}}[{inner}]"
 
     def _subscript(self, variable: RandomVariable) -> str:
         law, name = variable.law, self.name(variable.name)

@@ -36,6 +36,7 @@ class Generator(NamedTuple):
         outcome       the number that an outcome stands for, where it is used as one
         noise         a normal or uniform variable under its integral
         normal        a normal density
+        node, weight  a point of a base measure on K points, and its weight
         inverse, exp, log     of the value that is the argument
         moment        E[m | b = k] of a monomial m in the latent variable
         joint         E[m] of a monomial that has conditional latent variables of several outcomes
@@ -90,6 +91,8 @@ def readable(generator: Generator, parameter: str) -> str:
             return f"E[{texts[0]}]"
         case "flux":
             return f"flux{orders[0]}[{texts[1]}; {_event(name)}={texts[0]}]"
+        case "node" | "weight":
+            return f"{name}({texts[0]})"
         case "outcome":
             return f"value_{name}({texts[0]})"
         case "normal":

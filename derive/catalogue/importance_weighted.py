@@ -23,7 +23,7 @@ def log_mean_exp(logs: Sequence[Term]) -> Term:
 
 
 def importance_weighted(samples: int) -> Estimator:
-    """The reparameterized gradient of the bound with so many importance samples (burda-2016, eq. 13).
+    """The reparameterized gradient of the bound with so many importance samples (burda-2016).
 
     Raises
         UsageError, for fewer than one sample.
@@ -54,7 +54,7 @@ def geometric_mean(logs: Sequence[Term]) -> Term:
 
 
 def vimco(mean: Callable[[Sequence[Term]], Term], name: str, samples: int) -> Estimator:
-    """Scores with a baseline for each sample, in which a mean of the other weights stands for its own (mnih-2016, eq. 8 to 10).
+    """Scores with a baseline for each sample, in which a mean of the other weights stands for its own (mnih-2016).
 
     Raises
         UsageError, for fewer than two samples.
