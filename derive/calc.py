@@ -92,7 +92,8 @@ def _pairs(
 def _rewrites(term: Term, rewrite: Rewrite, assuming: Assuming, refusals: list[RuleError]) -> list[Theorem]:
     """Return the rewrites of a term, or of its normal form: everywhere first, then at each place alone."""
     found = []
-    for start in (kernel.reflexivity(term), normalise(term, assuming)):
+    starts = kernel.reflexivity(term), normalise(term, assuming, split=False), normalise(term, assuming)
+    for start in starts:
         try:
             found.append(kernel.transitivity(start, rewrite_everywhere(start.rhs, rewrite, assuming)))
         except RuleError as error:

@@ -84,10 +84,11 @@ def worse(first: RuleError, second: RuleError) -> RuleError:
 
 
 @lru_cache(maxsize=4096)
-def normalise(term: Term, assuming: Assuming) -> Theorem:
+def normalise(term: Term, assuming: Assuming, *, split: bool = True) -> Theorem:
     """Bring a term to normal form: gradients of sums and products taken, expectations split, factors moved out, algebra tidied.
 
-    What a premise forbids stays as it is.
+    What a premise forbids stays as it is. With `split=False` expectations stay whole, so that none of their summands must be
+    assumed to be integrable.
 
     >>> from derive.notation import E, constant, finite, function, parameter
     >>> from derive.premises import EVERYTHING
@@ -99,20 +100,29 @@ def normalise(term: Term, assuming: Assuming) -> Theorem:
     children = parts(term)
     first = len(children) - 1 if isinstance(term, (Expect, Over)) else 0
     for index in range(first, len(children)):
-        inner = normalise(children[index], assuming)
+        inner = normalise(children[index], assuming, split=split)
         theorem = kernel.transitivity(theorem, kernel.congruence(theorem.rhs, (index,), inner))
-    for step in (_split, _tidied):
-        theorem = kernel.transitivity(theorem, step(theorem.rhs, assuming))
-    return theorem
+    if split or isinstance(term, Grad):
+        theorem = kernel.transitivity(theorem, _split(theorem.rhs, assuming))
+    return kernel.transitivity(theorem, _tidied(theorem.rhs, assuming))
 
 
 def equal_by_normal_form(left: Term, right: Term, assuming: Assuming) -> Theorem | None:
-    """Return left = right if both have the same normal form."""
-    first, second = normalise(left, assuming), normalise(right, assuming)
-    if not scalar.equal(first.rhs, second.rhs):
-        return None
-    middle = kernel.algebra(first.rhs, second.rhs, assuming=assuming)
-    return kernel.transitivity(kernel.transitivity(first, middle), kernel.symmetry(second))
+    """Return left = right if both have the same normal form, split as little as is needed."""
+    for reach in (_as_it_is, _whole, normalise):
+        first, second = reach(left, assuming), reach(right, assuming)
+        if scalar.equal(first.rhs, second.rhs):
+            middle = kernel.algebra(first.rhs, second.rhs, assuming=assuming)
+            return kernel.transitivity(kernel.transitivity(first, middle), kernel.symmetry(second))
+    return None
+
+
+def _as_it_is(term: Term, assuming: Assuming) -> Theorem:
+    return kernel.reflexivity(term)
+
+
+def _whole(term: Term, assuming: Assuming) -> Theorem:
+    return normalise(term, assuming, split=False)
 
 
 def total_probability(term: Term, assuming: Assuming) -> Theorem:

@@ -111,8 +111,8 @@ class Reader(DensityReading):
             parameters = {self.model.parameter, frozen.parameter.name if isinstance(frozen, (Grad, Score)) else ""}
             if any(depends_on_symbol(part, parameters) for part in term.variable.law.terms):
                 message = (
-                    f"a {type(frozen).__name__} of the normal variable {term.variable.name}, whose law moves with the parameter, "
-                    "is read of polynomials only: write the variable as loc + scale * noise."
+                    f"a {type(frozen).__name__} of the normal variable {term.variable.name}, whose law moves with the "
+                    "parameter, is read of polynomials only: write the variable as loc + scale * noise."
                 )
                 raise NotEvaluable(message)
 

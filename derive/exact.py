@@ -21,6 +21,7 @@ from derive.occurrences import holds_for, maps_of, variables, variables_free
 from derive.reading import Conditional, Decided, Place, Places, Real
 from derive.relations import Relations
 from derive.ring import PolynomialRing, RingFullError, Scalar, fraction
+from derive.series import refute
 from derive.term import Expect, FiniteLaw, Latent, Mul, NormalLaw, Over, RandomVariable, Symbol, Term, UniformLaw, anywhere
 from derive.witness import Witness, find, value_at
 
@@ -39,7 +40,8 @@ class Comparison:
     Args
         zero         whether the sides are equal: then it is a proof for every law on so many outcomes
         conclusive   whether the answer stands: False where they differ as long as exp and log are taken as unknown, and no case
-                     was found where enclosures of both sides are apart
+                     was found where enclosures of both sides are apart; on the points of a base measure, where no normal law
+                     was found for which they differ (`derive.series`)
         difference   left minus right, as readable text
         outcomes     the number of outcomes of every finite law
         reading      how the terms were read, which is for what a proof holds
@@ -111,7 +113,7 @@ def compare(left: Term, right: Term, parameter: Symbol, outcomes: int, *, degree
         for first, second in view.values:
             top, bottom = view.relations.clear([first - second, view.model.one])
             if top != 0:
-                conclusive = not view.model.transcendental(top) or find(view.model, view.relations, first, second) is not None
+                conclusive = view.refutes(top, first, second, (left, right), parameter)
                 return Comparison(False, conclusive, view.text(top, bottom), outcomes, view.reading)
         return Comparison(True, True, "0", outcomes, view.reading)
 
@@ -170,6 +172,8 @@ def witness(left: Term, right: Term, parameter: Symbol, outcomes: int = 3, *, de
     """
 
     def search(view: _View) -> Witness | None:
+        if view.reader.nodes:
+            return refute(left, right, parameter)
         found = (find(view.model, view.relations, *pair) for pair in view.values)
         return next((one for one in found if one is not None), None)
 
@@ -260,6 +264,12 @@ class _View:
     @cached_property
     def relations(self) -> Relations:
         return Relations(self.model, self.reader.latents.values())
+
+    def refutes(self, top: Scalar, left: Scalar, right: Scalar, terms: tuple[Term, Term], parameter: Symbol) -> bool:
+        """Whether a difference that is not zero in this reading is one in fact."""
+        if self.reader.nodes:
+            return refute(*terms, parameter) is not None
+        return not self.model.transcendental(top) or find(self.model, self.relations, left, right) is not None
 
     def text(self, top: Scalar, bottom: Scalar, limit: int = 24) -> str:
         top, bottom = self.model.ring.lowest(top, bottom)

@@ -101,10 +101,8 @@ def depends_on(term: Term, variable: RandomVariable) -> bool:
 
 
 def depends_on_symbol(term: Term, names: set[str]) -> bool:
-    """Whether a symbol of one of these names occurs in a term, or in the law of a variable that does."""
-    if anywhere(term, lambda part: isinstance(part, Symbol) and part.name in names):
-        return True
-    return any(depends_on_symbol(part, names) for v in variables(term) for part in v.law.terms)
+    """Whether a symbol of one of these names occurs in a term."""
+    return anywhere(term, lambda part: isinstance(part, Symbol) and part.name in names)
 
 
 def holds_for(terms: Iterable[Term], outcomes: int, degree: int, *, nodes: bool) -> str:

@@ -133,8 +133,8 @@ class Relations:
         keys = [Generator("weight", "w", (), (Outcome(k),)) for k in range(1, self.model.outcomes + 1)]
         if not any(key in self.model.ring.indices for key in keys):
             return []
-        *others, last = (self.model.generator(key) for key in keys)
-        rest = self.model.one - total(others, self.model.zero)
+        weights = [self.model.generator(key) for key in keys]
+        rest = self.model.one - total(weights[:-1], self.model.zero)
         return [Relation(self.model.ring.indices[keys[-1]], rest, self.model.one)]
 
     def _last_probability(self, name: str, args: tuple[Argument, ...]) -> Relation:

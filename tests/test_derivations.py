@@ -26,6 +26,10 @@ MEANT = {
     "control-variate": {"Differentiable"},
     "pathwise": {"Differentiable", "Dominated"},
     "rebar": {"ConditionalReparameterization", "Differentiable", "Dominated"},
+    "elbo-score-function": {"Differentiable"},
+    "sgvb": {"Dominated", "NonZero"},
+    "iwae": {"Dominated", "NonZero"},
+    "relax": {"ConditionalReparameterization", "Differentiable", "Dominated", "Integrable"},
 }
 
 

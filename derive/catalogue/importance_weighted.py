@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from operator import mul
 
+from derive.calc import Derivation, calc
 from derive.errors import UsageError
 from derive.estimator import Estimator
 from derive.notation import E, copies, exp, finite, function, grad, log, normal, p, parameter, score, total
-from derive.term import Term
+from derive.rules import pathwise_gradient, reparameterization
+from derive.term import RandomVariable, Term
 
 theta = parameter("theta")
 log_joint = function("log_joint", differentiable=True)
@@ -31,15 +33,28 @@ def importance_weighted(samples: int) -> Estimator:
     _demand(samples, 1, "iwae")
     noises, latents = copies(epsilon, samples), copies(z, samples)
     points = [mu(theta) + sigma(theta) * noise for noise in noises]
+    bound = log_mean_exp([log_joint(point) - log(p(z, at=point)) for point in points])
+    target = grad(E(log_mean_exp([log_joint(latent) - log(p(latent)) for latent in latents]), *latents), theta)
     return Estimator(
         name="iwae",
-        formula=grad(log_mean_exp([log_joint(point) - log(p(z, at=point)) for point in points]), theta),
+        formula=grad(bound, theta),
         draws=noises,
-        target=grad(E(log_mean_exp([log_joint(latent) - log(p(latent)) for latent in latents]), *latents), theta),
+        target=target,
         where=tuple((f"z_{k}", point) for k, point in enumerate(points, 1)),
         source="burda-2016",
         summary="The log of the mean of K weights at reparameterized samples, differentiated through the samples.",
+        derivation=partial(_pathwise, target, bound, noises),
         family=importance_weighted,
+    )
+
+
+def _pathwise(target: Term, bound: Term, noises: tuple[RandomVariable, ...]) -> Derivation:
+    """All samples are reparameterized, and the gradient passes one expectation after the other."""
+    passed = [E(grad(E(bound, *noises[k:]), theta), *noises[:k]) for k in range(1, len(noises) + 1)]
+    return calc(
+        target,
+        (reparameterization(noises[0]), grad(E(bound, *noises), theta)),
+        *((pathwise_gradient, line) for line in passed),
     )
 
 

@@ -1,7 +1,16 @@
 """RELAX: REBAR with any differentiable control variate c of the latent variable."""
 
+from derive.calc import Derivation, calc
 from derive.estimator import Estimator
 from derive.notation import E, finite, function, grad, parameter, relaxation, score, uniform
+from derive.rules import (
+    algebra,
+    conditional_reparameterization,
+    linearity,
+    marginalization,
+    pathwise_gradient,
+    score_function_estimator,
+)
 
 theta = parameter("theta")
 b = finite("b", theta)
@@ -12,6 +21,27 @@ z = relaxed.h(u, theta)
 hard = relaxed.H(z)
 z_tilde = relaxed.h_tilde(v, hard, theta)
 
+
+def derivation() -> Derivation:
+    """As for REBAR: the relaxed gradient is subtracted conditionally on the sample and added pathwise."""
+    given = c(relaxed.h_tilde(v, b, theta))
+    relaxed_gradient = grad(E(c(z), u), theta)
+    first, pathwise = E(f(b) * score(b), b), E(grad(c(z), theta), u)
+    conditional = E(E(given, v) * score(b), b) + E(E(grad(given, theta), v), b)
+    inside = E(E((f(b) - given) * score(b) - grad(given, theta), v), b)
+    reparameterized = E(E((f(hard) - c(z_tilde)) * score(b, at=hard) - grad(c(z_tilde), theta), v), u)
+    return calc(
+        grad(E(f(b), b), theta),
+        (score_function_estimator, first),
+        (algebra, first - relaxed_gradient + relaxed_gradient),
+        (marginalization(b, v), first - conditional + relaxed_gradient),
+        (pathwise_gradient, first - conditional + pathwise),
+        (linearity, inside + pathwise),
+        (conditional_reparameterization(b, v), reparameterized + pathwise),
+        (linearity, estimator.expectation),
+    )
+
+
 estimator = Estimator(
     name="relax",
     formula=(f(hard) - c(z_tilde)) * score(b, at=hard) + grad(c(z), theta) - grad(c(z_tilde), theta),
@@ -20,4 +50,5 @@ estimator = Estimator(
     where=(("z", z), ("b", hard), ("z_tilde", z_tilde)),
     source="grathwohl-2018",
     summary="Any differentiable function of the latent variable is the control variate; f need not be differentiable.",
+    derivation=derivation,
 )
