@@ -58,15 +58,17 @@ def prove(
     tried: list[str] = []
     derivation, finding = _derive(estimator, tried, search=search)
     comparisons = _compare(estimator, numbers, tried)
-    checked = tuple(Check(k, len(estimator.draws), comparison.zero) for k, comparison in comparisons.items())
-    if derivation is not None and any(not comparison.zero and comparison.conclusive for comparison in comparisons.values()):
+    checked = tuple(Check(k, len(estimator.draws), found.zero, found.reading) for k, found in comparisons.items())
+    if not comparisons:
+        return Verdict(estimator, "undecided", "nothing", checked, derivation, tried=tuple(tried))
+    if all(comparison.zero for comparison in comparisons.values()):
+        return Verdict(estimator, "proved", _holds_for(derivation, checked), checked, derivation, tried=tuple(tried))
+    verdict = _biased(estimator, checked, comparisons, finding, tried)
+    certain = any(not comparison.zero and comparison.conclusive for comparison in comparisons.values())
+    if derivation is not None and (certain or verdict.witness is not None):
         message = f"the kernel derives {estimator.name!r}, the exact evaluator refutes it: please report this bug of gradproof."
         raise Disagreement(message)
-    if comparisons and all(comparison.zero for comparison in comparisons.values()):
-        return Verdict(estimator, "proved", _holds_for(derivation, numbers, estimator), checked, derivation, tried=tuple(tried))
-    if not comparisons or not any(comparison.conclusive for comparison in comparisons.values() if not comparison.zero):
-        return Verdict(estimator, "undecided", "nothing", checked, derivation, tried=tuple(tried))
-    return _biased(estimator, checked, comparisons, finding, tried)
+    return verdict
 
 
 def explain(estimator: Estimator, format: str = "text") -> str:
@@ -166,12 +168,15 @@ def _compare(estimator: Estimator, numbers: tuple[int, ...], tried: list[str]) -
     return comparisons
 
 
-def _holds_for(derivation: Derivation | None, numbers: tuple[int, ...], estimator: Estimator) -> str:
-    if derivation is not None and derivation.theorem.assumptions:
-        return "every law that meets the assumptions"
-    if derivation is not None:
-        return "every law"
-    return f"every law on K outcomes, K = {', '.join(map(str, numbers))}"
+def _holds_for(derivation: Derivation | None, checked: tuple[Check, ...]) -> str:
+    if derivation is None:
+        return _checked_for(checked)
+    return "every law that meets the assumptions" if derivation.theorem.assumptions else "every law"
+
+
+def _checked_for(checked: tuple[Check, ...]) -> str:
+    """Say for what the exact comparisons alone hold."""
+    return " and ".join(dict.fromkeys(check.reading for check in checked))
 
 
 def _biased(
@@ -181,7 +186,7 @@ def _biased(
     finding: Finding | None,
     tried: list[str],
 ) -> Verdict:
-    smallest = min(k for k, comparison in comparisons.items() if not comparison.zero and comparison.conclusive)
+    smallest = min(k for k, comparison in comparisons.items() if not comparison.zero)
     other = _other(estimator, tuple(comparisons), finding)
     if other is not None:
         tried.append("the mean was found to be the gradient of something else")
@@ -199,7 +204,7 @@ def _biased(
         bias=None if finding is None else finding.bias,
         difference=comparisons[smallest].difference,
         scale=scale,
-        witness=Counterexample(found.case, found.left, found.right),
+        witness=Counterexample(found.case, found.left, found.right, found.radius),
         tried=tuple(tried),
     )
 
@@ -234,7 +239,7 @@ def _biased_for(
         return "the witness, and every case in which the bias is not zero"
     if other is not None or (finding is not None and finding.scale is not None):
         return "every law that meets the assumptions"
-    return f"every law on K outcomes, K = {', '.join(str(check.outcomes) for check in checked)}"
+    return _checked_for(checked)
 
 
 def _module(path: Path) -> Any:

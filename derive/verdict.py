@@ -19,20 +19,25 @@ _EXIT = {"proved": 0, "scaled": 1, "other-target": 1, "refuted": 1, "undecided":
 
 @dataclass(frozen=True)
 class Check:
-    """One exact comparison of the mean with the target, for every law on so many outcomes."""
+    """One exact comparison of the mean with the target; `reading` says for what it holds."""
 
     outcomes: int
     samples: int
     identically_zero: bool
+    reading: str
 
 
 @dataclass(frozen=True)
 class Counterexample:
-    """A rational case in which mean and target differ, with both values."""
+    """A rational case in which mean and target differ, with both values.
+
+    Where exp or log occur, the values are known up to `radius`, and the enclosures do not overlap.
+    """
 
     case: dict[str, str]
     mean: Fraction
     target: Fraction
+    radius: Fraction = Fraction(0)
 
 
 @dataclass(frozen=True)
@@ -103,4 +108,6 @@ class Verdict:
     def _witness_json(self) -> dict[str, Any] | None:
         if self.witness is None:
             return None
-        return {"case": self.witness.case, "mean": str(self.witness.mean), "target": str(self.witness.target)}
+        values = {"mean": str(self.witness.mean), "target": str(self.witness.target)}
+        certain = {"radius": str(self.witness.radius)} if self.witness.radius else {}
+        return {"case": self.witness.case, **values, **certain}

@@ -120,7 +120,9 @@ def test_a_chain_that_does_not_stand_is_reported_and_replaced_by_one_that_is_fou
 def test_without_a_derivation_a_proof_says_for_how_many_outcomes_it_holds():
     verdict = derive.prove(replace(derive.catalogue["score-function"], derivation=None), outcomes=(2, 3), search=False)
     assert (verdict.verdict, verdict.derivation) == ("proved", None)
-    assert verdict.holds_for == "every law on K outcomes, K = 2, 3"
+    assert verdict.holds_for == "every law on 2 outcomes and every law on 3 outcomes"
+    normal_law = derive.prove(replace(derive.catalogue["pathwise"], derivation=None), outcomes=(2,), search=False)
+    assert "polynomial" in normal_law.holds_for
 
 
 def test_the_average_of_copies_is_judged_as_one_estimator():
