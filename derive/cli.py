@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 import derive
+from derive import text
 from derive.catalogue import catalogue
 from derive.errors import GradproofError, UsageError
 
@@ -91,6 +92,8 @@ def prove(
         _answer(verdict.to_json())
     else:
         _show_verdict(verdict.to_json())
+        if verdict.found:
+            write("\n".join(text.steps(verdict.derivation, verdict.estimator.where)) + "\n")
     return int(verdict.exit_code)
 
 

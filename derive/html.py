@@ -186,7 +186,7 @@ dt { font-variant: small-caps; } dd { margin: 0 0 .4rem 1.5rem; overflow-x: auto
 <dd>{{ target }}</dd>
 </dl>
 {% if not derived %}
-<p>There is no hand-written derivation.</p>
+<p>There is no derivation.</p>
 {% else %}
 <h2>Derivation</h2>
 <ol>

@@ -249,7 +249,7 @@ def document(estimator: Estimator, derivation: Derivation | None) -> str:
         "The estimate and the gradient that it should have as its mean:",
         _display([["g = " + first, *rest] for first, *rest in [lines(estimator.formula, where, 2 * LIMIT - 20)]]),
         _display([lines(estimator.target, where, 2 * LIMIT - 20)]),
-        *(["There is no hand-written derivation."] if derivation is None else _derived(derivation, where)),
+        *(["There is no derivation."] if derivation is None else _derived(derivation, where)),
         r"\end{document}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -42,7 +42,7 @@ def document(estimator: Estimator, derivation: Derivation | None) -> str:
         _display(latex.lines(estimator.formula, where, LIMIT)),
         "The gradient that it should have as its mean:",
         _display(latex.lines(estimator.target, where, LIMIT)),
-        *(["There is no hand-written derivation."] if derivation is None else _derived(derivation, where)),
+        *(["There is no derivation."] if derivation is None else _derived(derivation, where)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

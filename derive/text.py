@@ -145,15 +145,17 @@ def statement(estimator: Estimator) -> list[str]:
 def document(estimator: Estimator, derivation: Derivation | None) -> str:
     """Return the statement of an estimator and its derivation, line by line with the rule that gives each line."""
     head = [estimator.name, "=" * len(estimator.name), *_if(estimator.summary), *_if(estimator.source, "Source: "), ""]
-    steps = ["", "There is no hand-written derivation."] if derivation is None else _steps(derivation, estimator.where)
-    return "\n".join([*head, *statement(estimator), *steps]) + "\n"
+    none = ["", "There is no derivation."]
+    written = none if derivation is None else [*steps(derivation, estimator.where), *_assumptions(derivation, estimator.where)]
+    return "\n".join([*head, *statement(estimator), *written]) + "\n"
 
 
 def _if(value: str, label: str = "") -> list[str]:
     return [label + Text().name(value)] if value else []
 
 
-def _steps(derivation: Derivation, where: Where) -> list[str]:
+def steps(derivation: Derivation, where: Where = ()) -> list[str]:
+    """Return the lines of a derivation, each with the rule that gives it and what that rule needs."""
     written = ["", "Derivation", "----------"]
     for line in derivation.lines:
         first, *rest = lines(line.term, where)
@@ -161,9 +163,13 @@ def _steps(derivation: Derivation, where: Where) -> list[str]:
             written += ["", f"  = by {line.rule}"]
         written += [f"    {first}", *(f"        {more}" for more in rest)]
         written += [_filled(f"needs {condition}", 6) for condition in premises(line.premises, where)]
+    return written
+
+
+def _assumptions(derivation: Derivation, where: Where) -> list[str]:
     assumed = premises(derivation.theorem.assumptions, where)
     heading = "Assumptions" if assumed else "No assumptions: every side condition was decided."
-    return [*written, "", heading, *(_filled(condition, 2) for condition in assumed)]
+    return ["", heading, *(_filled(condition, 2) for condition in assumed)]
 
 
 def _filled(text: str, indent: int) -> str:

@@ -74,6 +74,11 @@ class Verdict:
         return () if self.derivation is None else tuple(sorted(self.derivation.theorem.assumptions, key=repr))
 
     @property
+    def found(self) -> bool:
+        """Whether the derivation was found by the search, rather than written by hand."""
+        return self.derivation is not None and self.estimator.derivation is None
+
+    @property
     def exit_code(self) -> int:
         """The exit status of `gradproof prove`."""
         return _EXIT[self.verdict]
