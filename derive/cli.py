@@ -24,6 +24,7 @@ from rich.text import Text
 
 import derive
 from derive import text
+from derive.audit.pages import register as register_audit_notes
 from derive.catalogue import catalogue
 from derive.errors import GradproofError, UsageError
 
@@ -118,6 +119,9 @@ def variance(name: Name, *, outcomes: Outcomes = None, at: At = None, as_json: J
         return _answer(report.to_json())
     write(f"{report}\n")
     return 0
+
+
+register_audit_notes(app)
 
 
 def run(application: typer.Typer, arguments: Sequence[str] | None = None) -> int:

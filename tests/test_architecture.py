@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 
 LAYERS = {
     0: "derive.errors",
-    1: "derive.term derive.ring derive.unknowns numeric.families numeric.callable_module",
+    1: "derive.term derive.ring derive.unknowns derive.audit derive.audit.statement numeric.families numeric.callable_module",
     2: "derive.scope derive.notation derive.jets derive.occurrences derive.expansion numeric.expressions",
     3: "derive.algebra derive.estimator derive.models",
     4: "derive.premises derive.integrals derive.reading numeric.walk",
@@ -25,12 +25,14 @@ LAYERS = {
     9: "derive.tactic derive.verdict numeric.torchrun",
     10: "derive.catalogue numeric.exact_gradient numeric.sequential_test",
     11: "derive.prover derive.variance_report derive.oracle numeric.noise_nodes numeric.audit",
-    12: "numeric.crosscheck",
-    14: "derive.cli",
-    16: "numeric.cli numeric.pytest_plugin numeric.report",
+    12: "numeric.crosscheck derive.audit.checks",
+    13: "derive.audit.cases derive.audit.pages",
+    14: " ".join(f"derive.audit.note_00{i}" for i in range(5)),
+    15: "derive.cli",
+    17: "numeric.cli numeric.pytest_plugin numeric.report",
 }
 LAYER = {module: layer for layer, modules in LAYERS.items() for module in modules.split()}
-FACES = {"derive": 13, "numeric": 15}
+FACES = {"derive": 13, "numeric": 16}
 """The packages themselves: what `import derive` offers is a face for those above."""
 
 _EVALUATOR = "ring unknowns jets models occurrences expansion reading integrals densities relations evaluate witness exact"

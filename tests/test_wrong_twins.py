@@ -1,4 +1,4 @@
-"""For every estimator of the catalogue a twin with one mistake, of the kinds that ship, is not proved and comes with a witness."""
+"""For every proved estimator of the catalogue a twin with one mistake, of the kinds that ship, is refuted with a witness."""
 
 from __future__ import annotations
 
