@@ -34,6 +34,7 @@ class Estimator:
         summary      one sentence for lists
         verdict      the verdict that is expected of it, one of `VERDICTS`
         derivation   a function without arguments that returns the hand-written chain from the target to E[formula], or None
+        runs         whether torch code can be generated from it
         family       where the estimator is one of a family, the function of the number of samples that returns them
 
     Raises
@@ -58,6 +59,7 @@ class Estimator:
     summary: str = ""
     verdict: str = "proved"
     derivation: Callable[[], Derivation] | None = field(default=None, compare=False)
+    runs: bool = True
     family: Callable[[int], Estimator] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from derive.conversions import Rewrite, subterm
 from derive.errors import PremiseError, RuleError
 from derive.kernel import Theorem
 from derive.premises import EVERYTHING, Assuming, Independent, require
-from derive.scope import depends
+from derive.scope import alpha_equal, depends
 from derive.term import Density, Expect, Grad, Law, Log, Over, RandomVariable, Score, Symbol, Term
 
 
@@ -272,6 +272,18 @@ def _rewrite_score_function(term: Term, assuming: Assuming) -> Theorem:
 mean_score = Rewrite("zero_mean_score", _rewrite_zero_mean)
 score_function_estimator = Rewrite("score_function", _rewrite_score_function)
 pathwise_gradient = Rewrite("pathwise", lambda term, assuming: pathwise(term, assuming=assuming))
+
+
+def known(name: str, theorem: Theorem) -> Rewrite:
+    """The rewrite of the right side of a theorem into its left side: of the mean of an estimator into its target, say."""
+
+    def rewrite(term: Term, assuming: Assuming) -> Theorem:
+        if not alpha_equal(term, theorem.rhs):
+            message = f"{name} needs the right side of its theorem."
+            raise RuleError(message)
+        return kernel.symmetry(theorem)
+
+    return Rewrite(name, rewrite)
 
 
 def reparameterization(noise: RandomVariable) -> Rewrite:

@@ -26,6 +26,19 @@ class Shape(IntEnum):
     COORDINATE = 2
 
 
+class Kind(IntEnum):
+    """What the value of a constant may be: a number, or also a tensor of shape (*batch), or (*batch, n), or anything.
+
+    A constant may be anything where it is only passed to a function, or not used in the code at all.
+    """
+
+    NUMBER = 0
+    BATCH = 1
+    VECTOR = 2
+    ANYTHING = 3
+    UNUSED = 4
+
+
 class Level(IntEnum):
     """How tightly a piece of text binds."""
 
@@ -59,7 +72,7 @@ def plus(terms: list[Code]) -> Code:
     if len(terms) == 1:
         return terms[0]
     shape = max(term.shape for term in terms)
-    texts = [term.lifted(shape, Level.PRODUCT) for term in terms]
+    texts = [term.lifted(shape, Level.SUM) for term in terms]
     signed = (f" - {text[1:]}" if text.startswith("-") else f" + {text}" for text in texts[1:])
     return Code(texts[0] + "".join(signed), shape, Level.SUM)
 
@@ -68,8 +81,9 @@ def times(factors: list[Code], below: list[Code] | None = None) -> Code:
     """The product of expressions, batch tensors first where both kinds occur, divided by those `below`."""
     below = below or []
     shape = max(factor.shape for factor in factors + below)
-    minus = sum(factor.text == "-1" for factor in factors) % 2 == 1
-    kept = [factor for factor in factors if factor.text not in {"1", "-1"}] or [Code("1", Shape.NUMBER)]
+    minus = sum(_negated(factor) for factor in factors) % 2 == 1
+    factors = [Code(factor.text[1:], factor.shape) if _negated(factor) else factor for factor in factors]
+    kept = [factor for factor in factors if factor.text != "1"] or [Code("1", Shape.NUMBER)]
     product = _product(kept, shape)
     text = product.text if len(kept) == 1 and not below and not minus else product.at(Level.PRODUCT)
     for divisor in below:
@@ -77,6 +91,11 @@ def times(factors: list[Code], below: list[Code] | None = None) -> Code:
     if minus:
         return Code(f"-{text}", shape, Level.PRODUCT)
     return Code(text, shape, product.level if not below else Level.PRODUCT)
+
+
+def _negated(factor: Code) -> bool:
+    """Whether a factor is a number or a name with a minus sign in front."""
+    return factor.text.startswith("-") and (factor.shape is Shape.NUMBER or factor.text[1:].isidentifier())
 
 
 def _product(factors: list[Code], shape: Shape) -> Code:
@@ -98,7 +117,7 @@ class Names:
 
     RESERVED = frozenset({
         "torch", "math", "logsigmoid", "params", "noise", "logits", "loc", "log_scale", "scale", "draw", "estimate",
-        "generator", "sample_shape", "shape", "every_outcome", "value_and_gradient", "eps", "x", "y",
+        "generator", "sample_shape", "shape", "every_outcome", "value_and_gradient", "eps", "point",
         "probabilities", "classes",
     })  # fmt: skip
 
@@ -221,10 +240,49 @@ def call(kind: type[Term], arg: Code) -> Code:
 
 def summands(text: str) -> list[str]:
     """Split a sum at its outermost plus and minus signs."""
+    return _split(text, (" + ", " - "))
+
+
+def _split(text: str, separators: tuple[str, ...]) -> list[str]:
+    """Split at separators outside brackets; a sign stays with what follows it, a comma goes."""
     result, depth, begin = [], 0, 0
     for i, char in enumerate(text):
         depth += (char in "([{") - (char in ")]}")
-        if depth == 0 and text[i : i + 3] in {" + ", " - "}:
+        if depth == 0 and text.startswith(separators, i):
             result.append(text[begin:i])
-            begin = i + 1
+            begin = i + (2 if char == "," else 1)
     return [*result, text[begin:]]
+
+
+def layout(text: str, indent: int, width: int) -> list[str]:
+    """Break an expression that stands in parentheses into lines: at its sums, its commas, or inside its longest brackets.
+
+    >>> layout("(a + b) / 3", 0, 9)
+    ['(', '    a + b', ') / 3']
+    """
+    if indent + len(text) <= width:
+        return [" " * indent + text]
+    parts = summands(text)
+    if len(parts) == 1:
+        parts = _split(text, (", ",))
+        parts = [f"{part}," for part in parts[:-1]] + parts[-1:]
+    if len(parts) > 1:
+        return [line for part in parts for line in layout(part, indent, width)]
+    begin, end = _brackets(text)
+    if end - begin < 2:
+        return [" " * indent + text]
+    inside = layout(text[begin + 1 : end], indent + 4, width)
+    return [" " * indent + text[: begin + 1], *inside, *layout(text[end:], indent, width)]
+
+
+def _brackets(text: str) -> tuple[int, int]:
+    """Where the longest outermost pair of brackets begins and ends."""
+    best, depth, begin = (0, 0), 0, 0
+    for i, char in enumerate(text):
+        if char in "([{":
+            begin = i if depth == 0 else begin
+            depth += 1
+        elif char in ")]}":
+            depth -= 1
+            best = (begin, i) if depth == 0 and i - begin > best[1] - best[0] else best
+    return best

@@ -55,8 +55,21 @@ class Family:
         """d log p(b) / d parameter, shape (*batch, n)."""
         raise NotImplementedError
 
-    def log_prob(self, b: str, assign: Assign) -> str:
-        """log p(b), shape (*batch)."""
+    def log_prob(self, b: str, assign: Assign, standard: str | None = None) -> str:
+        """log p(b), shape (*batch); `standard` is (b - loc) / scale where a normal family has it already."""
+        raise NotImplementedError
+
+    def pull_log_prob(self, b: str, assign: Assign) -> str:
+        """d log p(b) / d b, shape (*batch, n), with the parameters held fixed."""
+        message = f"the {self.name} family has outcomes that do not move, so its density is not differentiated by them."
+        raise UsageError(message)
+
+    def mean(self, assign: Assign) -> str:
+        """E[b], shape (*batch, n)."""
+        raise NotImplementedError
+
+    def pull_mean(self, slope: str, parameter: str, assign: Assign) -> str | None:
+        """Back from E[b] to a parameter; None where E[b] does not depend on that one."""
         raise NotImplementedError
 
     def latent(self, u: str, assign: Assign) -> str:
@@ -98,8 +111,14 @@ class Bernoulli(Family):
     def score(self, b: str, parameter: str, assign: Assign) -> str:
         return f"{b} - torch.sigmoid(logits)"
 
-    def log_prob(self, b: str, assign: Assign) -> str:
+    def log_prob(self, b: str, assign: Assign, standard: str | None = None) -> str:
         return f"logsigmoid((2 * {b} - 1) * logits).sum(-1)"
+
+    def mean(self, assign: Assign) -> str:
+        return "torch.sigmoid(logits)"
+
+    def pull_mean(self, slope: str, parameter: str, assign: Assign) -> str:
+        return f"{slope} * {assign('mean', 'torch.sigmoid(logits)')} * torch.sigmoid(-logits)"
 
     def latent(self, u: str, assign: Assign) -> str:
         return f"logits + torch.logit({u})"
@@ -145,8 +164,15 @@ class Categorical(Family):
     def score(self, b: str, parameter: str, assign: Assign) -> str:
         return f"{b} - torch.softmax(logits, -1)"
 
-    def log_prob(self, b: str, assign: Assign) -> str:
+    def log_prob(self, b: str, assign: Assign, standard: str | None = None) -> str:
         return f"({b} * {self._log_p(assign)}).sum(-1)"
+
+    def mean(self, assign: Assign) -> str:
+        return "torch.softmax(logits, -1)"
+
+    def pull_mean(self, slope: str, parameter: str, assign: Assign) -> str:
+        mean = assign("mean", "torch.softmax(logits, -1)")
+        return f"{mean} * ({slope} - ({slope} * {mean}).sum(-1, keepdim=True))"
 
     def latent(self, u: str, assign: Assign) -> str:
         return f"{self._log_p(assign)} - torch.log(-torch.log({u}))"
@@ -200,9 +226,18 @@ class Normal(Family):
         standard = assign(f"{b}_standard", f"({b} - loc) / scale")
         return f"{standard} / scale" if parameter == "loc" else f"{standard}**2 - 1"
 
-    def log_prob(self, b: str, assign: Assign) -> str:
-        standard = assign(f"{b}_standard", f"({b} - loc) / scale")
+    def log_prob(self, b: str, assign: Assign, standard: str | None = None) -> str:
+        standard = standard or assign(f"{b}_standard", f"({b} - loc) / scale")
         return f"(-0.5 * {standard}**2 - log_scale - 0.5 * math.log(2 * math.pi)).sum(-1)"
+
+    def pull_log_prob(self, b: str, assign: Assign) -> str:
+        return f"-{assign(f'{b}_standard', f'({b} - loc) / scale')} / scale"
+
+    def mean(self, assign: Assign) -> str:
+        return "loc"
+
+    def pull_mean(self, slope: str, parameter: str, assign: Assign) -> str | None:
+        return slope if parameter == "loc" else None
 
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (Bernoulli(), Categorical(), Normal())}

@@ -15,7 +15,7 @@ The mean of an estimate over these rows is its expectation, exactly (outcomes, p
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, permutations, product
 from math import comb, factorial
 
@@ -52,6 +52,7 @@ from derive.term import (
     parts,
 )
 from numeric.exact_gradient import gauss_hermite, gauss_legendre
+from numeric.expressions import one, zero
 
 MAX_ROWS = 2**23
 CHUNK_ROWS = 2**14
@@ -256,6 +257,8 @@ def _class_tables(estimator: Estimator, logits: Tensor, nodes: int) -> Iterator[
         yield table
         return
     names, known = [draw.name for draw in noises], roles(estimator)
+    if len(names) == 1 and not known.deciding:  # nothing jumps: the pieces of the domain add up all the same
+        known = replace(known, deciding=frozenset(names))
     if len(known.deciding) != 1 or not all(_standard(draw) for draw in noises):
         message = (
             "the crosscheck of a categorical relaxation needs noise uniform on (0, 1), of which exactly one decides the class; "
@@ -391,6 +394,32 @@ def _product_rows(tables: list[Table], coordinates: tuple[int, ...], coefficient
 def exact_rule(estimator: Estimator) -> bool:
     """Whether the rows are exact as they stand: every draw has finitely many outcomes, or is normal under a polynomial."""
     return not any(isinstance(draw.law, UniformLaw) for draw in estimator.draws)
+
+
+def is_polynomial(estimator: Estimator) -> bool:
+    """Whether formula and objective are polynomials in normal variables, when the user's functions are.
+
+    >>> from derive.catalogue import catalogue
+    >>> is_polynomial(catalogue["sgvb"]), is_polynomial(catalogue["iwae"])
+    (True, False)
+    """
+    return _polynomial(estimator.formula) and _polynomial(estimator.objective)
+
+
+def _polynomial(term: Term) -> bool:
+    match term:
+        case Log(Density(_, at)):
+            return _polynomial(at)
+        case Exp() | Log() | Sigmoid() | Density():
+            return False
+        case Power(_, exponent) if exponent < 0:
+            return False
+    return all(map(_polynomial, parts(term)))
+
+
+def reparameterized(estimator: Estimator) -> bool:
+    """Whether every draw is a standard normal: then the estimate is a derivative of the objective at the same nodes."""
+    return all(isinstance(draw.law, NormalLaw) and draw.law == NormalLaw(zero(), one()) for draw in estimator.draws)
 
 
 def uses_raw_latent(term: Term) -> bool:

@@ -7,6 +7,10 @@ user's functions and nothing else.
 A formula is a scalar for one coordinate theta of the parameters. Its tensors have one of three shapes: a number, one number for
 each batch element (`f(b)`), or one for each coordinate (`score(b)`); a batch tensor is written `x[..., None]` where it meets a
 coordinate tensor. The arguments of functions (`b`, `z`, `sigma(z, lambda)`) are whole events.
+
+Where a formula uses b as a number (`slope * b`, the mean E(b, b)), it is about one bit; of n bits, b is a vector, a constant
+times it is their inner product, and the constant may be a vector of n entries. A one-hot class and a normal vector are treated
+in the same way. A constant that stands beside values of f, such as a baseline, may have one entry for each batch element.
 """
 
 from __future__ import annotations
@@ -16,9 +20,9 @@ from textwrap import wrap
 
 from derive.errors import UsageError
 from derive.estimator import Estimator
+from derive.scope import depends
 from derive.term import (
     Apply,
-    Expect,
     Function,
     NormalLaw,
     Number,
@@ -26,9 +30,10 @@ from derive.term import (
     Symbol,
     UniformLaw,
 )
-from numeric.expressions import Code, Level, Names, Shape, checked_identifier, number, summands
+from numeric.expressions import Code, Kind, Level, Names, Shape, checked_identifier, layout, number
 from numeric.families import Family, family_of
-from numeric.walk import Walk, constants_of, functions_of
+from numeric.inventory import constants_of, functions_of, law_parameter, laws_of
+from numeric.walk import Walk
 
 DEFAULTS = {"c": 0.0, "eta": 1.0, "lambda_": 0.5}
 LINE = 120
@@ -55,6 +60,11 @@ class Generated:
         family      the name of the family
         functions   the user's functions as they are called in the source; the first one is the objective f
         symbols     the free constants, each with its default, or None where the caller must give a value
+        kinds       what the value of each constant may be
+        baselines   the functions that are applied to constants only
+        fixed       which arguments of which functions are constants, (name, position)
+        parameter   the constant that the target is differentiated by, or None: by the parameters of the family
+        names       the name in the source of each function and constant of the formula
         noise       the keys of the dictionary that `draw` returns
         enumerates  whether `estimate` runs over every outcome, for an expectation inside the formula
     """
@@ -63,6 +73,11 @@ class Generated:
     family: str
     functions: tuple[str, ...]
     symbols: tuple[tuple[str, float | None], ...]
+    kinds: dict[str, Kind]
+    baselines: frozenset[str]
+    fixed: frozenset[tuple[str, int]]
+    parameter: str | None
+    names: dict[Function | Symbol, str]
     noise: tuple[str, ...]
     enumerates: bool
 
@@ -74,8 +89,19 @@ def natural_family(estimator: Estimator) -> str:
     >>> natural_family(catalogue["pathwise"]), natural_family(catalogue["rebar"])
     ('normal', 'bernoulli')
     """
-    objective = estimator.objective
-    return "normal" if isinstance(objective, Expect) and isinstance(objective.variable.law, NormalLaw) else "bernoulli"
+    theta = law_parameter(estimator)
+    normal = any(isinstance(law, NormalLaw) and depends(law.loc + law.scale, theta) for law in laws_of(estimator))
+    return "normal" if normal else "bernoulli"
+
+
+def usual_families(estimator: Estimator) -> tuple[str, ...]:
+    """Return the families that an estimator is about: normal for a normal law, else those of discrete variables.
+
+    >>> from derive.catalogue import catalogue
+    >>> usual_families(catalogue["vimco"])
+    ('bernoulli', 'categorical')
+    """
+    return ("normal",) if natural_family(estimator) == "normal" else ("bernoulli", "categorical")
 
 
 def generate(estimator: Estimator, family: str | None = None) -> Generated:
@@ -92,13 +118,23 @@ def generate(estimator: Estimator, family: str | None = None) -> Generated:
     family = family or natural_family(estimator)
     law = family_of(family)
     walk, estimates = _walk_twice(estimator, law)
-    functions = _signature_functions(estimator, walk)
-    symbols = _signature_symbols(estimator, walk.write.names)
-    noise = tuple(walk.write.names.of(draw) for draw in estimator.draws)
+    users, constants, names = _users(estimator, walk), constants_of(estimator), walk.write.names
+    functions, symbols = tuple(map(names.of, users)), _signature_symbols(estimator, names)
     blocks = [_header(estimator, law), *_helpers(walk)]
     blocks += [_draw_source(estimator, walk), _estimate_source(estimator, walk, estimates, functions, symbols)]
-    source = "\n\n\n".join(block.strip("\n") for block in blocks) + "\n"
-    return Generated(_with_imports(source), family, functions, symbols, noise, walk.enumerates)
+    return Generated(
+        source=_with_imports("\n\n\n".join(block.strip("\n") for block in blocks) + "\n"),
+        family=family,
+        functions=functions,
+        symbols=symbols,
+        kinds={names.of(symbol): walk.kinds.get(symbol, Kind.UNUSED) for symbol in constants},
+        baselines=frozenset(walk.baselines),
+        fixed=frozenset(walk.fixed),
+        parameter=None if walk.theta == walk.law_parameter else walk.wrt,
+        names={function: names.of(function) for function in users} | {symbol: names.of(symbol) for symbol in constants},
+        noise=tuple(map(names.of, estimator.draws)),
+        enumerates=walk.enumerates,
+    )
 
 
 def emit(estimator: Estimator, family: str | None = None) -> str:
@@ -121,7 +157,7 @@ def _walk_twice(estimator: Estimator, family: Family) -> tuple[Walk, list[Code]]
         names = Names()
         _reserve(estimator, names)
         walk = Walk(estimator, family, names, wanted)
-        estimates = [_at(walk, parameter) for parameter in family.parameters]
+        estimates = [_at(walk, parameter) for parameter in walk.parameters]
         wanted = frozenset(walk.differentiated)
     return walk, estimates
 
@@ -141,21 +177,37 @@ def _reserve(estimator: Estimator, names: Names) -> None:
 
 
 def _at(walk: Walk, parameter: str) -> Code:
-    """The formula for one parameter of the family, broadcast over its coordinates if it is the same for all of them."""
+    """The formula for one parameter, broadcast over its coordinates and the samples where it is the same for all of them."""
     walk.wrt = parameter
     code = walk.value(walk.estimator.formula)
-    if code.shape is Shape.COORDINATE:
-        return code
-    return Code(f"{code.lifted(Shape.COORDINATE, Level.PRODUCT)} + torch.zeros_like({parameter})", Shape.COORDINATE, Level.SUM)
+    drawn = {walk.write.names.of(draw) for draw in walk.estimator.draws}
+    if not _reaches(code.text, walk.write.lines, drawn):
+        first = walk.write.names.of(walk.estimator.draws[0])
+        last = f"[..., :1] * torch.zeros_like({parameter})" if parameter not in walk.family.parameters else ""
+        return _broadcast(code, f"torch.zeros_like({first}){last}")
+    return code if code.shape is Shape.COORDINATE else _broadcast(code, f"torch.zeros_like({parameter})")
 
 
-def _signature_functions(estimator: Estimator, walk: Walk) -> tuple[str, ...]:
+def _broadcast(code: Code, zeros: str) -> Code:
+    if code.text == "0":
+        return Code(zeros, Shape.COORDINATE)
+    return Code(f"{code.lifted(Shape.COORDINATE, Level.PRODUCT)} + {zeros}", Shape.COORDINATE, Level.SUM)
+
+
+def _reaches(text: str, lines: list[str], drawn: set[str]) -> bool:
+    """Whether a draw has a part in the value of an expression, through the statements before it."""
+    from_draws = set(drawn)
+    for line in lines:
+        names, _, right = line.partition(" = ")
+        if any(_mentions(right, name) for name in from_draws):
+            from_draws |= set(names.split(", "))
+    return any(_mentions(text, name) for name in from_draws)
+
+
+def _users(estimator: Estimator, walk: Walk) -> list[Function]:
+    """The user's functions, those of the objective first."""
     every = [*functions_of(estimator.objective), *functions_of(estimator.formula)]
-    users = [function for function in dict.fromkeys(every) if not any(term.function == function for term in _maps(walk))]
-    if not users:
-        message = f"the target of {estimator.name!r} has no abstract function f: expected grad(E(f(b), b), theta)."
-        raise UsageError(message)
-    return tuple(walk.write.names.of(function) for function in users)
+    return [function for function in dict.fromkeys(every) if not any(term.function == function for term in _maps(walk))]
 
 
 def _maps(walk: Walk) -> list[Apply]:
@@ -205,7 +257,7 @@ def _draw_source(estimator: Estimator, walk: Walk) -> str:
         *before, last = _draw_text(draw, walk, first)
         lines += [f"    {line}" for line in before] + [f"    {walk.write.names.of(draw)} = {last}"]
     entries = ", ".join(f'"{name}": {name}' for name in (walk.write.names.of(draw) for draw in estimator.draws))
-    return "\n".join([*lines, f"    return {{{entries}}}"])
+    return "\n".join([*lines, *(f"    {line}" for line in _wrapped(f"return {{{entries}}}"))])
 
 
 def _draw_text(draw: RandomVariable, walk: Walk, first: str) -> list[str]:
@@ -230,33 +282,46 @@ def _estimate_source(
     symbols: tuple[tuple[str, float | None], ...],
 ) -> str:
     keywords = [*functions[1:], *(name if default is None else f"{name}={default}" for name, default in symbols)]
-    arguments = [walk.family.argument, "noise", functions[0], *(["*", *keywords] if keywords else [])]
-    lines = ["@torch.no_grad()", f"def estimate({', '.join(arguments)}):"]
-    lines.append('    """The estimate, shape (*sample_shape, *batch, n); functions map (..., n) to (...)."""')
+    arguments = [walk.family.argument, "noise", *functions[:1], *(["*", *keywords] if keywords else [])]
+    lines = ["@torch.no_grad()", *_wrapped(f"def estimate({', '.join(arguments)}):")]
+    lines += [f"    {line}" for line in _docstring(walk)]
     lines += [f"    {line}" for line in walk.family.unpack()]
     drawn = [walk.write.names.of(draw) for draw in estimator.draws]
     used = [name for name in drawn if any(_mentions(text, name) for text in [*walk.write.lines, *(e.text for e in estimates)])]
     if used:
         entries = ", ".join(f'noise["{name}"]' for name in used)
-        lines.append(f"    {', '.join(used)} = {entries}")
-    lines += [f"    {line}" for line in walk.write.lines]
-    return "\n".join([*lines, *_returns(walk.family, estimates)])
+        lines += [f"    {line}" for line in _wrapped(f"{', '.join(used)} = {entries}")]
+    lines += [f"    {part}" for line in walk.write.lines for part in _wrapped(line)]
+    return "\n".join([*lines, *(f"    {line}" for line in _returns(walk.parameters, estimates))])
 
 
-def _returns(family: Family, estimates: list[Code]) -> list[str]:
+def _docstring(walk: Walk) -> list[str]:
+    """What the shapes are."""
+    shape = "(*sample_shape, *batch, n)" if walk.theta == walk.law_parameter else f"(*sample_shape, *{walk.wrt}.shape)"
+    maps = "functions map (..., n) to (...)" if walk.applied else ""
+    names = ", ".join(sorted(walk.baselines))
+    fixed = f"{names} give{'' if ',' in names else 's'} one value for each batch element" if names else ""
+    lines = [f'"""{"; ".join(filter(None, [f"The estimate, shape {shape}", maps, fixed]))}."""']
+    return lines if len(lines[0]) + 4 <= LINE else [*wrap(lines[0][:-3], LINE - 4), '"""']
+
+
+def _returns(parameters: tuple[str, ...], estimates: list[Code]) -> list[str]:
     if len(estimates) == 1:
-        return _wrapped("return ", estimates[0].text)
-    named = zip(family.parameters, estimates, strict=True)
-    lines = [line for name, code in named for line in _wrapped(f"d_{name} = ", code.text)]
-    entries = ", ".join(f'"{name}": d_{name}' for name in family.parameters)
-    return [*lines, f"    return {{{entries}}}"]
+        return _wrapped(f"return {estimates[0].text}")
+    named = list(zip(parameters, estimates, strict=True))
+    lines = [line for name, code in named for line in _wrapped(f"d_{name} = {code.text}")]
+    entries = ", ".join(f'"{name}": d_{name}' for name in parameters)
+    return [*lines, *_wrapped(f"return {{{entries}}}")]
 
 
-def _wrapped(start: str, text: str) -> list[str]:
-    """A statement, one summand a line where it is too long for one line."""
-    if len(start) + len(text) + 4 <= LINE:
-        return [f"    {start}{text}"]
-    return [f"    {start}(", *(f"        {summand}" for summand in summands(text)), "    )"]
+def _wrapped(line: str) -> list[str]:
+    """A statement, on several lines where it is too long for one."""
+    if len(line) + 4 <= LINE:
+        return [line]
+    if line.startswith("def "):
+        return layout(line, 0, LINE)
+    start = "return " if line.startswith("return ") else line[: line.index(" = ") + 3]
+    return [f"{start}(", *layout(line[len(start) :], 4, LINE - 4), ")"]
 
 
 def _mentions(text: str, name: str) -> bool:

@@ -6,13 +6,14 @@ import builtins
 import linecache
 from collections.abc import Callable, Mapping
 from itertools import count
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor
 
 from derive.errors import TooLarge, UsageError
 from derive.estimator import Estimator
+from numeric.expressions import Kind
 from numeric.families import Family, family_of
 from numeric.torchgen import Generated, generate
 
@@ -31,11 +32,17 @@ class Compiled:
     (one-hot outcomes); params of the normal family are {"loc", "log_scale"}, both (*batch, n). f maps outcomes (..., n) to
     values (...), for any leading dimensions. A gradient has the shape of the parameters; device and dtype follow them.
 
+    Constants are numbers. One that stands beside values of f (a baseline) may be a tensor (*batch); one that multiplies an
+    outcome, or is subtracted from it, a tensor (*batch, n): a product of two vectors is their inner product. A function gets
+    its constants as they were given, of any shape; one of constants only, such as C(x, psi), returns (*batch) or one number.
+    Where the target is differentiated by such a constant, it is a tensor (*batch, m), and the gradient has its shape.
+
     Attributes
         source     the text of the generated module
         family     the name of the family
         functions  the names of the user's functions; the first one is the objective f, the others are keyword arguments
         constants  the names of the constants, keyword arguments too
+        parameter  the constant that the target is differentiated by, or None: by the parameters of the family
         noise      the names of the draws
     """
 
@@ -45,6 +52,7 @@ class Compiled:
         self.source = generated.source
         self.functions = generated.functions
         self.constants = tuple(name for name, _ in generated.symbols)
+        self.parameter = generated.parameter
         self.noise = generated.noise
         self._generated = generated
         self._module = _execute(generated.source, estimator.name)
@@ -53,13 +61,19 @@ class Compiled:
         return f"<{self.name}, {self.family} family>"
 
     def __call__(
-        self, params: Params, f: Objective, *, generator: torch.Generator | None = None, samples: int = 1, **keywords: Any
+        self,
+        params: Params,
+        f: Objective | None = None,
+        *,
+        generator: torch.Generator | None = None,
+        samples: int = 1,
+        **keywords: Any,
     ) -> Gradient:
         """Estimate the gradient, as the mean over independent samples.
 
         Args
             params     the parameters, see the class
-            f          the objective, outcomes (samples, *batch, n) to values (samples, *batch)
+            f          the objective, outcomes (samples, *batch, n) to values (samples, *batch); none where the formula has none
             generator  the source of randomness; the same state gives the same estimate
             samples    how many samples are averaged
             keywords   the formula's other functions, and its constants (c=0.0, eta=1.0, lambda_=0.5 unless given)
@@ -96,7 +110,9 @@ class Compiled:
         drawn: dict[str, Tensor] = self._module["draw"](params, generator, sample_shape)
         return drawn
 
-    def estimate(self, params: Params, noise: Mapping[str, Tensor], f: Objective, **keywords: Any) -> Gradient:
+    def estimate(
+        self, params: Params, noise: Mapping[str, Tensor], f: Objective | None = None, **keywords: Any
+    ) -> Gradient:
         """Compute the formula from noise: shape (*sample_shape, *batch, n), one estimate for each sample.
 
         Raises
@@ -106,17 +122,34 @@ class Compiled:
         params = checked_params(params, self.family)
         self._check_noise(noise, params)
         self._check_enumeration(noise, params)
-        arguments = self._checked_keywords(keywords)
-        objective = checked_function(f, self.functions[0])
-        gradient: Gradient = self._module["estimate"](params, noise, objective, **arguments)
+        arguments = self._checked_keywords(keywords, _first(params))
+        gradient: Gradient = self._module["estimate"](params, noise, *self._objective(f), **arguments)
         return gradient
 
+    def _objective(self, f: Objective | None) -> tuple[Objective, ...]:
+        if not self.functions:
+            if f is not None:
+                message = f"the formula of {self.name!r} has no function: give it constants only."
+                raise UsageError(message)
+            return ()
+        return (checked_function(f, self.functions[0], self._fixed(self.functions[0])),)
+
+    def _fixed(self, name: str) -> frozenset[int]:
+        return frozenset(position for function, position in self._generated.fixed if function == name)
+
     def surrogate(
-        self, params: Params, f: Objective, *, generator: torch.Generator | None = None, samples: int = 1, **keywords: Any
+        self,
+        params: Params,
+        f: Objective | None = None,
+        *,
+        generator: torch.Generator | None = None,
+        samples: int = 1,
+        **keywords: Any,
     ) -> Tensor:
         """A scalar whose `backward()` adds exactly the estimate to `params.grad`; its value has no meaning.
 
-        It is the sum over all parameters of parameter times estimate, the estimate detached.
+        It is the sum over all parameters of parameter times estimate, the estimate detached. Where the target is differentiated
+        by a constant, such as the parameter psi of a baseline, the estimate goes to the `grad` of that one.
 
         >>> from derive.catalogue import catalogue
         >>> logits = torch.zeros(3, 5, requires_grad=True)
@@ -125,11 +158,13 @@ class Compiled:
         torch.Size([3, 5])
         """
         gradient = self(params, f, generator=generator, samples=samples, **keywords)
+        if self.parameter is not None:
+            params = keywords[self.parameter]
         if isinstance(gradient, dict) and isinstance(params, Mapping):
             return torch.stack([(params[name] * part.detach()).sum() for name, part in gradient.items()]).sum()
         return (params * gradient.detach()).sum()  # type: ignore[operator, union-attr]
 
-    def _checked_keywords(self, keywords: dict[str, Any]) -> dict[str, Any]:
+    def _checked_keywords(self, keywords: dict[str, Any], like: Tensor) -> dict[str, Any]:
         functions = self._generated.functions[1:]
         symbols = dict(self._generated.symbols)
         unknown = sorted(set(keywords) - set(functions) - set(symbols))
@@ -140,8 +175,23 @@ class Compiled:
             wrong = "; ".join(filter(None, [_listed("unknown", unknown), _listed("missing", missing)]))
             message = f"keyword arguments of {self.name!r}: {wrong}; expected: {expected}."
             raise UsageError(message)
-        checked = {name: checked_function(keywords[name], name) for name in functions}
-        return checked | {name: _checked_constant(name, keywords[name]) for name in symbols if name in keywords}
+        checked = {name: self._checked_function(keywords[name], name, like) for name in functions}
+        return checked | {name: self._checked_constant(keywords[name], name, like) for name in symbols if name in keywords}
+
+    def _checked_function(self, f: object, name: str, like: Tensor) -> Objective:
+        if name in self._generated.baselines:
+            return checked_baseline(f, name, like)
+        return checked_function(f, name, self._fixed(name))
+
+    def _checked_constant(self, value: object, name: str, like: Tensor) -> object:
+        if name == self.parameter:
+            return _checked_parameter(value, name, like)
+        kind = self._generated.kinds[name]
+        if kind >= Kind.ANYTHING:
+            return value
+        if isinstance(value, Tensor) and value.ndim > 0 and kind is not Kind.NUMBER:
+            return _checked_tensor_constant(value, name, like, like.shape if kind is Kind.VECTOR else like.shape[:-1])
+        return _checked_constant(name, value)
 
     def _check_noise(self, noise: Mapping[str, Tensor], params: Params) -> None:
         shape = _first(params).shape
@@ -237,20 +287,42 @@ def _checked_tensor(value: object, name: str, law: Family) -> Tensor:
     return value.detach()
 
 
-def checked_function(f: object, name: str) -> Objective:
-    """Wrap a user's function so that a wrong shape, a value that is no tensor, nan or infinity raises a UsageError."""
+def checked_function(f: object, name: str, fixed: frozenset[int] = frozenset()) -> Objective:
+    """Wrap a user's function so that a wrong shape, a value that is no tensor, nan or infinity raises a UsageError.
+
+    `fixed` are the positions of arguments that are constants: they may have any shape.
+    """
     if not callable(f):
         message = f"{name}: expected a function of outcomes, got a {type(f).__name__}."
         raise UsageError(message)
 
     def checked(*args: Any) -> Tensor:
         value = f(*args)
-        shape = torch.broadcast_shapes(  # type: ignore[no-untyped-call]
-            *(arg.shape for arg in args if isinstance(arg, Tensor))
-        )
+        outcomes = [arg for i, arg in enumerate(args) if i not in fixed and isinstance(arg, Tensor)]
+        shape = torch.broadcast_shapes(*(arg.shape for arg in outcomes))  # type: ignore[no-untyped-call]
         _check_value(value, name, tuple(shape))
-        tensor: Tensor = value if value.is_floating_point() else value.to(args[0].dtype)
+        tensor: Tensor = value if value.is_floating_point() else value.to(outcomes[0].dtype)
         return tensor
+
+    return checked
+
+
+def checked_baseline(f: object, name: str, like: Tensor) -> Objective:
+    """Wrap a function of constants only: its value must be one number for each batch element, or one for all."""
+    if not callable(f):
+        message = f"{name}: expected a function of constants, got a {type(f).__name__}."
+        raise UsageError(message)
+    batch = tuple(like.shape[:-1])
+
+    def checked(*args: Any) -> Tensor:
+        value = f(*args)
+        if not isinstance(value, Tensor) or tuple(value.shape) not in {(), batch}:
+            got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            message = f"{name} must return one number for each batch element: expected a tensor of shape {batch}, got {got}."
+            raise UsageError(message)
+        if value.is_complex() or not torch.isfinite(value).all():
+            _refuse_not_finite(value, name)
+        return value.to(like)
 
     return checked
 
@@ -266,8 +338,12 @@ def _check_value(value: object, name: str, outcomes: tuple[int, ...]) -> None:
         )
         raise UsageError(message)
     if value.is_complex() or not torch.isfinite(value).all():
-        message = f"{name} must return finite real numbers; it returned {value.dtype} with nan, infinity or an imaginary part."
-        raise UsageError(message)
+        _refuse_not_finite(value, name)
+
+
+def _refuse_not_finite(value: Tensor, name: str) -> NoReturn:
+    message = f"{name} must return finite real numbers; it returned {value.dtype} with nan, infinity or an imaginary part."
+    raise UsageError(message)
 
 
 def _checked_constant(name: str, value: object) -> object:
@@ -282,6 +358,29 @@ def _checked_constant(name: str, value: object) -> object:
         message = f"{name}: expected a {'positive ' if name == 'lambda_' else ''}finite number, got {number}."
         raise UsageError(message)
     return value
+
+
+def _checked_tensor_constant(value: Tensor, name: str, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    fits = value.ndim <= len(shape) and all(a in {1, b} for a, b in zip(value.shape[::-1], shape[::-1], strict=False))
+    if not fits or value.is_complex() or not torch.isfinite(value).all():
+        message = (
+            f"{name}: expected finite numbers of shape ({_spelled(shape)}), or one number; got {value.dtype} of shape "
+            f"{tuple(value.shape)}{' with nan or infinity' if fits else ''}."
+        )
+        raise UsageError(message)
+    return value.detach().to(like)
+
+
+def _checked_parameter(value: object, name: str, like: Tensor) -> Tensor:
+    batch = like.shape[:-1]
+    if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim < 1 or value.shape[:-1] != batch:
+        got = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        message = (
+            f"{name} is what the target is differentiated by: expected a floating point tensor ({_spelled((*batch,))}, m), one "
+            f"vector for each batch element, got {got}; expand one that they share."
+        )
+        raise UsageError(message)
+    return value.detach()
 
 
 def logits_of(probabilities: Tensor, family: str = "bernoulli") -> Tensor:

@@ -15,18 +15,18 @@ ROOT = Path(__file__).parent.parent
 LAYERS = {
     0: "derive.errors",
     1: "derive.term derive.ring derive.unknowns derive.audit derive.audit.statement numeric.families numeric.callable_module",
-    2: "derive.scope derive.notation derive.jets derive.occurrences derive.expansion numeric.expressions",
+    2: "derive.scope derive.notation derive.jets derive.occurrences derive.expansion numeric.expressions numeric.logarithms",
     3: "derive.algebra derive.estimator derive.models",
-    4: "derive.premises derive.integrals derive.reading numeric.walk",
-    5: "derive.kernel derive.densities derive.relations",
-    6: "derive.conversions derive.recheck derive.printing derive.evaluate derive.witness",
-    7: "derive.calc derive.exact derive.text derive.latex",
+    4: "derive.premises derive.integrals derive.reading numeric.inventory",
+    5: "derive.kernel derive.densities derive.relations numeric.events",
+    6: "derive.conversions derive.recheck derive.printing derive.evaluate derive.witness numeric.values",
+    7: "derive.calc derive.exact derive.text derive.latex numeric.walk",
     8: "derive.rules derive.markdown derive.html derive.sympy_door numeric.torchgen",
     9: "derive.tactic derive.verdict numeric.torchrun",
     10: "derive.catalogue numeric.exact_gradient numeric.sequential_test",
-    11: "derive.prover derive.variance_report derive.oracle numeric.noise_nodes numeric.audit",
-    12: "numeric.crosscheck derive.audit.checks",
-    13: "derive.audit.cases derive.audit.pages",
+    11: "derive.prover derive.variance_report derive.oracle numeric.noise_nodes numeric.exact_target numeric.audit",
+    12: "numeric.cases derive.audit.checks",
+    13: "derive.audit.cases derive.audit.pages numeric.crosscheck",
     14: " ".join(f"derive.audit.note_00{i}" for i in range(5)),
     15: "derive.cli",
     17: "numeric.cli numeric.pytest_plugin numeric.report",
@@ -38,7 +38,7 @@ FACES = {"derive": 13, "numeric": 16}
 _EVALUATOR = "ring unknowns jets models occurrences expansion reading integrals densities relations evaluate witness exact"
 EVALUATOR = {f"derive.{name}" for name in _EVALUATOR.split()}
 MAY_EVALUATE_WITH = {"derive.errors", "derive.term", "derive.estimator"} | EVALUATOR
-_TORCH = ("torchrun", "exact_gradient", "noise_nodes", "crosscheck", "sequential_test", "audit")
+_TORCH = ("torchrun", "exact_gradient", "noise_nodes", "exact_target", "cases", "crosscheck", "sequential_test", "audit")
 MAY_IMPORT_TORCH = {f"numeric.{name}" for name in _TORCH}
 NEVER_CALLED_IN_DERIVE = {"eval", "exec", "sympify", "parse_expr", "simplify", "subs", "xreplace", "doit"}
 

@@ -262,14 +262,21 @@ def test_bad_arguments_are_refused(arguments, message):
         crosscheck(catalogue["score-function"], **arguments)
 
 
-def test_a_target_that_is_no_gradient_of_an_expectation_of_f_is_refused():
-    two = Estimator("mine", F(B) * score(B), draws=(B,), target=grad(E(F(B) * F(B), B), THETA))
-    with pytest.raises(UsageError, match="knows targets of the form"):
-        crosscheck(two)
+def test_a_target_without_an_exact_value_is_refused_and_its_part_is_named():
+    r = relaxation(B)
+    relaxed_target = grad(E(F(r.sigma(r.h(U, THETA), constant("lambda"))), U), THETA)
+    with pytest.raises(UsageError, match="law that is not the one of the bernoulli family"):
+        crosscheck(Estimator("mine", F(B) * score(B), draws=(B,), target=relaxed_target))
+
+
+def test_a_target_is_read_as_it_stands_and_not_taken_for_that_of_f():
+    square = Estimator("mine", F(B) * F(B) * score(B), draws=(B,), target=grad(E(F(B) * F(B), B), THETA))
+    assert_exact(quick(square))
+    assert not any(check.passed for check in quick(replace(square, formula=F(B) * score(B))).zero_noise)
 
 
 def test_a_quadrature_that_does_not_converge_decides_nothing(monkeypatch):
-    monkeypatch.setattr(sys.modules["numeric.crosscheck"], "LEGENDRE_NODES", 4)
+    monkeypatch.setattr(sys.modules["numeric.cases"], "LEGENDRE_NODES", 4)
     with pytest.raises(NotEvaluable, match="has not converged"):
         quick(catalogue["rebar"])
 

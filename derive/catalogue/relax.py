@@ -12,7 +12,7 @@ from derive.rules import (
     score_function_estimator,
 )
 
-theta = parameter("theta")
+theta, phi = parameter("theta"), parameter("phi")
 b = finite("b", theta)
 u, v = uniform("u"), uniform("v")
 f, c = function("f"), function("c", differentiable=True)
@@ -20,16 +20,17 @@ relaxed = relaxation(b)
 z = relaxed.h(u, theta)
 hard = relaxed.H(z)
 z_tilde = relaxed.h_tilde(v, hard, theta)
+control, control_tilde = c(z, phi), c(z_tilde, phi)
 
 
 def derivation() -> Derivation:
     """As for REBAR: the relaxed gradient is subtracted conditionally on the sample and added pathwise."""
-    given = c(relaxed.h_tilde(v, b, theta))
-    relaxed_gradient = grad(E(c(z), u), theta)
-    first, pathwise = E(f(b) * score(b), b), E(grad(c(z), theta), u)
+    given = c(relaxed.h_tilde(v, b, theta), phi)
+    relaxed_gradient = grad(E(control, u), theta)
+    first, pathwise = E(f(b) * score(b), b), E(grad(control, theta), u)
     conditional = E(E(given, v) * score(b), b) + E(E(grad(given, theta), v), b)
     inside = E(E((f(b) - given) * score(b) - grad(given, theta), v), b)
-    reparameterized = E(E((f(hard) - c(z_tilde)) * score(b, at=hard) - grad(c(z_tilde), theta), v), u)
+    reparameterized = E(E((f(hard) - control_tilde) * score(b, at=hard) - grad(control_tilde, theta), v), u)
     return calc(
         grad(E(f(b), b), theta),
         (score_function_estimator, first),
@@ -44,7 +45,7 @@ def derivation() -> Derivation:
 
 estimator = Estimator(
     name="relax",
-    formula=(f(hard) - c(z_tilde)) * score(b, at=hard) + grad(c(z), theta) - grad(c(z_tilde), theta),
+    formula=(f(hard) - control_tilde) * score(b, at=hard) + grad(control, theta) - grad(control_tilde, theta),
     draws=(u, v),
     target=grad(E(f(b), b), theta),
     where=(("z", z), ("b", hard), ("z_tilde", z_tilde)),

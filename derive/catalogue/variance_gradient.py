@@ -1,0 +1,50 @@
+"""The gradient of an estimator's own variance with respect to its free parameters: how REBAR and RELAX learn theirs.
+
+The mean does not depend on the parameter, so d Var[g] = d E[g^2], and a single sample estimates that by 2 g dg.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from derive.calc import Derivation, calc
+from derive.catalogue.rebar import estimator as rebar, eta, lambda_
+from derive.catalogue.relax import estimator as relax, phi
+from derive.estimator import Estimator
+from derive.notation import E, grad
+from derive.rules import known, linearity, pathwise_gradient
+from derive.term import Symbol, Term
+
+
+def variance_gradient(estimator: Estimator, parameter: Symbol, name: str) -> Estimator:
+    """The estimator 2 g dg of the derivative of Var[g] with respect to a parameter that the mean does not depend on."""
+    g = estimator.formula
+    mean, square = estimator.expectation, E(g**2, *estimator.draws)
+    return Estimator(
+        name=name,
+        formula=2 * g * grad(g, parameter),
+        draws=estimator.draws,
+        target=grad(square - mean**2, parameter),
+        where=(*estimator.where, ("g", g)),
+        source=estimator.source,
+        summary=f"The gradient of the variance of {estimator.name} with respect to {parameter.name}: 2 g dg.",
+        runs=False,
+        derivation=partial(_derivation, estimator, square, parameter, estimator.derivation),
+    )
+
+
+def _derivation(estimator: Estimator, square: Term, parameter: Symbol, unbiased: Callable[[], Derivation]) -> Derivation:
+    """The mean is the target of the estimator, which the parameter does not move; the rest is pathwise."""
+    g, target, draws = estimator.formula, estimator.target, estimator.draws
+    passed = [E(grad(E(g**2, *draws[k:]), parameter), *draws[:k]) for k in range(1, len(draws) + 1)]
+    return calc(
+        grad(square - estimator.expectation**2, parameter),
+        (known(estimator.name, unbiased().theorem), grad(square - target**2, parameter)),
+        (linearity, grad(square, parameter)),
+        *((pathwise_gradient, line) for line in passed),
+        (linearity, E(2 * g * grad(g, parameter), *draws)),
+    )
+
+
+rebar_eta = variance_gradient(rebar, eta, "rebar-variance-eta")
+rebar_lambda = variance_gradient(rebar, lambda_, "rebar-variance-lambda")
+relax_phi = variance_gradient(relax, phi, "relax-variance-phi")
