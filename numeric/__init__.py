@@ -4,7 +4,7 @@ Nothing is imported before it is used, so `import numeric` works without torch.
 
 >>> import numeric
 >>> sorted(numeric.__all__)
-['compile', 'crosscheck', 'emit', 'exact_gradient']
+['compile', 'crosscheck', 'emit', 'exact_gradient', 'sequential_test']
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numeric.crosscheck import crosscheck as crosscheck
     from numeric.exact_gradient import exact_gradient as exact_gradient
+    from numeric.sequential_test import sequential_test as sequential_test
     from numeric.torchgen import emit as emit
     from numeric.torchrun import compile as compile
 
-__all__ = ["compile", "crosscheck", "emit", "exact_gradient"]
+__all__ = ["compile", "crosscheck", "emit", "exact_gradient", "sequential_test"]
 
 _FUNCTIONS = {"compile": "numeric.torchrun", "emit": "numeric.torchgen"}
 
 # A module and its main function share these names. Importing `numeric.crosscheck` binds the module here, whoever does it and
 # whenever; so the name always means the module, and the module can be called (`numeric.callable_module`).
-_CALLABLE_MODULES = {"crosscheck", "exact_gradient"}
+_CALLABLE_MODULES = {"crosscheck", "exact_gradient", "sequential_test"}
 
 
 def __getattr__(name: str) -> Any:

@@ -21,6 +21,7 @@ from derive.catalogue import catalogue
 from derive.cli import Json, Name, Output, Samples, app, deliver, run, write
 from derive.errors import NotEvaluable, UnknownNode, UsageError
 from derive.estimator import Estimator
+from derive.oracle_cli import register as register_oracle
 
 Families: TypeAlias = Literal["bernoulli", "categorical", "normal"]
 Family: TypeAlias = Annotated[Families | None, typer.Option(help="The law to generate for.")]
@@ -153,6 +154,9 @@ def _mark(estimator: Estimator, found: Any) -> Text:
         return Text("")
     right = found.agrees == (estimator.verdict == "proved")
     return Text("as declared") if right else Text("NOT AS DECLARED", style="red")
+
+
+register_oracle(app)
 
 
 def main() -> None:

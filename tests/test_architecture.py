@@ -14,8 +14,8 @@ ROOT = Path(__file__).parent.parent
 
 LAYERS = {
     0: "derive.errors",
-    1: "derive.term derive.ring derive.unknowns derive.audit derive.audit.statement numeric.families numeric.callable_module",
-    2: "derive.scope derive.notation derive.jets derive.occurrences derive.expansion numeric.expressions numeric.logarithms",
+    1: "derive.term derive.ring derive.unknowns derive.audit derive.audit.statement derive.formula derive.strict_json numeric.capital numeric.families numeric.callable_module",
+    2: "derive.scope derive.notation derive.problem derive.jets derive.occurrences derive.expansion numeric.expressions numeric.logarithms",
     3: "derive.algebra derive.estimator derive.models",
     4: "derive.premises derive.integrals derive.reading numeric.inventory",
     5: "derive.kernel derive.densities derive.relations numeric.events",
@@ -29,6 +29,7 @@ LAYERS = {
     13: "derive.audit.cases derive.audit.pages numeric.crosscheck",
     14: " ".join(f"derive.audit.note_00{i}" for i in range(5)),
     15: "derive.cli",
+    16: "derive.oracle_cli",
     17: "numeric.cli numeric.pytest_plugin numeric.report",
 }
 LAYER = {module: layer for layer, modules in LAYERS.items() for module in modules.split()}
@@ -38,7 +39,7 @@ FACES = {"derive": 13, "numeric": 16}
 _EVALUATOR = "ring unknowns jets models occurrences expansion reading integrals densities relations evaluate witness exact"
 EVALUATOR = {f"derive.{name}" for name in _EVALUATOR.split()}
 MAY_EVALUATE_WITH = {"derive.errors", "derive.term", "derive.estimator"} | EVALUATOR
-_TORCH = ("torchrun", "exact_gradient", "noise_nodes", "exact_target", "cases", "crosscheck", "sequential_test", "audit")
+_TORCH = ("torchrun", "capital", "exact_gradient", "noise_nodes", "exact_target", "cases", "crosscheck", "sequential_test", "audit")
 MAY_IMPORT_TORCH = {f"numeric.{name}" for name in _TORCH}
 NEVER_CALLED_IN_DERIVE = {"eval", "exec", "sympify", "parse_expr", "simplify", "subs", "xreplace", "doit"}
 
