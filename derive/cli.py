@@ -93,7 +93,7 @@ def prove(
         _answer(verdict.to_json())
     else:
         _show_verdict(verdict.to_json())
-        if verdict.found:
+        if verdict.derivation is not None and verdict.found:
             write("\n".join(text.steps(verdict.derivation, verdict.estimator.where)) + "\n")
     return int(verdict.exit_code)
 

@@ -17,7 +17,7 @@ from derive.expansion import expand, independent_groups
 from derive.integrals import Latents, NormalMoments, UniformMoments, integrate
 from derive.jets import Jet, add, constant, multiply, power
 from derive.models import Model, SymbolicModel
-from derive.occurrences import chain_of, depends_on_symbol, frozen_parts, maps_of, nested, variables
+from derive.occurrences import chain_of, depends_on_symbol, frozen_parts, maps_of, nested, symbols_in, variables
 from derive.reading import Conditional, Decided, Node, Place, Places, Reading, Real
 from derive.ring import PolynomialRing, RingFullError, Scalar, rational, total
 from derive.term import (
@@ -45,6 +45,7 @@ from derive.term import (
     Symbol,
     Term,
     UniformLaw,
+    anywhere,
     lift,
 )
 from derive.unknowns import Generator, Outcome
@@ -152,14 +153,24 @@ class Reader(DensityReading):
         if any(True for part in law.terms for _ in variables(part)):
             message = f"a relaxation of the conditional law {law.name} is not supported."
             raise NotEvaluable(message)
+        if any(anywhere(part, lambda one: isinstance(one, Stop)) for part in law.terms):
+            message = f"a relaxation of the law {law.name} with a stopped parameter is not read: write h(u, stop(theta))."
+            raise NotEvaluable(message)
         for kind in (Latent, ConditionalLatent):
             maps = (found.function for term in self.terms for found in maps_of(term))
             if len({found.name for found in maps if isinstance(found, kind) and found.law == law}) > 1:
                 message = f"two relaxations of the law {law.name} in one comparison are not supported."
                 raise NotEvaluable(message)
         if law not in self.latents:
-            self.latents[law] = Latents(self._symbolic(), law.name, lambda k, order: self.probability(law, k, {}, order))
+            model, moving = self._symbolic(), frozenset(symbols_in(self._arguments_of(law)))
+            self.latents[law] = Latents(model, law.name, lambda k, order: self.probability(law, k, {}, order), moving)
         return self.latents[law]
+
+    def _arguments_of(self, law: FiniteLaw) -> list[Term]:
+        """Return what a law and the map from noise that decides it depend on."""
+        maps = [found for term in self.terms for found in maps_of(term)]
+        own = [found for found in maps if isinstance(found.function, Latent) and found.function.law == law]
+        return [*law.terms, *(arg for found in own for arg in found.args[1:])]
 
     def _finite(self, term: Expect | Over, places: Places, order: int) -> Jet:
         chain: list[Expect] = chain_of(term) if isinstance(term, Expect) else []

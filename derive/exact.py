@@ -7,30 +7,33 @@ outcomes and for every integrand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
-from itertools import product
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from derive.errors import NotEvaluable, TooLarge, UsageError
 from derive.evaluate import Reader
-from derive.models import RationalCase, RationalModel, SymbolicModel
-from derive.occurrences import holds_for, maps_of, variables, variables_free
-from derive.reading import Conditional, Decided, Place, Places, Real
-from derive.relations import Relations
-from derive.ring import PolynomialRing, RingFullError, Scalar, fraction
+from derive.models import RationalCase, RationalModel
+from derive.ring import Scalar, fraction
 from derive.series import refute
-from derive.term import Expect, FiniteLaw, Latent, Mul, NormalLaw, Over, RandomVariable, Symbol, Term, UniformLaw, anywhere
+from derive.term import (
+    Expect,
+    FiniteLaw,
+    Grad,
+    Mul,
+    Over,
+    Score,
+    Symbol,
+    Term,
+    anywhere,
+)
+from derive.views import View, viewed
 from derive.witness import Witness, find, value_at
 
 if TYPE_CHECKING:
     from derive.estimator import Estimator
 
-T = TypeVar("T")
 DEGREE = 3
-_LARGEST_RING = 1024
 
 
 @dataclass(frozen=True)
@@ -109,15 +112,15 @@ def compare(left: Term, right: Term, parameter: Symbol, outcomes: int, *, degree
     '-1'
     """
 
-    def judge(view: _View) -> Comparison:
+    def judge(view: View) -> Comparison:
         for first, second in view.values:
             top, bottom = view.relations.clear([first - second, view.model.one])
             if top != 0:
-                conclusive = view.refutes(top, first, second, (left, right), parameter)
+                conclusive = _refutes(view, top, (first, second), (left, right), parameter)
                 return Comparison(False, conclusive, view.text(top, bottom), outcomes, view.reading)
         return Comparison(True, True, "0", outcomes, view.reading)
 
-    return _viewed((left, right), parameter, outcomes, degree, judge)
+    return viewed((left, right), parameter, outcomes, degree, judge)
 
 
 def check(estimator: Estimator, outcomes: int, *, degree: int = DEGREE) -> Comparison:
@@ -144,14 +147,14 @@ def scale(estimator: Estimator, outcomes: int, *, degree: int = DEGREE) -> Fract
     Fraction(2, 1)
     """
 
-    def ratio(view: _View) -> Fraction | None:
+    def ratio(view: View) -> Fraction | None:
         mean, target, _ = view.relations.clear([*view.values[0], view.model.one])
         if target == 0:
             return None
         factor = view.model.ring.ratio(mean, target)
         return None if factor in (None, 1) else factor
 
-    return _viewed((estimator.expectation, estimator.target), estimator.parameter, outcomes, degree, ratio)
+    return viewed((estimator.expectation, estimator.target), estimator.parameter, outcomes, degree, ratio)
 
 
 def witness(left: Term, right: Term, parameter: Symbol, outcomes: int = 3, *, degree: int = DEGREE) -> Witness | None:
@@ -171,13 +174,13 @@ def witness(left: Term, right: Term, parameter: Symbol, outcomes: int = 3, *, de
     (Fraction(1, 1), Fraction(0, 1))
     """
 
-    def search(view: _View) -> Witness | None:
+    def search(view: View) -> Witness | None:
         if view.reader.nodes:
             return refute(left, right, parameter)
         found = (find(view.model, view.relations, *pair) for pair in view.values)
         return next((one for one in found if one is not None), None)
 
-    cases = (_viewed((left, right), parameter, count, degree, search) for count in range(2, outcomes + 1))
+    cases = (viewed((left, right), parameter, count, degree, search) for count in range(2, outcomes + 1))
     return next((case for case in cases if case is not None), None)
 
 
@@ -190,14 +193,14 @@ def variance(estimator: Estimator, outcomes: int, *, degree: int = DEGREE) -> Va
     """
     square, mean = second_moment(estimator), estimator.expectation
 
-    def formula(view: _View) -> str:
+    def formula(view: View) -> str:
         top, bottom = view.relations.clear([view.values[0][0] - view.values[0][1] ** 2, view.model.one])
         return view.text(top, bottom, limit=1000)
 
     def at(case: RationalCase) -> Fraction:
         return mean_and_variance_at(estimator, case, outcomes=outcomes, degree=degree)[1]
 
-    return Variance(_viewed((square, mean), estimator.parameter, outcomes, degree, formula), at)
+    return Variance(viewed((square, mean), estimator.parameter, outcomes, degree, formula), at)
 
 
 def second_moment(estimator: Estimator) -> Term:
@@ -229,8 +232,8 @@ def mean_and_variance_at(
     """
     mean, square = estimator.expectation, second_moment(estimator)
     count = outcomes if outcomes is not None else _outcomes_of(case)
-    if anywhere(mean, _is_continuous):
-        return _viewed((mean, square), estimator.parameter, count, degree, lambda view: _moments_at(view, case))
+    if anywhere(mean, lambda part: _is_continuous(part) or _moves_another(part, estimator.parameter)):
+        return viewed((mean, square), estimator.parameter, count, degree, lambda view: _moments_at(view, case))
     reader = Reader(RationalModel(case, count, estimator.parameter.name), (mean, square), degree)
     first, second = (fraction(reader.read(term, {}, 0)[0]) for term in (mean, square))
     return first, second - first**2
@@ -243,104 +246,21 @@ def _outcomes_of(case: RationalCase) -> int:
     return count or 2
 
 
-def _moments_at(view: _View, case: RationalCase) -> tuple[Fraction, Fraction]:
+def _moments_at(view: View, case: RationalCase) -> tuple[Fraction, Fraction]:
     first, second = (value_at(view.model, scalar, case) for scalar in view.values[0])
     return first, second - first**2
+
+
+def _moves_another(term: Term, parameter: Symbol) -> bool:
+    return isinstance(term, (Grad, Score)) and term.parameter != parameter
 
 
 def _is_continuous(term: Term) -> bool:
     return isinstance(term, (Expect, Over)) and not isinstance(term.variable.law, FiniteLaw)
 
 
-@dataclass
-class _View:
-    """Two terms as they were read, one pair of values for each value of their free variables."""
-
-    model: SymbolicModel
-    reader: Reader
-    values: list[tuple[Scalar, Scalar]]
-    reading: str
-
-    @cached_property
-    def relations(self) -> Relations:
-        return Relations(self.model, self.reader.latents.values())
-
-    def refutes(self, top: Scalar, left: Scalar, right: Scalar, terms: tuple[Term, Term], parameter: Symbol) -> bool:
-        """Whether a difference that is not zero in this reading is one in fact."""
-        if self.reader.nodes:
-            return refute(*terms, parameter) is not None
-        return not self.model.transcendental(top) or find(self.model, self.relations, left, right) is not None
-
-    def text(self, top: Scalar, bottom: Scalar, limit: int = 24) -> str:
-        top, bottom = self.model.ring.lowest(top, bottom)
-        return self._product(top, limit) + ("" if bottom == self.model.one else f" / ({self.model.text(bottom, limit)})")
-
-    def _product(self, scalar: Scalar, limit: int) -> str:
-        """Return a polynomial in factors: monomials first, sums in brackets."""
-        if len(scalar) < 2:
-            return self.model.text(scalar)
-        number, factors = self.model.ring.factors(scalar)
-        single = self.model.number(number)
-        for factor, power in factors:
-            single = single * factor**power if len(factor) == 1 else single
-        brackets = [(f"({self.model.text(factor, limit)})", power) for factor, power in factors if len(factor) > 1]
-        sums = [text + (f"^{power}" if power > 1 else "") for text, power in brackets]
-        lead = self.model.text(single)
-        if len(sums) == 1 and lead == "1":
-            return sums[0][1:-1] if brackets[0][1] == 1 else sums[0]
-        return "*".join(sums) if lead == "1" else "-" + "*".join(sums) if lead == "-1" else "*".join([lead, *sums])
-
-
-def _viewed(terms: tuple[Term, Term], parameter: Symbol, outcomes: int, degree: int, use: Callable[[_View], T]) -> T:
-    """Read both terms and use the result: normal variables as they are, else on the points of a base measure."""
-    if outcomes < 1:
-        message = f"the number of outcomes must be at least 1, got {outcomes}."
-        raise UsageError(message)
-    try:
-        return _read(terms, parameter, outcomes, degree, use, nodes=False)
-    except NotEvaluable:
-        if not any(isinstance(variable.law, NormalLaw) for term in terms for variable in variables(term)):
-            raise
-        return _read(terms, parameter, outcomes, degree, use, nodes=True)
-
-
-def _read(
-    terms: tuple[Term, Term], parameter: Symbol, outcomes: int, degree: int, use: Callable[[_View], T], *, nodes: bool
-) -> T:
-    """Read both terms in a ring that is large enough."""
-    capacity = 8 + 3 * outcomes
-    while capacity <= _LARGEST_RING:
-        model = SymbolicModel(PolynomialRing(capacity), outcomes, parameter.name)
-        reader = Reader(model, terms, degree, nodes=nodes)
-        try:
-            places = _free_places(reader, terms)
-            values = [(reader.read(terms[0], some, 0)[0], reader.read(terms[1], some, 0)[0]) for some in places]
-            return use(_View(model, reader, values, holds_for(terms, outcomes, degree, nodes=nodes)))
-        except RingFullError:
-            capacity *= 2
-    message = (
-        f"{outcomes} outcomes need more than the {_LARGEST_RING} unknowns that are feasible; "
-        f"take at most {(_LARGEST_RING - 8) // 3} outcomes, and fewer where functions have several arguments."
-    )
-    raise TooLarge(message)
-
-
-def _free_places(reader: Reader, terms: tuple[Term, ...]) -> Iterator[Places]:
-    """Yield the places of all values of the free variables: every outcome, and any one point of a continuous one."""
-    free = list(dict.fromkeys(variable for term in terms for variable in variables_free(term)))
-    choices = [_places_of(variable, reader, terms) for variable in free]
-    for chosen in product(*choices):
-        yield {reader.slot(variable): place for variable, place in zip(free, chosen, strict=True)}
-
-
-def _places_of(variable: RandomVariable, reader: Reader, terms: tuple[Term, ...]) -> list[Place]:
-    noise, outcomes = reader.noise_name(variable), range(1, reader.model.outcomes + 1)
-    if isinstance(variable.law, FiniteLaw):
-        return list(outcomes)
-    if isinstance(variable.law, UniformLaw):
-        maps = [found for term in terms for found in maps_of(term) if found.args[0] == variable]
-        if any(isinstance(found.function, Latent) for found in maps):
-            return [Decided(noise, k) for k in outcomes]
-        if maps:
-            return [Conditional(noise)]
-    return [Real(noise)]
+def _refutes(view: View, top: Scalar, values: tuple[Scalar, Scalar], terms: tuple[Term, Term], parameter: Symbol) -> bool:
+    """Whether a difference that is not zero as it was read is one in fact."""
+    if view.reader.nodes:
+        return refute(*terms, parameter) is not None
+    return not view.model.transcendental(top) or find(view.model, view.relations, *values) is not None

@@ -7,7 +7,8 @@ where a threshold or a bound moves, the functional's own derivative is the bound
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import combinations_with_replacement, compress, product
 from math import comb
 from typing import Any, TypeAlias
 
@@ -47,7 +48,7 @@ class NormalMoments:
         zero = (model.zero,) * (len(loc) - 1)
         self.model, self.loc, self.variance, self.weighted = model, loc, multiply(scale, scale), weighted
         self.variable = Generator("noise", noise)
-        at = model.freeze(model.generator(self.variable, lambda: model.zero))
+        at = model.freeze(model.generator(self.variable, lambda along: model.zero))
         self.density = Generator("normal", "", (), (model.freeze(loc[0]), model.freeze(scale[0]), at))
         self.moments: list[Jet] = [(model.one, *zero), loc]
 
@@ -99,10 +100,14 @@ class Latents:
         model         a symbolic model
         law           the name of the law
         probability   the jet of p_k: `probability(k, order)`
+        parameters    the names of the parameters with which the law moves, and with it the set where H(z) = k
     """
 
-    def __init__(self, model: SymbolicModel, law: str, probability: Callable[[int, int], Jet]) -> None:
+    def __init__(
+        self, model: SymbolicModel, law: str, probability: Callable[[int, int], Jet], parameters: frozenset[str]
+    ) -> None:
         self.model, self.law, self.probability = model, law, probability
+        self.moves, self.parameters = model.parameter in parameters, sorted(parameters)
         self.smooth: dict[Monomial, tuple[str, Exponents]] = {}
         self.jumping: dict[tuple[int, Monomial], tuple[str, Exponents]] = {}
 
@@ -131,13 +136,19 @@ class Latents:
             return self.model.generator(Generator("joint", self.law, (), (canonical,)))
         if _is_smooth(canonical):
             self.smooth.setdefault(canonical, (noise, monomial))
-        return self.model.generator(Generator("moment", self.law, (), (Outcome(outcomes.pop()), canonical)))
+        only = outcomes.pop()
+        return self.model.generator(
+            Generator("moment", self.law, (), (Outcome(only), canonical)),
+            lambda along: self._linear(noise, self._derivative(self.model.ring.monomial(monomial), (along,)), only, None),
+        )
 
     def restricted(self, noise: str, monomial: Exponents, k: int, order: int) -> Scalar:
         """Return the derivative of E[m; b = k] of some order, with m held fixed as a function of u."""
         canonical = self._canonical(noise, monomial)
         if not monomial:
             return self.probability(k, order)[order]
+        if order and not self.moves:
+            return self.model.zero
         if not _is_smooth(canonical):
             kind, orders = ("flux", (order,)) if order else ("restricted", ())
             return self.model.generator(Generator(kind, self.law, orders, (Outcome(k), canonical)))
@@ -150,7 +161,7 @@ class Latents:
     def _rate(self, noise: str, monomial: Exponents, order: int) -> Scalar:
         rate = self.model.ring.monomial(monomial)
         for _ in range(order):
-            rate = self.model.derivative(rate)
+            rate = self.model.derivative(rate, self.model.parameter)
         return rate
 
     def _linear(self, noise: str, polynomial: Scalar, k: int, order: int | None) -> Scalar:
@@ -162,15 +173,36 @@ class Latents:
         return total((rest * self.restricted(noise, m, k, order) for m, rest in pieces), self.model.zero)
 
     def constraints(self) -> list[Scalar]:
-        """Return what is zero for every relaxation: the fluxes of a monomial, summed over the outcomes."""
-        wanted = dict(self.jumping)
-        if any(key.kind == "restricted" and key.name == self.law for key in self.model.ring.keys):
-            wanted |= {(1, canonical): place for canonical, place in self.smooth.items()}
-        outcomes = range(1, self.model.outcomes + 1)
-        return [
-            total((self.restricted(noise, monomial, k, order) for k in outcomes), self.model.zero)
-            for (order, _), (noise, monomial) in wanted.items()
+        """Return what is zero for every relaxation: fluxes summed over the outcomes, and E[m] differentiated in two ways."""
+        result = [
+            total((self.restricted(noise, monomial, k, order) for k in self._outcomes()), self.model.zero)
+            for (order, _), (noise, monomial) in self.jumping.items()
         ]
+        restricted = [key.args[1] for key in self.model.ring.keys if key.kind == "restricted" and key.name == self.law]
+        for noise, monomial in list(self.smooth.values()):
+            for size in range(1, _steepest(restricted) + 1):
+                alongs = combinations_with_replacement(self.parameters, size)
+                result += [self._both_ways(noise, monomial, along) for along in alongs]
+        return result
+
+    def _both_ways(self, noise: str, monomial: Exponents, along: tuple[str, ...]) -> Scalar:
+        """Return a derivative of E[m], once as the sum of p_k E[m | b = k], less the same through the noise u."""
+        whole, terms = self.model.ring.monomial(monomial), []
+        for k in self._outcomes():
+            for chosen in product((True, False), repeat=len(along)):
+                p = self._derivative(self.probability(k, 0)[0], compress(along, chosen))
+                rate = self._derivative(whole, (name for name, is_p in zip(along, chosen, strict=True) if not is_p))
+                terms.append(p * self._linear(noise, rate, k, None))
+            terms.append(-self._linear(noise, self._derivative(whole, along), k, 0))
+        return total(terms, self.model.zero)
+
+    def _derivative(self, scalar: Scalar, along: Iterable[str]) -> Scalar:
+        for name in along:
+            scalar = self.model.derivative(scalar, name)
+        return scalar
+
+    def _outcomes(self) -> range:
+        return range(1, self.model.outcomes + 1)
 
     def _canonical(self, noise: str, monomial: Exponents, *, keep: bool = False) -> Monomial:
         keys = ((_rename(self.model.ring.keys[index], noise, keep=keep), n) for index, n in monomial)
@@ -191,6 +223,13 @@ def _rename(part: Any, noise: str, *, keep: bool) -> Any:
         terms = ((c, tuple(sorted(((_rename(g, noise, keep=keep), n) for g, n in m), key=repr))) for c, m in part.terms)
         return Value(tuple(sorted(terms, key=repr)))
     return part
+
+
+def _steepest(part: object) -> int:
+    """Return the highest derivative of the map from noise that occurs."""
+    if isinstance(part, Generator) and part.kind == "path":
+        return sum(part.orders)
+    return max(map(_steepest, part), default=0) if isinstance(part, (tuple, list)) else 0
 
 
 def _outcomes(part: object, noise: str) -> set[int]:

@@ -13,7 +13,10 @@ from typing import TypeAlias
 
 from derive.errors import NotEvaluable, UsageError
 from derive.ring import PolynomialRing, Scalar, fraction, rational
-from derive.unknowns import TRANSCENDENTAL, Argument, Generator, Noise, Value, readable, sum_text
+from derive.unknowns import LOG_TWO_PI, TRANSCENDENTAL, Argument, Generator, Noise, Value, readable, sum_text
+
+Derivative: TypeAlias = Callable[[str], Scalar]
+"""The derivative of an unknown along the parameter of that name."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class SymbolicModel:
     def __init__(self, ring: PolynomialRing, outcomes: int, parameter: str) -> None:
         self.ring, self.outcomes, self.parameter = ring, outcomes, parameter
         self.zero, self.one = ring.zero, ring.one
-        self.derivatives: dict[int, Callable[[], Scalar]] = {}
+        self.derivatives: dict[int, Derivative] = {}
         self.inverses: list[tuple[int, Scalar]] = []
         self.arguments: dict[int, Scalar] = {}
         self.laws: dict[tuple[str, tuple[Argument, ...]], None] = {}
@@ -109,8 +112,8 @@ class SymbolicModel:
         """Return a number as a scalar."""
         return self.ring.number(value)
 
-    def generator(self, key: Generator, derivative: Callable[[], Scalar] | None = None) -> Scalar:
-        """Return the scalar of an unknown; `derivative` tells d/dtheta of it, and may be left out where it is never asked."""
+    def generator(self, key: Generator, derivative: Derivative | None = None) -> Scalar:
+        """Return the scalar of an unknown; `derivative` may be left out where it is not known."""
         if key not in self.ring.indices:
             self.ring.generator(key)
             if derivative is not None:
@@ -120,8 +123,8 @@ class SymbolicModel:
         return self.ring.generator(key)
 
     def symbol(self, name: str) -> Scalar:
-        """Return a symbol: it moves if it is the parameter."""
-        return self.generator(Generator("symbol", name), lambda: self.one if name == self.parameter else self.zero)
+        """Return a symbol: it moves along the parameter of its name."""
+        return self.generator(Generator("symbol", name), lambda along: self.one if name == along else self.zero)
 
     argument_symbol = symbol
 
@@ -144,14 +147,15 @@ class SymbolicModel:
         if len(terms) > 1:
             return self._inverse(scalar * rational(1 / lead)) * rational(1 / lead)
         result = self.number(1 / lead)
+        known = dict(self.inverses)
         for index, power in terms[0][0]:
-            result = result * self._inverse(self.ring.at(index)) ** power
+            result = result * (known[index] if index in known else self._inverse(self.ring.at(index))) ** power
         return result
 
     def _inverse(self, scalar: Scalar) -> Scalar:
         key = Generator("inverse", "", (), (self.freeze(scalar),))
         if key not in self.ring.indices:
-            result = self.generator(key, lambda: -self.ring.generator(key) ** 2 * self.derivative(scalar))
+            result = self.generator(key, lambda along: -self.ring.generator(key) ** 2 * self.derivative(scalar, along))
             self.inverses.append((self.ring.indices[key], scalar))
             return result
         return self.ring.generator(key)
@@ -161,7 +165,7 @@ class SymbolicModel:
         if scalar == self.one:
             return self.zero
         key = Generator("log", "", (), (self.freeze(scalar),))
-        result = self.generator(key, lambda: self.inverse(scalar) * self.derivative(scalar))
+        result = self.generator(key, lambda along: self.inverse(scalar) * self.derivative(scalar, along))
         self.arguments[self.ring.indices[key]] = scalar
         return result
 
@@ -179,12 +183,12 @@ class SymbolicModel:
             return self.arguments[first], int(coefficient)
         unit = self.ring.monomial(exponents) * rational(Fraction(1, coefficient.denominator))
         key = Generator("exp", "", (), (self.freeze(unit),))
-        result = self.generator(key, lambda: self.ring.generator(key) * self.derivative(unit))
+        result = self.generator(key, lambda along: self.ring.generator(key) * self.derivative(unit, along))
         self.arguments[self.ring.indices[key]] = unit
         return result, coefficient.numerator
 
-    def derivative(self, scalar: Scalar) -> Scalar:
-        """Return d/dtheta of a polynomial by the chain rule over its generators.
+    def derivative(self, scalar: Scalar, along: str) -> Scalar:
+        """Return the derivative of a polynomial along a parameter, by the chain rule over its generators.
 
         Raises
             NotEvaluable, if it contains an unknown whose derivative is not known.
@@ -194,7 +198,7 @@ class SymbolicModel:
             if index not in self.derivatives:
                 message = f"the derivative of {readable(self.ring.keys[index], self.parameter)} is not known."
                 raise NotEvaluable(message)
-            result = result + self.ring.partial(scalar, index) * self.derivatives[index]()
+            result = result + self.ring.partial(scalar, index) * self.derivatives[index](along)
         return result
 
     def noise_of(self, index: int) -> frozenset[str]:
@@ -204,8 +208,9 @@ class SymbolicModel:
         return self._noise[index]
 
     def transcendental(self, scalar: Scalar) -> bool:
-        """Whether an exponential or a logarithm occurs."""
-        return any(self.ring.keys[index].kind in TRANSCENDENTAL for index in self.ring.used(scalar))
+        """Whether an exponential or a logarithm occurs, that of 2 pi too."""
+        keys = [self.ring.keys[index] for index in self.ring.used(scalar)]
+        return any(key.kind in TRANSCENDENTAL or key == LOG_TWO_PI for key in keys)
 
     def text(self, scalar: Scalar, limit: int = 24) -> str:
         """Return a polynomial as readable text, at most `limit` terms of it."""
@@ -230,7 +235,7 @@ class RationalModel:
         """Return a number as a scalar."""
         return rational(value)
 
-    def generator(self, key: Generator, derivative: Callable[[], Scalar] | None = None) -> Scalar:
+    def generator(self, key: Generator, derivative: Derivative | None = None) -> Scalar:
         """Return the number of an unknown."""
         return rational(self.case.lookup(key, self.parameter))
 

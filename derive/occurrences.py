@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from math import inf
 
 from derive.term import (
+    Add,
     Apply,
     ConditionalLatent,
     Expect,
@@ -12,8 +14,10 @@ from derive.term import (
     Grad,
     Latent,
     Law,
+    Mul,
     NormalLaw,
     Over,
+    Power,
     RandomVariable,
     Score,
     Stop,
@@ -108,6 +112,9 @@ def depends_on_symbol(term: Term, names: set[str]) -> bool:
 def holds_for(terms: Iterable[Term], outcomes: int, degree: int, *, nodes: bool) -> str:
     """Return in words for what an identity holds that was read on so many outcomes, in polynomials or on nodes.
 
+    A mean over S draws from a base measure is a form of degree S in it. By polarization, one that vanishes for all measures on
+    S points vanishes for all measures, the normal law among them.
+
     >>> from derive.notation import E, finite, function, parameter
     >>> b, f = finite("b", parameter("theta")), function("f")
     >>> holds_for([E(f(b), b)], 3, 3, nodes=False)
@@ -123,12 +130,42 @@ def holds_for(terms: Iterable[Term], outcomes: int, degree: int, *, nodes: bool)
     if FiniteLaw in laws or relaxed:
         result.append(f"every law on {outcomes} outcomes" + (" and every relaxation of it" if relaxed else ""))
     if NormalLaw in laws and nodes:
-        result.append(f"every base measure on {outcomes} points of a location-scale family")
+        points = f" on {outcomes} points" if max(normal_draws(term) for term in terms) > outcomes else ""
+        result.append(f"every base measure{points} of a location-scale family")
     elif NormalLaw in laws:
         result.append(functions + "a normal law")
     if UniformLaw in laws:
         result.append((functions or f"polynomials of degree {degree} under " if expanded else "") + "a uniform law")
     return "; ".join(result) or "all values"
+
+
+def symbols_in(terms: Iterable[Term]) -> set[str]:
+    """Return the names of the symbols that occur in some terms."""
+    found = {term.name for term in terms if isinstance(term, Symbol)}
+    return found.union(*(symbols_in(parts(term)) for term in terms))
+
+
+def normal_draws(term: Term) -> float:
+    """Return the degree of a term in the base measure of normal variables, infinity where it is no polynomial in it.
+
+    >>> from derive.notation import E, function, normal
+    >>> x, y, f = normal("x"), normal("y"), function("f")
+    >>> normal_draws(E(f(x, y), x, y)), normal_draws(E(f(x), x) * E(f(y), y) ** 3), normal_draws(1 / E(f(x), x))
+    (2, 4, inf)
+    """
+    inner = [normal_draws(part) for part in parts(term)]
+    match term:
+        case Expect(_, variable):
+            *law, body = inner
+            own = body + isinstance(variable.law, NormalLaw)
+            return inf if any(law) else own
+        case Mul():
+            return sum(inner)
+        case Power(_, exponent) if exponent > 0:
+            return exponent * inner[0]
+        case Add() | Grad() | Stop():
+            return max(inner)
+    return inf if any(inner) else 0
 
 
 def frozen_parts(term: Term, variable: RandomVariable) -> list[Term]:

@@ -1,7 +1,8 @@
 """Reading algebra and unknown functions in a model: every term becomes a jet, its value with its derivatives.
 
-The derivatives are with respect to one parameter. Variables are looked up in an environment, `places`; nothing is ever
-substituted. Densities are read in `derive.densities`, expectations in `derive.evaluate`.
+The derivatives of a jet are with respect to one parameter, that of the model; along any other one the unknowns are
+differentiated by the chain rule. Variables are looked up in an environment, `places`; nothing is ever substituted.
+Densities are read in `derive.densities`, expectations in `derive.evaluate`.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from derive.term import (
     Term,
     Threshold,
     UniformLaw,
+    anywhere,
 )
 from derive.unknowns import Argument, Generator, Noise, Outcome, Value
 
@@ -207,12 +209,28 @@ class Reading:
         return constant(self.read(term.body, places, 0)[0], order, self.model.zero)
 
     def _grad(self, term: Grad, places: Places, order: int) -> Jet:
-        self.demand_parameter(term.parameter)
-        return self.read(term.body, places, order + 1)[1:]
+        if term.parameter.name == self.model.parameter:
+            return self.read(term.body, places, order + 1)[1:]
+        self.refuse_stopped((term.body,), term.parameter)
+        return self.along(self.read(term.body, places, order), term.parameter)
 
-    def demand_parameter(self, parameter: Symbol) -> None:
-        if parameter.name != self.model.parameter:
-            message = f"one parameter moves at a time: {self.model.parameter}, not {parameter.name}."
+    def along(self, jet: Jet, parameter: Symbol) -> Jet:
+        """Return the derivative of a jet along a parameter that is not that of the jet: the two derivatives commute.
+
+        Raises
+            NotEvaluable, if it contains a moment of a relaxation, whose derivative is not known, or at a rational case.
+        """
+        if not isinstance(self.model, SymbolicModel):
+            message = f"at a rational case only {self.model.parameter} moves, not {parameter.name}."
+            raise NotEvaluable(message)
+        return tuple(self.model.derivative(scalar, parameter.name) for scalar in jet)
+
+    def refuse_stopped(self, terms: tuple[Term, ...], parameter: Symbol) -> None:
+        """Refuse terms with a `Stop`, which a derivative of unknowns would pass."""
+        if any(anywhere(term, lambda part: isinstance(part, Stop)) for term in terms):
+            message = (
+                f"a stopped gradient is read along {self.model.parameter} only, not under a derivative along {parameter.name}."
+            )
             raise NotEvaluable(message)
 
     def _variable(self, term: RandomVariable, places: Places, order: int) -> Jet:
@@ -229,14 +247,14 @@ class Reading:
         message = f"the variable {term.name} is not bound, or its value is used while it decides a discrete variable."
         raise NotEvaluable(message)
 
-    def _zero(self) -> Scalar:
+    def _zero(self, along: str) -> Scalar:
         return self.model.zero
 
     # Unknown functions
 
     def smooth(self, family: Family, args: tuple[Jet, ...], orders: tuple[int, ...], order: int) -> Jet:
         """Return the jet of an unknown function of moving arguments; its partial derivatives are unknowns too."""
-        value = self.model.generator(family(orders), lambda: self._chain(family, args, orders))
+        value = self.model.generator(family(orders), lambda along: self._chain(family, args, orders, along))
         return (value, *self.slope(family, args, orders, order - 1)) if order else (value,)
 
     def slope(self, family: Family, args: tuple[Jet, ...], orders: tuple[int, ...], order: int) -> Jet:
@@ -245,10 +263,11 @@ class Reading:
         products = (multiply(self.smooth(family, args, _raise(orders, i), order), args[i][1 : order + 2]) for i in moving)
         return add(constant(self.model.zero, order, self.model.zero), *products)
 
-    def _chain(self, family: Family, args: tuple[Jet, ...], orders: tuple[int, ...]) -> Scalar:
+    def _chain(self, family: Family, args: tuple[Jet, ...], orders: tuple[int, ...], along: str) -> Scalar:
         model = cast("SymbolicModel", self.model)
-        slopes = (self.smooth(family, args, _raise(orders, i), 0)[0] * model.derivative(arg[0]) for i, arg in enumerate(args))
-        return total(slopes, model.zero)
+        rates = ((i, model.derivative(arg[0], along)) for i, arg in enumerate(args))
+        moving = ((i, rate) for i, rate in rates if rate != 0)
+        return total((self.smooth(family, args, _raise(orders, i), 0)[0] * rate for i, rate in moving), model.zero)
 
     def argument(self, term: Term, places: Places, order: int) -> tuple[Argument, Jet | None]:
         """Return how a term identifies an unknown whose argument it is, and its jet if it is a scalar."""

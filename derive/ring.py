@@ -7,11 +7,12 @@ when a result is tested for zero.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from typing import Any, TypeAlias
 
-from flint import Ordering, arb, fmpq, fmpq_mpoly_ctx
+from flint import Ordering, acb, arb, ctx, fmpq, fmpq_mpoly_ctx
 
 Scalar: TypeAlias = Any
 Ball: TypeAlias = Any  # an arb: a midpoint and a radius, which every operation rounds outwards
@@ -62,6 +63,25 @@ def ball(value: Fraction | int) -> Ball:
     return arb(rational(value))
 
 
+def log_two_pi() -> Ball:
+    """Return a ball that contains log(2 pi).
+
+    >>> bounds(log_two_pi(), digits=3)[0]
+    Fraction(919, 500)
+    """
+    return (2 * arb.pi()).log()
+
+
+def spread(radius: Fraction) -> Ball:
+    """Return a ball that contains everything between `-radius` and `radius`.
+
+    >>> spread(Fraction(1, 3)).contains(rational(Fraction(-1, 3)))
+    True
+    """
+    one = arb(0, 1)
+    return one * arb(rational(radius))
+
+
 def bounds(enclosure: Ball, digits: int = 12) -> tuple[Fraction, Fraction]:
     """Return a short decimal and a radius such that the ball lies between decimal - radius and decimal + radius.
 
@@ -74,6 +94,25 @@ def bounds(enclosure: Ball, digits: int = 12) -> tuple[Fraction, Fraction]:
     mantissa, exponent = (int(part) for part in enclosure.rad().man_exp())
     spread = mantissa * Fraction(2) ** exponent * unit
     return middle, Fraction(-(-spread.numerator // spread.denominator) + 1, unit)
+
+
+def precision(bits: int) -> AbstractContextManager[None]:
+    """Return a context in which balls are computed with so many bits."""
+    context: AbstractContextManager[None] = ctx.workprec(bits)
+    return context
+
+
+def integral(function: Callable[[Any], Any], low: Ball, high: Ball) -> Ball:
+    """Return a ball that contains the integral of a function from `low` to `high`.
+
+    Args
+        function   takes a complex ball to a ball that contains all its values there; analytic wherever these are finite
+
+    >>> integral(lambda x: x * x, ball(0), ball(3)).contains(rational(9))
+    True
+    """
+    tolerance = arb(2) ** (10 - ctx.prec)
+    return acb.integral(lambda x, _: function(x), acb(low), acb(high), rel_tol=tolerance, abs_tol=tolerance).real
 
 
 class PolynomialRing:

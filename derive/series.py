@@ -10,7 +10,7 @@ smooth: two different coefficients are two different values for every small t > 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import product
 from math import factorial
@@ -18,11 +18,29 @@ from math import factorial
 from derive.errors import NotEvaluable, TooLarge
 from derive.evaluate import Reader
 from derive.jets import Jet, add, constant, multiply
-from derive.models import SymbolicModel
+from derive.models import Derivative, SymbolicModel
 from derive.occurrences import polynomial_places, variables
 from derive.ring import PolynomialRing, RingFullError, Scalar, rational, total
-from derive.term import Add, Apply, Density, Exp, Function, Log, Mul, NormalLaw, Number, Power, Sigmoid, Symbol, Term, parts
-from derive.unknowns import Argument, Generator, readable
+from derive.term import (
+    Add,
+    Apply,
+    Density,
+    Exp,
+    Function,
+    Grad,
+    Log,
+    Mul,
+    NormalLaw,
+    Number,
+    Power,
+    Score,
+    Sigmoid,
+    Symbol,
+    Term,
+    anywhere,
+    parts,
+)
+from derive.unknowns import LOG_TWO_PI, Argument, Generator, readable
 from derive.witness import Witness
 
 LARGEST_POWER = 2
@@ -44,9 +62,9 @@ class SeriesModel(SymbolicModel):
         self.size = ring.generator(_SIZE)
         self._index = ring.indices[_SIZE]
 
-    def generator(self, key: Generator, derivative: Callable[[], Scalar] | None = None) -> Scalar:
+    def generator(self, key: Generator, derivative: Derivative | None = None) -> Scalar:
         """Return the number of a symbol or function; noise and log(2 pi) stay what they are."""
-        if key.kind not in ("symbol", "function") or key.name == "log(2 pi)":
+        if key.kind not in ("symbol", "function") or key == LOG_TWO_PI:
             return super().generator(key, derivative)
         role, order = self.roles.get(key.name, 1), sum(key.orders)
         value = Fraction(role if not order else self.slopes[role] if order == 1 and key.name in self.roles else 0)
@@ -119,7 +137,7 @@ class SeriesReader(Reader):
         result = tuple((one + two) * model.size for one, two in zip(z, square, strict=True))
         text = "t*(z + z^2)"
         if function.name in self.weights:
-            ground = constant(half * model.symbol("log(2 pi)"), order, model.zero)
+            ground = constant(half * model.symbol(LOG_TWO_PI.name), order, model.zero)
             result = add(ground, tuple(half * scalar for scalar in square), result)
             text = "log N(z; 0, 1) + " + text
         self.shown[f"{function.name}(z)"] = text
@@ -141,7 +159,7 @@ def refute(left: Term, right: Term, parameter: Symbol) -> Witness | None:
     terms = (left, right)
     if any(not isinstance(variable.law, NormalLaw) for term in terms for variable in variables(term)):
         return None
-    if not all(_is_smooth_in_size(term) for term in terms):
+    if not all(_is_smooth_in_size(term) for term in terms) or any(_moves_another(term, parameter) for term in terms):
         return None
     for weights, slopes in product(_choices(terms), _SLOPES):
         try:
@@ -199,6 +217,10 @@ def _is_smooth_in_size(term: Term) -> bool:
     moves = inner is not None and any(True for _ in variables(inner))
     own = inner is None or not moves or _is_positive(inner) or _is_log_density(term)
     return own and all(_is_smooth_in_size(part) for part in parts(term))
+
+
+def _moves_another(term: Term, parameter: Symbol) -> bool:
+    return anywhere(term, lambda part: isinstance(part, (Grad, Score)) and part.parameter != parameter)
 
 
 def _is_log_density(term: Term) -> bool:

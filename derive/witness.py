@@ -11,8 +11,8 @@ from math import prod
 from derive.errors import NotEvaluable
 from derive.models import RationalCase, SymbolicModel
 from derive.relations import Relation, Relations
-from derive.ring import Ball, Scalar, ball, bounds
-from derive.unknowns import TRANSCENDENTAL, Argument, Generator, Value, readable
+from derive.ring import Ball, Scalar, ball, bounds, log_two_pi
+from derive.unknowns import LOG_TWO_PI, TRANSCENDENTAL, Argument, Generator, Value, readable
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _case(model: SymbolicModel, relations: Relations, full: dict[int, Fraction],
         if key.kind == "score" and sum(key.orders) == 1:
             density = Generator("probability", key.name, (), key.args)
             result["d" + readable(density, model.parameter)] = str(value * full[model.ring.indices[density]])
-        elif key.kind not in ("inverse", *TRANSCENDENTAL):
+        elif key.kind not in ("inverse", *TRANSCENDENTAL) and key != LOG_TWO_PI:
             result[readable(key, model.parameter)] = str(value)
     return result
 
@@ -181,7 +181,7 @@ def _find_enclosed(model: SymbolicModel, relations: Relations, left: Scalar, rig
 def _positive_points(model: SymbolicModel, start: dict[int, Fraction]) -> Iterator[dict[int, Fraction]]:
     """Yield points where everything is 1 (logarithms want positive arguments), then where one thing is 2, then 1, 2, 3, ..."""
     kinds = ("probability", "inverse", *TRANSCENDENTAL)
-    others = [i for i, key in enumerate(model.ring.keys) if key.kind not in kinds and i not in start]
+    others = [i for i, key in enumerate(model.ring.keys) if key.kind not in kinds and key != LOG_TWO_PI and i not in start]
     ones = start | {i: _unit(model.ring.keys[i], start, model) for i in others if i not in start}
     yield ones
     for i in others:
@@ -194,6 +194,9 @@ def _enclosures(model: SymbolicModel, full: dict[int, Fraction]) -> dict[int, Ba
     balls: dict[int, Ball] = {}
     inverses = dict(model.inverses)
     for index, key in enumerate(model.ring.keys):
+        if key == LOG_TWO_PI:
+            balls[index] = log_two_pi()
+            continue
         if key.kind not in ("inverse", *TRANSCENDENTAL):
             balls[index] = ball(full.get(index, Fraction(0)))
             continue

@@ -15,13 +15,13 @@ ROOT = Path(__file__).parent.parent
 LAYERS = {
     0: "derive.errors",
     1: "derive.term derive.ring derive.unknowns derive.audit derive.audit.statement derive.formula derive.strict_json numeric.capital numeric.families numeric.callable_module",
-    2: "derive.scope derive.notation derive.problem derive.jets derive.occurrences derive.expansion numeric.expressions numeric.logarithms",
-    3: "derive.algebra derive.estimator derive.models",
+    2: "derive.scope derive.notation derive.problem derive.jets derive.occurrences derive.expansion derive.enclosures numeric.expressions numeric.logarithms",
+    3: "derive.algebra derive.estimator derive.models derive.bernoulli derive.bounds",
     4: "derive.premises derive.integrals derive.reading numeric.inventory",
     5: "derive.kernel derive.densities derive.relations numeric.events",
     6: "derive.conversions derive.recheck derive.printing derive.evaluate derive.witness numeric.values",
-    7: "derive.calc derive.exact derive.text derive.latex numeric.walk",
-    8: "derive.rules derive.markdown derive.html derive.sympy_door numeric.torchgen",
+    7: "derive.calc derive.series derive.views derive.text derive.latex numeric.walk",
+    8: "derive.exact derive.rules derive.markdown derive.html derive.sympy_door numeric.torchgen",
     9: "derive.tactic derive.verdict numeric.torchrun",
     10: "derive.catalogue numeric.exact_gradient numeric.sequential_test",
     11: "derive.prover derive.variance_report derive.oracle numeric.noise_nodes numeric.exact_target numeric.audit",
@@ -36,7 +36,8 @@ LAYER = {module: layer for layer, modules in LAYERS.items() for module in module
 FACES = {"derive": 13, "numeric": 16}
 """The packages themselves: what `import derive` offers is a face for those above."""
 
-_EVALUATOR = "ring unknowns jets models occurrences expansion reading integrals densities relations evaluate witness exact"
+_EVALUATOR = "ring unknowns jets models occurrences expansion reading integrals densities relations evaluate witness exact "
+_EVALUATOR += "series views enclosures bernoulli bounds"
 EVALUATOR = {f"derive.{name}" for name in _EVALUATOR.split()}
 MAY_EVALUATE_WITH = {"derive.errors", "derive.term", "derive.estimator"} | EVALUATOR
 _TORCH = ("torchrun", "capital", "exact_gradient", "noise_nodes", "exact_target", "cases", "crosscheck", "sequential_test", "audit")

@@ -29,6 +29,9 @@ MEANT = {
     "elbo-score-function": {"Differentiable"},
     "sgvb": {"Dominated", "NonZero"},
     "iwae": {"Dominated", "NonZero"},
+    "rebar-variance-eta": {"ConditionalReparameterization", "Differentiable", "Dominated"},
+    "rebar-variance-lambda": {"ConditionalReparameterization", "Differentiable", "Dominated"},
+    "relax-variance-phi": {"ConditionalReparameterization", "Differentiable", "Dominated", "Integrable"},
     "relax": {"ConditionalReparameterization", "Differentiable", "Dominated", "Integrable"},
 }
 

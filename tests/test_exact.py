@@ -264,12 +264,6 @@ def test_a_zero_denominator_is_refused():
         exact.identically_equal(1 / (E(score(b), b) * c), c, theta, 2)
 
 
-def test_another_parameter_does_not_move():
-    phi = parameter("phi")
-    with pytest.raises(NotEvaluable, match="one parameter moves at a time: theta, not phi"):
-        exact.identically_equal(grad(f(phi), phi), c, theta, 2)
-
-
 def test_a_law_of_another_parameter_stands_still():
     other = finite("b", parameter("phi"))
     assert exact.identically_equal(grad(E(f(other), other), theta), lift(0), theta, 3)

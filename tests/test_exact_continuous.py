@@ -246,9 +246,9 @@ def test_the_variance_of_the_pathwise_estimator_at_a_point():
     assert exact.mean_and_variance_at(catalogue["pathwise"], case) == (6, 16)
 
 
-def test_only_polynomials_are_integrated():
-    with pytest.raises(NotEvaluable, match="only polynomials"):
-        exact.identically_equal(E(exp(x), x), eta, theta, 2)
+def test_a_score_under_a_moving_normal_law_is_read_of_polynomials_only():
+    with pytest.raises(NotEvaluable, match="a Score of the normal variable x, whose law moves"):
+        exact.identically_equal(E(exp(x) * score(x, theta), x), eta, theta, 2)
 
 
 # Uniform laws

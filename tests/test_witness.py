@@ -8,7 +8,7 @@ import pytest
 
 from derive import exact
 from derive.catalogue import catalogue
-from derive.notation import E, constant, finite, function, log, parameter, score
+from derive.notation import E, constant, finite, function, log, normal, p, parameter, score
 from derive.term import lift
 
 theta, c = parameter("theta"), constant("c")
@@ -40,6 +40,15 @@ def test_a_function_has_one_value_at_one_point():
 def test_a_function_of_a_function_has_one_value_at_one_point():
     found = exact.witness(f(g(theta)), f(c), theta)
     assert found.case["g(theta)"] != found.case["c"]
+
+
+def test_the_logarithm_of_two_pi_is_no_unknown():
+    """E[log N(x; c, 1)] = -1/2 - log(2 pi)/2, whatever a case says."""
+    x = normal("x", c, 1)
+    found = exact.witness(E(log(p(x)), x), 0 * c, theta)
+    assert "log(2 pi)" not in found.case
+    assert abs(found.left + Fraction(1, 2) + Fraction(1837877066409345, 2 * 10**15)) < 2 * found.radius + Fraction(1, 10**14)
+    assert found.radius > 0
 
 
 def test_a_logarithm_that_cancels_is_still_in_both_values():

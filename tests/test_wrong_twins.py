@@ -65,8 +65,8 @@ def points(noises, frozen=()):
     return [stop(mu(theta) + sigma(theta) * one) if one in frozen else mu(theta) + sigma(theta) * one for one in noises]
 
 
-def iwae(noises, frozen=(), density=1):
-    return grad(log_mean_exp([log_joint(at) - density * log(p(z_normal, at=at)) for at in points(noises, frozen)]), theta)
+def iwae(noises, frozen=()):
+    return grad(log_mean_exp([log_joint(at) - log(p(z_normal, at=at)) for at in points(noises, frozen)]), theta)
 
 
 TWINS = {
@@ -91,7 +91,10 @@ TWINS = {
     "relax: a flipped sign": relax(sign=-1),
     "relax: the missing control variate": relax(own=0),
     "iwae: one sample frozen": iwae(copies(epsilon, 2), frozen=copies(epsilon, 2)[1:]),
-    "iwae: the missing log q": iwae(copies(epsilon, 2), density=0),
+    "iwae: a flipped sign": -1 * iwae(copies(epsilon, 2)),
+    "rebar-variance-eta: the missing 2": catalogue["rebar"].formula * grad(catalogue["rebar"].formula, eta),
+    "rebar-variance-lambda: the missing 2": catalogue["rebar"].formula * grad(catalogue["rebar"].formula, lambda_),
+    "relax-variance-phi: a flipped sign": -1 * catalogue["relax-variance-phi"].formula,
     "nvil: a baseline that sees the sample": (weight - C(b_q)) * score(b_q),
     "nvil-baseline: a flipped sign": -1 * catalogue["nvil-baseline"].formula,
     "vimco: the missing gradient of the bound": (2 * bound) * score(q_first),

@@ -9,6 +9,7 @@ from functools import partial
 from derive.calc import Derivation, calc
 from derive.catalogue.rebar import estimator as rebar, eta, lambda_
 from derive.catalogue.relax import estimator as relax, phi
+from derive.errors import UsageError
 from derive.estimator import Estimator
 from derive.notation import E, grad
 from derive.rules import known, linearity, pathwise_gradient
@@ -16,7 +17,14 @@ from derive.term import Symbol, Term
 
 
 def variance_gradient(estimator: Estimator, parameter: Symbol, name: str) -> Estimator:
-    """The estimator 2 g dg of the derivative of Var[g] with respect to a parameter that the mean does not depend on."""
+    """The estimator 2 g dg of the derivative of Var[g] with respect to a parameter that the mean does not depend on.
+
+    Raises
+        UsageError, if there is no hand-written derivation of the mean.
+    """
+    if estimator.derivation is None:
+        message = f"the gradient of a variance needs a derivation of the mean, which {estimator.name!r} has not."
+        raise UsageError(message)
     g = estimator.formula
     mean, square = estimator.expectation, E(g**2, *estimator.draws)
     return Estimator(
