@@ -112,7 +112,7 @@ def load(name: str, samples: int | None = None) -> Estimator:
     if not colon and name.endswith(".py"):
         message = f"say which object of {name} is meant, as {name}:object."
         raise UsageError(message)
-    found = _attribute(_module(Path(path)), attribute, path) if colon else catalogue[name]
+    found = _attribute(user_module(Path(path)), attribute, path) if colon else catalogue[name]
     if callable(found) and not isinstance(found, Estimator):
         found, samples = _call(found, 2 if samples is None else samples, name), None
     if not isinstance(found, Estimator):
@@ -242,7 +242,12 @@ def _biased_for(
     return _checked_for(checked)
 
 
-def _module(path: Path) -> Any:
+def user_module(path: Path) -> Any:
+    """Import a file of the user as the program that it is.
+
+    Raises
+        UsageError, if there is no such file, or it cannot be imported.
+    """
     if not path.is_file():
         message = f"there is no file {path}."
         raise UsageError(message)

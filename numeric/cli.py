@@ -22,6 +22,7 @@ from derive.cli import Json, Name, Output, Samples, app, deliver, run, write
 from derive.errors import NotEvaluable, UnknownNode, UsageError
 from derive.estimator import Estimator
 from derive.oracle_cli import register as register_oracle
+from numeric.audit_cli import register as register_audit
 
 Families: TypeAlias = Literal["bernoulli", "categorical", "normal"]
 Family: TypeAlias = Annotated[Families | None, typer.Option(help="The law to generate for.")]
@@ -157,6 +158,7 @@ def _mark(estimator: Estimator, found: Any) -> Text:
 
 
 register_oracle(app)
+register_audit(app)
 
 
 def main() -> None:

@@ -14,13 +14,24 @@ ROOT = Path(__file__).parent.parent
 
 LAYERS = {
     0: "derive.errors",
-    1: "derive.term derive.ring derive.unknowns derive.audit derive.audit.statement derive.formula derive.strict_json numeric.capital numeric.families numeric.callable_module",
-    2: "derive.scope derive.notation derive.problem derive.jets derive.occurrences derive.expansion derive.enclosures numeric.expressions numeric.logarithms",
-    3: "derive.algebra derive.estimator derive.models derive.bernoulli derive.bounds",
-    4: "derive.premises derive.integrals derive.reading numeric.inventory",
-    5: "derive.kernel derive.densities derive.relations numeric.events",
-    6: "derive.conversions derive.recheck derive.printing derive.evaluate derive.witness numeric.values",
-    7: "derive.calc derive.series derive.views derive.text derive.latex numeric.walk",
+    1: (
+        "derive.term derive.ring derive.unknowns derive.audit derive.audit.statement derive.formula "
+        "derive.strict_json numeric.capital numeric.tape numeric.audit_report numeric.families "
+        "numeric.callable_module"
+    ),
+    2: (
+        "derive.scope derive.notation derive.problem derive.jets derive.occurrences derive.expansion "
+        "derive.enclosures numeric.expressions numeric.logarithms numeric.random_ops numeric.generators "
+        "numeric.moments"
+    ),
+    3: "derive.algebra derive.estimator derive.models derive.bernoulli derive.bounds numeric.taint numeric.restoring",
+    4: "derive.premises derive.integrals derive.reading numeric.inventory numeric.interception",
+    5: "derive.kernel derive.densities derive.relations numeric.events numeric.exact_mean",
+    6: (
+        "derive.conversions derive.recheck derive.printing derive.evaluate derive.witness numeric.values "
+        "numeric.audit_runs numeric.batched"
+    ),
+    7: "derive.calc derive.series derive.views derive.text derive.latex numeric.walk numeric.batched_mean",
     8: "derive.exact derive.rules derive.markdown derive.html derive.sympy_door numeric.torchgen",
     9: "derive.tactic derive.verdict numeric.torchrun",
     10: "derive.catalogue numeric.exact_gradient numeric.sequential_test",
@@ -29,7 +40,7 @@ LAYERS = {
     13: "derive.audit.cases derive.audit.pages numeric.crosscheck",
     14: " ".join(f"derive.audit.note_00{i}" for i in range(5)),
     15: "derive.cli",
-    16: "derive.oracle_cli",
+    16: "derive.oracle_cli numeric.audit_cli",
     17: "numeric.cli numeric.pytest_plugin numeric.report",
 }
 LAYER = {module: layer for layer, modules in LAYERS.items() for module in modules.split()}
@@ -40,7 +51,11 @@ _EVALUATOR = "ring unknowns jets models occurrences expansion reading integrals 
 _EVALUATOR += "series views enclosures bernoulli bounds"
 EVALUATOR = {f"derive.{name}" for name in _EVALUATOR.split()}
 MAY_EVALUATE_WITH = {"derive.errors", "derive.term", "derive.estimator"} | EVALUATOR
-_TORCH = ("torchrun", "capital", "exact_gradient", "noise_nodes", "exact_target", "cases", "crosscheck", "sequential_test", "audit")
+_TORCH = (
+    "torchrun capital exact_gradient noise_nodes exact_target cases crosscheck sequential_test audit "
+    "audit_report random_ops generators moments taint restoring interception exact_mean audit_runs "
+    "batched batched_mean "
+).split()
 MAY_IMPORT_TORCH = {f"numeric.{name}" for name in _TORCH}
 NEVER_CALLED_IN_DERIVE = {"eval", "exec", "sympify", "parse_expr", "simplify", "subs", "xreplace", "doit"}
 

@@ -1,0 +1,163 @@
+"""The mean of a batched gradient and of a batched objective, thousands of outcomes a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from derive.errors import TooLarge
+from numeric.audit_runs import Runs, default_tolerance
+from numeric.batched import digits_of, outcomes, row_gradients, run_rows
+from numeric.exact_mean import ExactMean, require_total, slope_error
+from numeric.moments import Moments
+from numeric.restoring import Bystanders
+from numeric.tape import Choice, NotAuditable, Tape, count
+
+CHUNK = 128
+"""So many rows have their gradients taken at once, which costs the square of it."""
+
+COMPARED_ROWS = 16
+"""So many rows of the first chunk are also run alone, and one of each later chunk up to so many again."""
+
+
+def row_choices(runs: Runs, function: Callable[[int], Any], budget: int) -> list[Choice]:
+    """Return the choices that one row makes.
+
+    Raises
+        NotAuditable, if they depend on what is drawn.
+        TooLarge, if there are more outcomes than the budget.
+    """
+    sizes: set[tuple[int, ...]] = set()
+    tapes: list[Tape] = []
+
+    def run(tape: Tape) -> None:
+        runs.loss(lambda: _alone(function), tape)
+        sizes.add(tuple(len(choice.probabilities) for choice in tape.choices))
+        tapes.append(tape)
+
+    count(run, budget)
+    if len(sizes) > 1 or runs.noise:
+        message = (
+            "the rows of a batched function must draw the same, discrete choices whatever comes out of them; audit without "
+            "batched=True, "
+            "one run an outcome."
+        )
+        raise NotAuditable(message)
+    if outcomes(tapes[0].choices) > budget:
+        message = f"there are {outcomes(tapes[0].choices)} outcomes, more than the budget of {budget}; raise budget=."
+        raise TooLarge(message)
+    return tapes[0].choices
+
+
+def batched_moments(runs: Runs, loss: Callable[[int], Any], choices: Sequence[Choice]) -> Moments:
+    """Return mean and variance of the gradient of one row.
+
+    Raises
+        NotAuditable, if a row gives another gradient when it is run alone: rows see each other, or something else changes.
+    """
+    moments, params, bystanders = Moments(), list(runs.params.values()), Bystanders()
+    for chunk, digits in enumerate(digits_of(choices, CHUNK)):
+        runs.reset()
+        values, weights = run_rows(loss, digits, by_numbers=False)
+        weights = weights.detach()
+        values = values if values.requires_grad else values + 0 * sum(param.sum() for param in params)
+        compared = _compared(chunk, len(digits))
+        gradients = row_gradients(values, params)
+        moments.add_rows(digits, weights, gradients)
+        for row in compared:
+            _require_alone(runs, loss, choices, digits[row], float(weights[row]), [part[row] for part in gradients])
+    bystanders.require_untouched()
+    require_total(moments.total)
+    return moments
+
+
+def batched_exact_mean(runs: Runs, objective: Callable[[int], Any], choices: Sequence[Choice]) -> ExactMean:
+    """Return the exact mean of an objective of rows and its gradient, held against the numbers as in `exact_mean`."""
+    params, total, mean, size = list(runs.params.values()), 0.0, 0.0, 0.0
+    gradient = [torch.zeros_like(param, dtype=torch.float64) for param in params]
+    for chunk, digits in enumerate(digits_of(choices)):
+        runs.reset()
+        values, weights = run_rows(objective, digits, by_numbers=True)
+        for row in _compared(chunk, len(digits)):
+            weight, value = float(weights[row].detach()), float(values[row].detach())
+            _require_alone_value(runs, objective, choices, digits[row], weight, value)
+        weighted = weights * values.double()
+        if weighted.requires_grad:
+            found = torch.autograd.grad(weighted.sum(), params, allow_unused=True)
+            gradient = [
+                old if new is None else old + new.detach().double() for old, new in zip(gradient, found, strict=True)
+            ]
+        total += float(weights.detach().sum())
+        mean += float(weighted.detach().sum())
+        size += float(weighted.detach().abs().sum())
+    require_total(total)
+    standard = default_tolerance(runs.coarsest)
+    size += math.sqrt(sum(float(part.square().sum()) for part in gradient))
+    slack = standard.slope * max(size, 1e-30)
+    error = slope_error(lambda: _mean(runs, objective, choices), runs.params, gradient, standard.step, slack)
+    return ExactMean(mean, dict(zip(runs.params, gradient, strict=True)), outcomes(choices), error)
+
+
+def _mean(runs: Runs, objective: Callable[[int], Any], choices: Sequence[Choice]) -> float:
+    parts = []
+    for digits in digits_of(choices):
+        runs.reset()
+        with torch.no_grad():
+            values, weights = run_rows(objective, digits, by_numbers=False)
+            parts.append(float((weights * values.double()).sum()))
+    return math.fsum(parts)
+
+
+def _alone(function: Callable[[int], Any]) -> Any:
+    values = function(1)
+    return values.sum() if isinstance(values, Tensor) and values.requires_grad else None
+
+
+def _compared(chunk: int, count: int) -> set[int]:
+    if chunk > 0:
+        return {chunk * 97 % count} if chunk <= COMPARED_ROWS else set()
+    return {position * (count - 1) // (COMPARED_ROWS - 1) for position in range(COMPARED_ROWS)}
+
+
+def _require_alone(
+    runs: Runs, loss: Callable[[int], Any], choices: Sequence[Choice], digits: Tensor, weight: float, gradient: list[Tensor]
+) -> None:
+    tape = _tape(choices, digits)
+    if weight == 0 or tape is None:
+        return
+    alone = runs.loss(lambda: _alone(loss), tape)
+    slack = max(1e-9, 256 * torch.finfo(runs.coarsest).eps)
+    pairs = zip(alone, gradient, strict=True)
+    same = all(torch.allclose(one, part, rtol=slack, atol=slack, equal_nan=True) for one, part in pairs)
+    if not same or not math.isclose(tape.weight, weight, rel_tol=slack):
+        raise _seen(digits)
+
+
+def _require_alone_value(
+    runs: Runs, objective: Callable[[int], Any], choices: Sequence[Choice], digits: Tensor, weight: float, value: float
+) -> None:
+    tape = _tape(choices, digits)
+    if weight == 0 or tape is None:
+        return
+    alone, _ = runs.objective(lambda: objective(1).reshape(()), tape, differentiate=False)
+    slack = max(1e-9, 256 * torch.finfo(runs.coarsest).eps)
+    if not math.isclose(alone, value, rel_tol=slack, abs_tol=slack) or not math.isclose(tape.weight, weight, rel_tol=slack):
+        raise _seen(digits)
+
+
+def _tape(choices: Sequence[Choice], digits: Tensor) -> Tape | None:
+    """The tape of one row; none for an outcome that cannot happen."""
+    prefix = [Choice(each.draw, each.probabilities, index) for each, index in zip(choices, digits.tolist(), strict=True)]
+    return None if any(each.probabilities[each.index] == 0 for each in prefix) else Tape(prefix, strict=False)
+
+
+def _seen(digits: Tensor) -> NotAuditable:
+    message = (
+        f"row {tuple(digits.tolist())} of a batch gives something else than the same draws alone: the rows see each other (a "
+        "mean or a normalisation over the batch), or something else changes between the runs. Audit without batched=True."
+    )
+    return NotAuditable(message)
