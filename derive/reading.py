@@ -7,6 +7,7 @@ Densities are read in `derive.densities`, expectations in `derive.evaluate`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from functools import partial
@@ -84,7 +85,7 @@ Places: TypeAlias = dict[int, Place]
 Family: TypeAlias = Callable[[tuple[int, ...]], Generator]
 
 
-class Reading:
+class Reading(ABC):
     """What all readings share; `readings` names the method for each kind of term.
 
     Args
@@ -149,8 +150,9 @@ class Reading:
             known = self._occurring[id(term)] = tuple(sorted({self.slot(v) for v in variables(term)}))
         return known
 
+    @abstractmethod
     def _log_density(self, term: Density, places: Places, order: int) -> Jet:
-        raise NotImplementedError
+        """The logarithm of a density; `DensityReading` has it."""
 
     # Algebra
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NoReturn
 
 from derive.errors import UnknownNode, UsageError
@@ -50,7 +51,7 @@ from numeric.families import Family
 from numeric.inventory import constants_of, law_parameter, location_and_scale
 
 
-class Events:
+class Events(ABC):
     """The first part of a walk: names, vectors, and calls of the user's functions."""
 
     def __init__(self, estimator: Estimator, family: Family, names: Names, differentiated: frozenset[str]) -> None:
@@ -72,9 +73,9 @@ class Events:
         self.applied: set[str] = set()
         self.enumerates = False
 
+    @abstractmethod
     def value(self, term: Term) -> Code:
         """The value of a scalar of the formula; `Values` has it."""
-        raise NotImplementedError
 
     def constant(self, symbol: Symbol, kind: Kind) -> str:
         """The name of a constant, used where it may be of this kind; it must suit everywhere."""

@@ -9,6 +9,7 @@ The parameters are logits (bernoulli, categorical), or loc and log_scale (normal
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -34,7 +35,7 @@ def every_outcome(logits, shape):
 '''
 
 
-class Family:
+class Family(ABC):
     """What the generator asks of a family; a family that has no such thing raises a UsageError that says so."""
 
     name = ""
@@ -47,30 +48,30 @@ class Family:
         """The statements that open every generated function."""
         return []
 
+    @abstractmethod
     def draw(self, shape: str) -> list[str]:
         """The expression of one draw of the law, with the statements that it needs before it; the expression is last."""
-        raise NotImplementedError
 
+    @abstractmethod
     def score(self, b: str, parameter: str, assign: Assign) -> str:
         """d log p(b) / d parameter, shape (*batch, n)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def log_prob(self, b: str, assign: Assign, standard: str | None = None) -> str:
         """log p(b), shape (*batch); `standard` is (b - loc) / scale where a normal family has it already."""
-        raise NotImplementedError
 
     def pull_log_prob(self, b: str, assign: Assign) -> str:
         """d log p(b) / d b, shape (*batch, n), with the parameters held fixed."""
         message = f"the {self.name} family has outcomes that do not move, so its density is not differentiated by them."
         raise UsageError(message)
 
+    @abstractmethod
     def mean(self, assign: Assign) -> str:
         """E[b], shape (*batch, n)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pull_mean(self, slope: str, parameter: str, assign: Assign) -> str | None:
         """Back from E[b] to a parameter; None where E[b] does not depend on that one."""
-        raise NotImplementedError
 
     def latent(self, u: str, assign: Assign) -> str:
         self._refuse("latent variable z = h(u, theta)")
