@@ -1,0 +1,63 @@
+"""Delete any one premise of any one rule, and some test of the refusals fails: no premise is checked for show."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from derive import kernel, rules
+
+ROOT = Path(__file__).parent.parent
+MUTANT = """
+import sys, pytest
+import derive.kernel, derive.premises, derive.rules
+rule, premise, require = *sys.argv[1:], derive.premises.require
+
+def forgetful(name, premises, assuming):
+    return require(name, [one for one in premises if (name, one.name) != (rule, premise)], assuming)
+
+derive.kernel.require = derive.rules.require = forgetful
+sys.exit(pytest.main(["tests/test_refusals.py", "-qx", "-p", "no:cacheprovider"]))
+"""
+PREMISES = [
+    ("algebra", "NonZero"),
+    ("differentiate", "Differentiable"),
+    ("linearity", "NonZero"),
+    ("linearity", "Integrable"),
+    ("leibniz", "SupportFixed"),
+    ("leibniz", "Differentiable"),
+    ("leibniz", "Dominated"),
+    ("normalisation", "Normalised"),
+    ("exchange", "Independent"),
+    ("exchange", "JointlyIntegrable"),
+    ("conditional_reparameterize", "ConditionalReparameterization"),
+    ("zero_mean_baseline", "Independent"),
+]
+
+
+def run(rule, premise):
+    command = [sys.executable, "-c", MUTANT, rule, premise]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_every_rule_that_consults_premises_is_mutated():
+    for module in (kernel, rules):
+        source = Path(module.__file__).read_text()
+        consulting = set(re.findall(r'(?:_theorem\([^\n]*?, |require\()"(\w+)"', source))
+        assert consulting <= {rule for rule, _ in PREMISES}
+
+
+def test_without_a_mutation_the_refusals_pass():
+    assert run("none", "none").returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rule", "premise"), PREMISES)
+def test_a_rule_that_forgets_a_premise_is_found(rule, premise):
+    result = run(rule, premise)
+    assert result.returncode == 1, result.stdout
+    assert "DID NOT RAISE" in result.stdout or "Error" in result.stdout
