@@ -15,6 +15,10 @@ from derive.scope import free, substitute
 from derive.term import Grad, RandomVariable, Symbol, Term
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from fractions import Fraction
+
+    from derive.bernoulli import Moments, RelaxedBernoulli
     from derive.calc import Derivation
 
 VERDICTS = ("proved", "scaled", "other-target", "refuted", "undecided")
@@ -35,6 +39,7 @@ class Estimator:
         verdict      the verdict that is expected of it, one of `VERDICTS`
         derivation   a function without arguments that returns the hand-written chain from the target to E[formula], or None
         runs         whether torch code can be generated from it
+        integrated   of a relaxed estimator, its moments for a Bernoulli variable with the logistic relaxation and constants
         family       where the estimator is one of a family, the function of the number of samples that returns them
 
     Raises
@@ -60,6 +65,7 @@ class Estimator:
     verdict: str = "proved"
     derivation: Callable[[], Derivation] | None = field(default=None, compare=False)
     runs: bool = True
+    integrated: Callable[[RelaxedBernoulli, Mapping[str, Fraction]], Moments] | None = field(default=None, compare=False)
     family: Callable[[int], Estimator] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:

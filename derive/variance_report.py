@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeAlias
 
 from derive import exact
+from derive.bernoulli import Moments, RelaxedBernoulli
 from derive.errors import NotEvaluable, UsageError
 from derive.estimator import Estimator
 from derive.models import RationalCase
@@ -18,6 +20,8 @@ _AT_OUTCOME = re.compile(r"(d?)(\w+)\((\d+)\)")
 _NORMAL = {"mu(theta)": Fraction(0), "mu'(theta)": Fraction(1), "sigma(theta)": Fraction(1), "sigma'(theta)": Fraction(0)}
 _OFFSET = Fraction(499, 1000)
 _SHOWN = 800
+FEWEST = 2
+Integrated: TypeAlias = Callable[[RelaxedBernoulli, Mapping[str, Fraction]], Moments]
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class VarianceReport:
         point      the values of the unknowns at the point
         mean       the mean at the point, None where the point leaves a moment of the relaxation open
         variance   the variance at the point, or None
-        note       why there is no value at a point, or ""
+        note       why there is no value at a point, or of which relaxation it is
+        radius     how far mean and variance may be off: 0, but where a relaxation is integrated by ball arithmetic
     """
 
     estimator: Estimator
@@ -41,6 +46,7 @@ class VarianceReport:
     mean: Fraction | None
     variance: Fraction | None
     note: str = ""
+    radius: Fraction = Fraction(0)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report in the form of the contract; rationals are strings."""
@@ -53,6 +59,7 @@ class VarianceReport:
             "mean": None if self.mean is None else str(self.mean),
             "variance": None if self.variance is None else str(self.variance),
             "note": self.note,
+            "radius": str(self.radius),
         }
 
     def __str__(self) -> str:
@@ -61,7 +68,14 @@ class VarianceReport:
         if self.variance is None:
             return "\n".join([*lines, f"at a point: {self.note}"])
         point = ", ".join(f"{name} = {value}" for name, value in self.point.items())
-        return "\n".join([*lines, f"at        {point}", f"mean      {self.mean}", f"variance  {self.variance}"])
+        lines += [f"at        {point}", f"mean      {self._shown(self.mean)}", f"variance  {self._shown(self.variance)}"]
+        return "\n".join([*lines, *([f"of        {self.note}"] if self.note else [])])
+
+    def _shown(self, value: Fraction | None) -> str:
+        """Return a fraction as it is, and the middle of an enclosure as a decimal."""
+        if value is None or not self.radius:
+            return str(value)
+        return f"{Decimal(value.numerator) / Decimal(value.denominator):.20f}"
 
 
 def variance(estimator: Estimator, outcomes: int = 2, at: Mapping[str, Fraction] | None = None) -> VarianceReport:
@@ -83,7 +97,7 @@ def variance(estimator: Estimator, outcomes: int = 2, at: Mapping[str, Fraction]
     >>> report.mean, report.variance
     (Fraction(1, 4), Fraction(1, 16))
     """
-    if outcomes < 2:
+    if outcomes < FEWEST:
         message = f"a law needs at least 2 outcomes; got {outcomes}."
         raise UsageError(message)
     formula = exact.variance(estimator, outcomes).formula
@@ -91,6 +105,8 @@ def variance(estimator: Estimator, outcomes: int = 2, at: Mapping[str, Fraction]
     try:
         mean, value = exact.mean_and_variance_at(estimator, RationalCase(point), outcomes=outcomes)
     except (UsageError, NotEvaluable) as error:
+        if estimator.integrated is not None and outcomes == FEWEST:
+            return _integrated(estimator, estimator.integrated, formula, at or {})
         note = f"give a value for every unknown of the formula; {error}"
         return VarianceReport(estimator, outcomes, formula, {}, None, None, note)
     used = {name: point.used[name] for name in sorted(point.used) if name != estimator.parameter.name}
@@ -99,6 +115,23 @@ def variance(estimator: Estimator, outcomes: int = 2, at: Mapping[str, Fraction]
         message = f"the variance of {estimator.name!r} has no {', '.join(unknown)}; it has {', '.join(used)}."
         raise UsageError(message)
     return VarianceReport(estimator, outcomes, formula, used, mean, value)
+
+
+def _integrated(estimator: Estimator, moments: Integrated, formula: str, at: Mapping[str, Fraction]) -> VarianceReport:
+    """Return the report at a point of the logistic relaxation of a Bernoulli variable, whose noise is integrated."""
+    half = Fraction(1, 2)
+    point = {"p(1)": 1 - at["p(2)"] if "p(2)" in at else half, "lambda": half, "eta": Fraction(1)} | dict(at)
+    point["p(2)"] = at.get("p(2)", 1 - point["p(1)"])
+    unknown = sorted(set(point) - {"p(1)", "p(2)", "lambda", "eta"})
+    if unknown or point["p(1)"] + point["p(2)"] != 1:
+        message = f"a point of {estimator.name!r} has p(1) and p(2), with sum 1, lambda and eta; got {', '.join(sorted(at))}."
+        raise UsageError(message)
+    toy = (_OFFSET**2, -2 * _OFFSET, Fraction(1))
+    found = moments(RelaxedBernoulli(point["p(2)"], toy, point["lambda"]), point)
+    radius = max(found.mean.radius, found.variance.radius)
+    note = f"the logistic relaxation of a Bernoulli variable, f(b) = (b - {_OFFSET})^2, certified to the digits that are shown"
+    values = dict(sorted(point.items()))
+    return VarianceReport(estimator, FEWEST, formula, values, found.mean.middle, found.variance.middle, note, radius)
 
 
 class _Point(Mapping[str, Fraction]):

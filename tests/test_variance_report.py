@@ -60,11 +60,27 @@ def test_the_formula_has_the_value_at_the_point():
 
 
 def test_a_point_that_leaves_moments_open_has_a_formula_and_says_what_is_missing():
-    report = derive.variance(derive.catalogue["rebar"])
+    report = derive.variance(derive.catalogue["relax"])
     assert report.variance is None
-    assert "E[f(sigma(z, lambda))" in report.formula
+    assert "E[c(z, phi)" in report.formula
     assert "does not say what E[" in report.note
     assert report.to_json()["variance"] is None
+
+
+@pytest.mark.parametrize("eta", [Fraction(0), HALF, Fraction(1)])
+def test_rebar_is_integrated_for_a_bernoulli_variable(eta):
+    report = derive.variance(derive.catalogue["rebar"], at={"eta": eta, "p(1)": THIRD})
+    score_function = derive.variance(derive.catalogue["score-function"], at={"p(1)": THIRD})
+    assert abs(report.mean - score_function.mean) <= report.radius < Fraction(1, 10**20)
+    same = abs(report.variance - score_function.variance) <= report.radius
+    assert same == (eta == 0), "without its control variate REBAR is the score function"
+
+
+def test_a_relaxed_point_is_refused_where_it_is_no_point_of_the_relaxation():
+    with pytest.raises(UsageError, match="sum to 1"):
+        derive.variance(derive.catalogue["rebar"], at={"p(1)": THIRD, "p(2)": THIRD})
+    with pytest.raises(UsageError, match="strictly between 0 and 1"):
+        derive.variance(derive.catalogue["concrete"], at={"p(2)": Fraction(3, 2)})
 
 
 @pytest.mark.parametrize(

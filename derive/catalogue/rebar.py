@@ -60,4 +60,5 @@ estimator = Estimator(
     source="tucker-2017",
     summary="The relaxed integrand is the control variate, marginalized conditionally on the discrete sample.",
     derivation=derivation,
+    integrated=lambda law, at: law.rebar(at["eta"]),
 )
