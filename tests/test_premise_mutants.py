@@ -21,7 +21,8 @@ def forgetful(name, premises, assuming):
     return require(name, [one for one in premises if (name, one.name) != (rule, premise)], assuming)
 
 derive.kernel.require = derive.rules.require = forgetful
-sys.exit(pytest.main(["tests/test_refusals.py", "-qx", "-p", "no:cacheprovider"]))
+quiet = ["-W", "ignore::pytest.PytestConfigWarning", "-p", "no:cacheprovider"]
+sys.exit(pytest.main(["tests/test_refusals.py", "-qx", *quiet]))
 """
 PREMISES = [
     ("algebra", "NonZero"),
