@@ -86,4 +86,5 @@ def test_the_search_finds_a_derivation_with_the_hand_written_one_hidden(name):
     assert derivation is not None
     assert recheck(derivation.theorem)
     for before, after in pairwise(derivation.lines):
-        assert exact.identically_equal(before.term, after.term, estimator.parameter, 2), after.rule
+        for model in MODELS[name]:
+            assert exact.identically_equal(before.term, after.term, estimator.parameter, **model), (after.rule, model)
