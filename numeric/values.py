@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
@@ -38,13 +39,13 @@ from numeric.logarithms import Exponentials, exponentials
 class Values(Events):
     """The second part of a walk: the value of every scalar."""
 
+    @abstractmethod
     def derivative(self, term: Term) -> Code | None:
         """The derivative of a scalar by the parameter, None where it is zero; `Walk` has it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pull(self, term: Term, slope: Code) -> Code | None:
         """The derivative by the parameter through a vector; `Walk` has it."""
-        raise NotImplementedError
 
     def value(self, term: Term) -> Code:
         """The value of a scalar of the formula; one that the estimator names gets that name."""
