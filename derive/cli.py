@@ -143,11 +143,6 @@ def run(application: typer.Typer, arguments: Sequence[str] | None = None) -> int
     return status if isinstance(status, int) else 0
 
 
-def main() -> None:
-    """Run the symbolic commands alone and exit with their status."""
-    sys.exit(run(app))
-
-
 def write(text: str) -> None:
     """Print a text; if its reader has gone, the rest is not needed and the status of the command stays what it is."""
     try:

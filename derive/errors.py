@@ -28,10 +28,6 @@ class UnknownNode(GradproofError):
     """A reading met a kind of term that it has no case for: the message names both."""
 
 
-class NotRational(GradproofError):
-    """A term is no rational function of its atoms, so exact arithmetic cannot decide it."""
-
-
 class NotEvaluable(GradproofError):
     """The exact evaluator has no finite or Gaussian reading of a term: the message says which part and why."""
 

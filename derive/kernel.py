@@ -16,10 +16,10 @@
     conditional_reparameterize(term, outcome, noise)
                                          E over u at z = h(u), b = H(z) = E over b of E over v at z = h_tilde(v, b)
 
-A theorem `assumptions |- lhs = rhs` says: for every value of the free symbols and free random variables at which the
-assumptions hold, both sides have the same value and the same derivatives. Each rule consults its premises
-(`derive.premises`), refuses by name where one fails, and records itself and its inputs, so that `derive.recheck` can replay it.
-Nothing but a rule makes a theorem: that stops accidents, not malice. `object.__new__` forges one, which `recheck` finds.
+A theorem `assumptions |- lhs = rhs` says: on every open set of values of the free symbols on which the assumptions hold, for
+every value of the random variables, both sides are equal, and so are their derivatives. Each rule consults its premises
+(`derive.premises`), refuses by name where one fails, and records itself and its inputs, so that `derive.recheck` can replay
+it. Nothing but a rule makes a theorem: that stops accidents, not malice. `object.__new__` forges one, which `recheck` finds.
 """
 
 from __future__ import annotations

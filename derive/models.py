@@ -97,8 +97,6 @@ class SymbolicModel:
     'x^2 - 1'
     """
 
-    exact_numbers = False
-
     def __init__(self, ring: PolynomialRing, outcomes: int, parameter: str) -> None:
         self.ring, self.outcomes, self.parameter = ring, outcomes, parameter
         self.zero, self.one = ring.zero, ring.one
@@ -224,8 +222,6 @@ class RationalModel:
     >>> model.inverse(model.symbol("x"))
     2
     """
-
-    exact_numbers = True
 
     def __init__(self, case: RationalCase, outcomes: int, parameter: str) -> None:
         self.case, self.outcomes, self.parameter = case, outcomes, parameter

@@ -145,17 +145,17 @@ class ConditionalReparameterization(Premise):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Decision:
     """What is known of a premise: `failure` says why it fails, else it holds whenever every one of `needs` does."""
 
     failure: str = ""
     needs: frozenset[Premise] = frozenset()
 
 
-HOLDS = Verdict()
+HOLDS = Decision()
 
 
-def consult(premise: Premise) -> Verdict:
+def consult(premise: Premise) -> Decision:
     """Decide a premise, or reduce it to the leaf premises that must be assumed.
 
     >>> from derive.notation import finite, parameter, uniform
@@ -177,11 +177,11 @@ def consult(premise: Premise) -> Verdict:
             return HOLDS if both else _assumed(JointlyIntegrable(inner, outer, tidy(term)))
         case Normalised(variable):
             known = not isinstance(variable.law, DensityLaw) or variable.law.normalised
-            return HOLDS if known else Verdict(f"the density of {variable.name} is declared as not normalised")
+            return HOLDS if known else Decision(f"the density of {variable.name} is declared as not normalised")
         case NonZero(term):
             return _non_zero(term)
         case Independent(term, variable):
-            return Verdict(f"the term depends on {variable.name}") if depends(term, variable) else HOLDS
+            return Decision(f"the term depends on {variable.name}") if depends(term, variable) else HOLDS
     return _assumed(premise)
 
 
@@ -216,29 +216,29 @@ EVERYTHING = _Everything()
 Assuming = frozenset[Premise] | _Everything
 
 
-def _assumed(premise: Premise) -> Verdict:
-    return Verdict(needs=frozenset({premise}))
+def _assumed(premise: Premise) -> Decision:
+    return Decision(needs=frozenset({premise}))
 
 
-def _all(verdicts: Iterable[Verdict]) -> Verdict:
+def _all(decisions: Iterable[Decision]) -> Decision:
     """Join: the first failure, else all that is needed."""
-    joined = list(verdicts)
+    joined = list(decisions)
     failures = [verdict for verdict in joined if verdict.failure]
-    return failures[0] if failures else Verdict(needs=frozenset[Premise]().union(*(verdict.needs for verdict in joined)))
+    return failures[0] if failures else Decision(needs=frozenset[Premise]().union(*(verdict.needs for verdict in joined)))
 
 
-def _support_fixed(variable: RandomVariable, parameter: Symbol) -> Verdict:
+def _support_fixed(variable: RandomVariable, parameter: Symbol) -> Decision:
     match variable.law:
         case FiniteLaw() | NormalLaw():
             return HOLDS
         case UniformLaw() as law:
             moves = any(depends(term, parameter) for term in law.terms)
-            return Verdict(f"the bounds of the uniform law of {variable.name} move with {parameter.name}") if moves else HOLDS
+            return Decision(f"the bounds of the uniform law of {variable.name} move with {parameter.name}") if moves else HOLDS
     moves = any(depends(term, parameter) for term in variable.law.terms)
     return _assumed(SupportFixed(variable, parameter)) if moves else HOLDS
 
 
-def _differentiable(term: Term, parameter: Symbol) -> Verdict:
+def _differentiable(term: Term, parameter: Symbol) -> Decision:
     if not depends(term, parameter) or isinstance(term, (Symbol, Stop)):
         return HOLDS
     match term:
@@ -265,30 +265,30 @@ def _differentiable(term: Term, parameter: Symbol) -> Verdict:
     return _assumed(Differentiable(tidy(term), parameter))
 
 
-def _function_differentiable(term: Term, function: Function, args: tuple[Term, ...], parameter: Symbol) -> Verdict:
+def _function_differentiable(term: Term, function: Function, args: tuple[Term, ...], parameter: Symbol) -> Decision:
     if isinstance(function, Threshold):
-        return Verdict(f"the threshold {function.name} jumps where its argument moves with {parameter.name}")
+        return Decision(f"the threshold {function.name} jumps where its argument moves with {parameter.name}")
     if function.differentiable is False:
-        return Verdict(
+        return Decision(
             f"the function {function.name} is declared as not differentiable, and its argument moves with {parameter.name}"
         )
     own = HOLDS if function.differentiable else _assumed(Differentiable(tidy(term), parameter))
     return _all((own, *(_differentiable(arg, parameter) for arg in args)))
 
 
-def _density_differentiable(term: Density, law: Law, at: Term, parameter: Symbol) -> Verdict:
+def _density_differentiable(term: Density, law: Law, at: Term, parameter: Symbol) -> Decision:
     match law:
         case NormalLaw(_, scale):
             return _all((*(_differentiable(part, parameter) for part in (*law.terms, at)), _non_zero(scale)))
         case UniformLaw():
             return _all(_differentiable(part, parameter) for part in (*law.terms, at))
     if depends(at, parameter):
-        return Verdict(f"the outcome at which the density of {type(law).__name__} is taken moves with {parameter.name}")
+        return Decision(f"the outcome at which the density of {type(law).__name__} is taken moves with {parameter.name}")
     anywhere_in_support = RandomVariable(at.name.split("_")[0], law) if isinstance(at, RandomVariable) else at
     return _assumed(Differentiable(Density(law, anywhere_in_support), parameter))
 
 
-def _tails(premise: Dominated | Integrable, variable: RandomVariable, term: Term) -> Verdict:
+def _tails(premise: Dominated | Integrable, variable: RandomVariable, term: Term) -> Decision:
     """Decide the size of an integrand: finite sums, smooth functions on an interval, polynomials and exp under a normal law."""
     if isinstance(variable.law, FiniteLaw):
         return HOLDS
@@ -299,7 +299,7 @@ def _tails(premise: Dominated | Integrable, variable: RandomVariable, term: Term
     if isinstance(variable.law, NormalLaw):
         known = [_under_normal(variable, variable.law, factors) for _, factors in monomials(term)]
         if False in known:
-            return Verdict(f"the integrand outgrows the normal density of {variable.name}")
+            return Decision(f"the integrand outgrows the normal density of {variable.name}")
         if None not in known:
             return HOLDS
     return _assumed(_tail_premise(premise, variable, tidy(_at_outcomes(term))))
@@ -386,9 +386,9 @@ def _falls(variable: RandomVariable, law: NormalLaw, exponent: Term) -> bool | N
     return degree % 2 == 0 and coefficient < 0
 
 
-def _non_zero(term: Term) -> Verdict:
+def _non_zero(term: Term) -> Decision:
     if isinstance(term, Number):
-        return Verdict("it is the number zero") if term.value == 0 else HOLDS
+        return Decision("it is the number zero") if term.value == 0 else HOLDS
     if _positive(term):
         return HOLDS
     match term:
