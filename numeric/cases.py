@@ -12,16 +12,18 @@ from derive.scope import depends, free
 from derive.term import Apply, Expect, FiniteLaw, Function, NormalLaw, RandomVariable, Symbol, UniformLaw
 from numeric.exact_gradient import exact_gradient
 from numeric.exact_target import exact_target
+from numeric.exact_variance import exact_variance_gradient
 from numeric.expressions import Kind
 from numeric.families import family_of
-from numeric.inventory import vector_constants
-from numeric.noise_nodes import exact_rule, is_polynomial, reparameterized, uses_raw_latent
+from numeric.inputs import Gradient, Objective
+from numeric.inventory import is_summed, vector_constants
+from numeric.noise_roles import exact_rule, is_polynomial, reparameterized, roles, uses_raw_latent
 from numeric.torchgen import generate
-from numeric.torchrun import Gradient, Objective
 
 HERMITE_NODES = 5
 LEGENDRE_NODES = 14
-MOST_NODES = 40
+UNBOUNDED_NODES = (30, 18)
+MOST_NODES = 220
 MAX_ROWS = 2**16
 MAX_JUDGED = 2**20
 MAX_OUTCOMES = 2**12
@@ -45,7 +47,8 @@ class Case:
         raw = squash if uses_raw_latent(estimator.formula) else None
         make = _objective if self.polynomial else _log_joint
         self.function = {name: make(i, raw) for i, name in enumerate(self.generated.functions)}
-        self.plain = _is_plain(estimator)
+        self.plain, self.summed = _is_plain(estimator), is_summed(estimator)
+        self.unbounded = roles(estimator).unbounded
         self.vectors = self._vectors()
 
     @property
@@ -74,7 +77,9 @@ class Case:
         known = CONSTANTS | {"lambda_": TEMPERATURES[k]}
         constants: dict[str, Any] = {}
         for i, (name, _) in enumerate(self.generated.symbols):
-            if name in self.vectors:
+            if name == self.generated.parameter and self.generated.kinds[name] is Kind.NUMBER:
+                constants[name] = torch.tensor([known.get(name, 0.4)], device=self.device, dtype=dtype)
+            elif name in self.vectors:
                 constants[name] = (0.5 * self._wave(0.9 + 0.4 * i, k)).to(self.device, dtype)
             else:
                 constants[name] = known.get(name, 0.4 + 0.1 * i)
@@ -92,6 +97,8 @@ class Case:
 
     def nodes(self) -> int:
         """Nodes for each noise: as many as are exact, or as reach rounding, or as are not too many together."""
+        if self.unbounded:
+            return UNBOUNDED_NODES[self.size > {"categorical": 2, "bernoulli": 1}[self.family]]
         if not exact_rule(self.estimator):
             large = {"categorical": 4, "bernoulli": 3, "normal": 3}[self.family]
             fewer = 3 if self.family == "categorical" else 1
@@ -109,6 +116,15 @@ class Case:
         """Whether the mean of the estimate has an error of quadrature that the exact gradient does not share."""
         return not exact_rule(self.estimator) or not (self.polynomial or reparameterized(self.estimator))
 
+    def fewer(self, nodes: int) -> int:
+        """A coarser rule, to see what the number of nodes changes: Gauss-Hermite converges too slowly for one node less."""
+        return nodes - 1 if self.polynomial else 3 * nodes // 4
+
+    @property
+    def share(self) -> float:
+        """The share of that change that is granted: a quarter where convergence is geometric, else all of it."""
+        return 0.25 if self.polynomial and not self.unbounded else 1.0
+
     def exact(self, k: int, nodes: int) -> Tensor:
         """The exact gradient of the target at the k-th point, all coordinates in one dimension."""
         parameters = self.parameters(k)
@@ -119,7 +135,8 @@ class Case:
         functions = {thing.name: self.function[name] for thing, name in names.items() if isinstance(thing, Function)}
         constants = {thing.name: keywords[name] for thing, name in names.items() if isinstance(thing, Symbol)}
         constants = self._of_target_only() | constants
-        return exact_target(self.estimator, self.family, parameters, functions, constants, nodes)
+        exact = exact_variance_gradient if self.summed else exact_target
+        return exact(self.estimator, self.family, parameters, functions, constants, nodes)
 
     def _of_target_only(self) -> dict[str, Any]:
         """Values for constants of the target that the formula has left out."""
@@ -128,24 +145,28 @@ class Case:
 
     def converged(self, k: int) -> tuple[Tensor, float]:
         """The exact gradient at as many nodes as are feasible, and by how much it moved in the last step."""
-        if self.polynomial:
+        if self.polynomial and not self.summed:
             return self.exact(k, HERMITE_NODES), 0.0
-        nodes = self._nodes_within(MAX_JUDGED)
+        nodes = self.nodes() if self.summed else self._nodes_within(MAX_JUDGED)
         exact = self.exact(k, nodes)
-        return exact, float((exact - self.exact(k, nodes - 1)).abs().max()) if nodes > 2 else float("inf")
+        return exact, float((exact - self.exact(k, self.fewer(nodes))).abs().max()) if nodes > 2 else float("inf")
 
 
 def natural_size(estimator: Estimator, family: str) -> int:
-    """The size that is meant where none is given: 3, or less where all samples of that size would be too many.
+    """The size that is meant where none is given: 3, or less where all samples or nodes of that size would be too many.
 
     >>> from derive.catalogue import catalogue
     >>> natural_size(catalogue["vimco"], "bernoulli"), natural_size(catalogue["iwae"], "normal")
     (3, 2)
     """
+    if not roles(estimator).separate:
+        return 2
     draws = len([draw for draw in estimator.draws if not isinstance(draw.law, UniformLaw)])
     if family == "normal":
         fits = [n for n in (1, 2, 3) if HERMITE_NODES ** (n * draws) <= MAX_POLYNOMIAL]
-        return max(fits, default=1) if is_polynomial(estimator) else max(1, min(SIZE, 4 // draws))
+        if is_polynomial(estimator):
+            return max(fits, default=1)
+        return max(1, min(SIZE, 4 // draws)) if reparameterized(estimator) else 1
     outcomes = {n: (n if family == "categorical" else 2**n) ** draws for n in (1, 2, 3)}
     return max((n for n in outcomes if outcomes[n] <= MAX_OUTCOMES), default=1)
 

@@ -1,13 +1,15 @@
 """The generated torch code of an estimator against the exact gradient: first without noise, then by sampling.
 
 Without noise, every outcome and quadrature node goes through `estimate` in place of the draw; the weighted mean must equal the
-exact gradient of the estimator's own target (`numeric.exact_gradient`, `numeric.exact_target`, which share no code with it) to
-1e-12. Then `draw` is used: the mean of many estimates must lie within a bound that an unbiased estimator exceeds with a
-declared probability only.
+exact gradient of the estimator's own target (`numeric.exact_gradient`, `exact_target`, `exact_variance`, which share no code
+with it) to 1e-12. Then `draw` is used: the mean of many estimates must lie within a bound that an unbiased estimator exceeds
+with a declared probability only.
 
 Reparameterized estimates of targets that are no polynomials (importance-weighted bounds) have no exact quadrature. There both
 sides are taken over the same nodes, z = loc + scale * x: the mean of a right estimate is the derivative of the quadrature of
 the objective, whatever the nodes, so the two still agree to 1e-12; `ZeroNoiseCheck.same_nodes` says so.
+
+Last, a batch of two parameter vectors must get the estimates that each of them gets alone.
 
 What is compared is the mean. A change that moves no mean, such as a baseline with another constant, is not seen here.
 """
@@ -34,6 +36,7 @@ SCHEMA = "gradproof/crosscheck/1"
 TOLERANCE = 1e-12
 MAX_TOLERANCE = 1e-9
 POWER = 0.99
+BATCHES = 16
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 
@@ -49,9 +52,12 @@ class ZeroNoiseCheck:
         rows               how many outcomes and nodes were fed
         mean, exact        one number for each coordinate of the parameters
         max_error          the largest absolute difference
-        quadrature_change  how much the mean moves when each rule has one node fewer; 0.0 where there is no quadrature
-        tolerance          1e-12, or a quarter of that change: an unconverged rule must not accuse an estimator
+        quadrature_change  how much the mean moves when each rule has one node fewer, or a quarter fewer where it converges
+                           slowly (Gauss-Hermite for what is no polynomial); 0.0 where there is no quadrature
+        tolerance          1e-12, or a quarter of that change: an unconverged rule must not accuse an estimator; all of it where
+                           convergence is slower than geometric
         same_nodes         whether the exact side is over the same nodes, and the change therefore does not matter
+        vacuous            whether the exact gradient is zero, and so is every estimate: code that does nothing passes
     """
 
     name: str
@@ -62,6 +68,7 @@ class ZeroNoiseCheck:
     quadrature_change: float
     tolerance: float
     same_nodes: bool = False
+    vacuous: bool = False
 
     @property
     def passed(self) -> bool:
@@ -101,7 +108,7 @@ class SamplingCheck:
 
 @dataclass(frozen=True)
 class CrosscheckReport:
-    """What `crosscheck` found; `agrees` is the verdict."""
+    """What `crosscheck` found; `agrees` is the verdict, unless the check was `vacuous`."""
 
     estimator: str
     family: str
@@ -109,11 +116,22 @@ class CrosscheckReport:
     size: int
     zero_noise: tuple[ZeroNoiseCheck, ...]
     sampling: SamplingCheck
+    batch_error: float = 0.0
+    """By how much the estimates for a batch of two parameter vectors differ from those for each alone, relative to 1 + size."""
 
     @property
     def agrees(self) -> bool:
-        """Whether every check passed."""
-        return all(check.passed for check in self.zero_noise) and self.sampling.passed
+        """Whether every check passed, and one of them could have failed."""
+        return self._passed and not self.vacuous
+
+    @property
+    def vacuous(self) -> bool:
+        """Whether every check passed, but target and estimates are zero everywhere: nothing was decided."""
+        return self._passed and all(check.vacuous for check in self.zero_noise)
+
+    @property
+    def _passed(self) -> bool:
+        return all(check.passed for check in self.zero_noise) and self.sampling.passed and self.batch_error <= TOLERANCE
 
     def to_json(self) -> dict[str, Any]:
         """The report as a dictionary that `json.dumps` takes, with "schema": "gradproof/crosscheck/1"."""
@@ -124,18 +142,23 @@ class CrosscheckReport:
             "device": self.device,
             "size": self.size,
             "agrees": self.agrees,
+            "vacuous": self.vacuous,
             "zero_noise": [_plain(check) for check in self.zero_noise],
             "sampling": _plain(self.sampling),
+            "batch_error": _finite(self.batch_error),
         }
 
     def __str__(self) -> str:
         worst = max(self.zero_noise, key=lambda check: check.max_error)
-        verdict = "agrees" if self.agrees else "DISAGREES"
+        vacuous = "VACUOUS (target and estimates are zero everywhere: code that does nothing would pass)"
+        verdict = vacuous if self.vacuous else "agrees" if self.agrees else "DISAGREES"
         z = max(map(abs, self.sampling.z_scores))
+        batch = "" if self.batch_error <= TOLERANCE else f"; a batch differs from its parts by {self.batch_error:.1e}"
         return (
             f"{self.estimator} ({self.family}, size {self.size}, {self.device}): {verdict}; without noise: largest error "
             f"{worst.max_error:.1e} (tolerance {worst.tolerance:.0e}); {self.sampling.samples} samples: largest |z| {z:.2f} "
             f"(threshold {self.sampling.threshold:.2f}, smallest detectable bias {self.sampling.smallest_detectable_bias:.1e})"
+            + batch
         )
 
 
@@ -198,7 +221,8 @@ def crosscheck(
     sampling = _sampling(compiled, case, samples, false_alarm, seed)
     if progress is not None:
         progress("sampling", total, total)
-    return CrosscheckReport(estimator.name, family, device, case.size, tuple(checks), sampling)
+    batch_error = _batch_error(compiled, case, seed)
+    return CrosscheckReport(estimator.name, family, device, case.size, tuple(checks), sampling, batch_error)
 
 
 def _check_arguments(size: int | None, samples: int, false_alarm: float, device: str) -> None:
@@ -222,36 +246,58 @@ def _check_arguments(size: int | None, samples: int, false_alarm: float, device:
 def _zero_noise(compiled: Compiled, case: Case, k: int) -> ZeroNoiseCheck:
     nodes = case.nodes()
     exact = case.exact(k, nodes)
-    mean, rows = _mean(compiled, case, k, nodes)
+    mean, rows, silent = _mean(compiled, case, k, nodes)
     change = 0.0
     if case.converges or not case.polynomial:
-        change = float((_mean(compiled, case, k, nodes - 1)[0] - mean).abs().max()) if nodes > 1 else float("inf")
+        change = float((_mean(compiled, case, k, case.fewer(nodes))[0] - mean).abs().max()) if nodes > 1 else float("inf")
     error = float((mean - exact).abs().max())
-    tolerance = max(TOLERANCE, change / 4) if case.converges else TOLERANCE
+    tolerance = max(TOLERANCE, change * case.share) if case.converges else TOLERANCE
     if not tolerance <= MAX_TOLERANCE and not error > 100 * change:
         message = (
             f"the quadrature over the noise of {case.estimator.name!r} has not converged (it moves by {change:.1e} from "
-            f"{nodes - 1} to {nodes} nodes), so the stage without noise cannot decide; try another size."
+            f"{case.fewer(nodes)} to {nodes} nodes), so the stage without noise cannot decide; try another size."
         )
         raise NotEvaluable(message)
     same = not case.polynomial and not case.converges
-    return ZeroNoiseCheck(_named(case, k), rows, tuple(mean.tolist()), tuple(exact.tolist()), error, change, tolerance, same)
+    vacuous = silent and float(exact.abs().max()) <= TOLERANCE
+    values = tuple(mean.tolist()), tuple(exact.tolist())
+    return ZeroNoiseCheck(_named(case, k), rows, *values, error, change, tolerance, same, vacuous)
 
 
 def _named(case: Case, k: int) -> str:
-    constants = ", ".join(f"{name}={value:g}" for name, value in case.keywords(k).items() if isinstance(value, float))
+    given = {name: float(v) if isinstance(v, Tensor) and v.numel() == 1 else v for name, v in case.keywords(k).items()}
+    constants = ", ".join(f"{name}={value:g}" for name, value in given.items() if isinstance(value, float))
     return f"parameters {k + 1}{': ' + constants if constants else ''}"
 
 
-def _mean(compiled: Compiled, case: Case, k: int, nodes: int) -> tuple[Tensor, int]:
-    """The weighted mean of the estimate over every row of noise, and the number of rows."""
+def _mean(compiled: Compiled, case: Case, k: int, nodes: int) -> tuple[Tensor, int, bool]:
+    """The weighted mean of the estimate over every row of noise, the number of rows, and whether every estimate is zero."""
     parameters, keywords = case.parameters(k), case.keywords(k)
-    total, rows = torch.zeros((), dtype=torch.float64, device=case.device), 0
+    total, rows, silent = torch.zeros((), dtype=torch.float64, device=case.device), 0, True
     for noise, weights in noise_rows(case.estimator, case.family, parameters, nodes):
         named = dict(zip(compiled.noise, (noise[draw.name] for draw in case.estimator.draws), strict=True))
-        total = total + weights @ flat(compiled.estimate(case.shaped(parameters), named, *case.objective, **keywords))
+        estimates = flat(compiled.estimate(case.shaped(parameters), named, *case.objective, **keywords))
+        total, silent = total + weights @ estimates, silent and float(estimates.abs().max()) <= TOLERANCE
         rows += weights.numel()
-    return total, rows
+    return total, rows, silent
+
+
+def _batch_error(compiled: Compiled, case: Case, seed: int) -> float:
+    """The noise of a few estimates for a batch (2, n), given to both of its parameter vectors at once and to each alone."""
+    points, keywords = [case.parameters(k) for k in (0, 1)], case.keywords(0)
+    batch = {name: torch.stack([point[name] for point in points]) for name in points[0]}
+    together = dict(keywords)
+    if compiled.parameter is not None:
+        together[compiled.parameter] = keywords[compiled.parameter].expand(2, -1)
+    generator = torch.Generator(case.device).manual_seed(seed)
+    noise = compiled.draw(case.shaped(batch), generator, (BATCHES,))
+    found = flat(compiled.estimate(case.shaped(batch), noise, *case.objective, **together))
+    alone = [
+        flat(compiled.estimate(case.shaped(point), {k: v[:, i] for k, v in noise.items()}, *case.objective, **keywords))
+        for i, point in enumerate(points)
+    ]
+    each = torch.stack(alone, 1)
+    return float(((found - each).abs() / (1 + each.abs())).max())
 
 
 # By sampling

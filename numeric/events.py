@@ -48,7 +48,7 @@ from numeric.expressions import (
     zero,
 )
 from numeric.families import Family
-from numeric.inventory import constants_of, law_parameter, location_and_scale
+from numeric.inventory import constants_of, is_summed, law_parameter, location_and_scale, used_as_number
 
 
 class Events(ABC):
@@ -57,9 +57,11 @@ class Events(ABC):
     def __init__(self, estimator: Estimator, family: Family, names: Names, differentiated: frozenset[str]) -> None:
         self.estimator, self.family = estimator, family
         self.theta, self.law_parameter = estimator.parameter, law_parameter(estimator)
+        self.summed = is_summed(estimator)
+        self.by = self.law_parameter if self.summed else self.theta
         self.write = Writer(names)
         self.parameters = family.parameters if self.theta == self.law_parameter else (names.of(self.theta),)
-        self.wrt = self.parameters[0]
+        self.wrt = family.parameters[0] if self.summed else self.parameters[0]
         self.location = location_and_scale(estimator, family)
         self.hints = {term: checked_identifier(name) for name, term in estimator.where}
         self.sums = {term.args: term for term in self.hints if isinstance(term, Add)}
@@ -67,7 +69,8 @@ class Events(ABC):
         self.shapes: list[str] = []
         self.wanted = differentiated
         self.differentiated: set[str] = set()
-        self.kinds: dict[Symbol, Kind] = {}
+        is_number = self.summed and any(used_as_number(term, self.theta) for term in (estimator.formula, estimator.objective))
+        self.kinds: dict[Symbol, Kind] = {self.theta: Kind.NUMBER} if is_number else {}
         self.fixed: set[tuple[str, int]] = set()
         self.baselines: set[str] = set()
         self.applied: set[str] = set()
@@ -101,7 +104,7 @@ class Events(ABC):
             message = f"{name} is applied to samples in one place and to constants only in another: give them two names."
             raise UsageError(message)
         args = [self._argument(arg) for arg in term.args]
-        self.fixed |= {(name, i) for i, arg in enumerate(term.args) if self._is_constant(arg)}
+        self.fixed |= {(name, i) for i, arg in enumerate(term.args) if isinstance(arg, Symbol) and arg != self.law_parameter}
         return name, args, f"{name}({', '.join(args)})"
 
     def _check_user_function(self, term: Apply) -> None:
@@ -120,7 +123,7 @@ class Events(ABC):
         return isinstance(arg, Symbol) and arg not in {self.theta, self.law_parameter}
 
     def _argument(self, arg: Term) -> str:
-        if isinstance(arg, Symbol) and self._is_constant(arg):
+        if isinstance(arg, Symbol) and (self._is_constant(arg) or (self.summed and arg == self.theta)):
             return self.constant(arg, Kind.ANYTHING)
         return self.value(arg).text if isinstance(arg, Number) else self.event(arg)
 
@@ -130,11 +133,17 @@ class Events(ABC):
             return self.write.assign_pair(hint, f"value_and_gradient({name}, {args[0]})")
         constants = {self.write.names.of(symbol) for symbol in constants_of(self.estimator)}
         tensors = [arg for arg in args if arg.isidentifier() and arg not in constants]
-        shapes = ", ".join(f"{arg}.shape" for arg in tensors)
-        point = args[i] if len(tensors) <= 1 else f"{args[i]}.expand(torch.broadcast_shapes({shapes}))"
+        point = self._point(args[i], tensors)
         free_name = args[i] if args.count(args[i]) == 1 else "point"
         inner = ", ".join(free_name if j == i else arg for j, arg in enumerate(args))
         return self.write.assign_pair(hint, f"value_and_gradient(lambda {free_name}: {name}({inner}), {point})")
+
+    def _point(self, arg: str, tensors: list[str]) -> str:
+        """An argument expanded to every sample, so that each has a gradient of its own."""
+        if tensors and arg not in tensors:
+            return f"{arg}.expand(*{tensors[0]}.shape[:-1], -1)"
+        shapes = ", ".join(f"{name}.shape" for name in tensors)
+        return arg if len(tensors) <= 1 else f"{arg}.expand(torch.broadcast_shapes({shapes}))"
 
     def _differentiating(self, text: str, i: int) -> str:
         return f"{text} by {i}"
@@ -227,7 +236,7 @@ class Events(ABC):
         raise UsageError(message)
 
     def _check_parameter(self, parameter: Symbol) -> None:
-        if parameter != self.theta:
+        if parameter != self.by:
             message = f"{self.estimator.name!r} differentiates by {parameter.name}; its target, by {self.theta.name}."
             raise UsageError(message)
 

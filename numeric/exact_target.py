@@ -117,7 +117,7 @@ class _Objective:
             case Symbol(name):
                 return torch.as_tensor(self._constant(name), dtype=torch.float64, device=self._first.device)
             case Add(args):
-                return _fold(torch.add, [self.scalar(arg) for arg in args])
+                return fold(torch.add, [self.scalar(arg) for arg in args])
             case Mul(args):
                 return self._product(args)
             case Power(base, exponent):
@@ -154,9 +154,9 @@ class _Objective:
             case Symbol(name):
                 return torch.as_tensor(self._constant(name), dtype=torch.float64, device=self._first.device)
             case Add(args):
-                return _fold(torch.add, [self.vector(arg) for arg in args])
+                return fold(torch.add, [self.vector(arg) for arg in args])
             case Mul(args):
-                return _fold(torch.mul, [self.vector(arg) for arg in args])
+                return fold(torch.mul, [self.vector(arg) for arg in args])
             case Apply() if term in (names := location_and_scale(self.estimator, family_of(self.family))):
                 return self.parameters["loc"] if names[term] == "loc" else self.parameters["log_scale"].exp()
         self._refuse(term)
@@ -178,11 +178,11 @@ class _Objective:
         """A product of scalars; vectors among the factors, with the constants that multiply them, are one inner product."""
         vectors = [arg for arg in args if _holds_vector(arg)]
         if not vectors:
-            return _fold(torch.mul, [self.scalar(arg) for arg in args])
+            return fold(torch.mul, [self.scalar(arg) for arg in args])
         scalars = [arg for arg in args if arg not in vectors and not isinstance(arg, Symbol)]
         factors = [self.vector(arg) for arg in args if arg not in scalars]
-        inner = _fold(torch.mul, factors).sum(-1)
-        return _fold(torch.mul, [inner, *(self.scalar(arg) for arg in scalars)])
+        inner = fold(torch.mul, factors).sum(-1)
+        return fold(torch.mul, [inner, *(self.scalar(arg) for arg in scalars)])
 
     def _apply(self, name: str, args: tuple[Term, ...]) -> Tensor:
         function = self.functions[name]
@@ -251,7 +251,8 @@ class _Objective:
         raise UsageError(message)
 
 
-def _fold(operation: Callable[[Tensor, Tensor], Tensor], parts: list[Tensor]) -> Tensor:
+def fold(operation: Callable[[Tensor, Tensor], Tensor], parts: list[Tensor]) -> Tensor:
+    """Join tensors one after the other."""
     total = parts[0]
     for part in parts[1:]:
         total = operation(total, part)

@@ -117,7 +117,7 @@ class Names:
 
     RESERVED = frozenset({
         "torch", "math", "logsigmoid", "params", "noise", "logits", "loc", "log_scale", "scale", "draw", "estimate",
-        "generator", "sample_shape", "shape", "every_outcome", "value_and_gradient", "eps", "point",
+        "generator", "sample_shape", "shape", "every_outcome", "value_and_gradient", "slope_gradient", "eps", "point",
         "probabilities", "classes",
     })  # fmt: skip
 

@@ -2,7 +2,9 @@
 
 Nothing here imports torch. Each method takes the names of the tensors that stand for its arguments and returns an expression;
 `assign(hint, text)` gives an expression a name in the generated function. A `pull_*` method is the transposed derivative: it
-takes the derivative of a number with respect to the output of a map and returns that with respect to its input.
+takes the derivative of a number with respect to the output of a map and returns that with respect to its input; a `push_*`
+method is the derivative itself, from a direction of the input to one of the output. Relaxed thresholds have symmetric
+derivatives, so that `pull_soft` is both.
 
 The parameters are logits (bernoulli, categorical), or loc and log_scale (normal); the last dimension is the event.
 """
@@ -79,6 +81,9 @@ class Family(ABC):
     def pull_latent(self, slope: str, assign: Assign) -> str:
         self._refuse("latent variable z = h(u, theta)")
 
+    def push_latent(self, direction: str, assign: Assign) -> str:
+        self._refuse("latent variable z = h(u, theta)")
+
     def threshold(self, z: str) -> str:
         self._refuse("threshold b = H(z)")
 
@@ -88,10 +93,17 @@ class Family(ABC):
     def pull_conditional(self, slope: str, v: str, b: str, hint: str, assign: Assign) -> str:
         self._refuse("conditional latent variable h_tilde(v, b, theta)")
 
+    def push_conditional(self, direction: str, v: str, b: str, hint: str, assign: Assign) -> str:
+        self._refuse("conditional latent variable h_tilde(v, b, theta)")
+
     def soft(self, z: str, temperature: str) -> str:
         self._refuse("relaxed threshold sigma(z, lambda)")
 
     def pull_soft(self, slope: str, s: str, temperature: str) -> str:
+        self._refuse("relaxed threshold sigma(z, lambda)")
+
+    def bend_soft(self, direction: str, ds: str, s: str, temperature: str) -> str:
+        """How `pull_soft(direction, s, temperature)` changes with s in the direction ds, the temperature held fixed."""
         self._refuse("relaxed threshold sigma(z, lambda)")
 
     def _refuse(self, what: str) -> NoReturn:
@@ -127,6 +139,9 @@ class Bernoulli(Family):
     def pull_latent(self, slope: str, assign: Assign) -> str:
         return slope
 
+    def push_latent(self, direction: str, assign: Assign) -> str:
+        return direction
+
     def threshold(self, z: str) -> str:
         return f"({z} >= 0).to({z}.dtype)"
 
@@ -141,11 +156,17 @@ class Bernoulli(Family):
         zero = assign(f"d{hint}_if_0", f"torch.sigmoid(torch.log1p(-{v}) - logits)")
         return f"{slope} * {assign(f'd{hint}', f'torch.where({b} > 0, {one}, {zero})')}"
 
+    def push_conditional(self, direction: str, v: str, b: str, hint: str, assign: Assign) -> str:
+        return self.pull_conditional(direction, v, b, hint, assign)
+
     def soft(self, z: str, temperature: str) -> str:
         return f"torch.sigmoid({z} / {temperature})"
 
     def pull_soft(self, slope: str, s: str, temperature: str) -> str:
         return f"{slope} * {s} * (1 - {s}) / {temperature}"
+
+    def bend_soft(self, direction: str, ds: str, s: str, temperature: str) -> str:
+        return f"{direction} * {ds} * (1 - 2 * {s}) / {temperature}"
 
 
 class Categorical(Family):
@@ -183,6 +204,10 @@ class Categorical(Family):
         slope = assign("slope", slope)
         return f"{slope} - torch.softmax(logits, -1) * {slope}.sum(-1, keepdim=True)"
 
+    def push_latent(self, direction: str, assign: Assign) -> str:
+        direction = assign("direction", direction)
+        return f"{direction} - (torch.softmax(logits, -1) * {direction}).sum(-1, keepdim=True)"
+
     def threshold(self, z: str) -> str:
         return f"torch.zeros_like({z}).scatter_(-1, {z}.argmax(-1, keepdim=True), 1.0)"
 
@@ -194,16 +219,26 @@ class Categorical(Family):
         return f"torch.where({b} > 0, -{logs}, {others})"
 
     def pull_conditional(self, slope: str, v: str, b: str, hint: str, assign: Assign) -> str:
+        return self.pull_latent(f"{slope} * {self._share(v, b, hint, assign)}", assign)
+
+    def push_conditional(self, direction: str, v: str, b: str, hint: str, assign: Assign) -> str:
+        return f"{self._share(v, b, hint, assign)} * {assign('d_log_p', self.push_latent(direction, assign))}"
+
+    def _share(self, v: str, b: str, hint: str, assign: Assign) -> str:
+        """d z_tilde / d log p of the same class: that of the winner does not move."""
         logs = assign(f"log_e_{v}", f"torch.log(-torch.log({v}))")
         winner = assign(f"log_e_{v}_winner", f"({b} * {logs}).sum(-1, keepdim=True)")
-        others = assign(f"d{hint}", f"(1 - {b}) * torch.sigmoid({logs} - {self._log_p(assign)} - {winner})")
-        return self.pull_latent(f"{slope} * {others}", assign)
+        return assign(f"d{hint}", f"(1 - {b}) * torch.sigmoid({logs} - {self._log_p(assign)} - {winner})")
 
     def soft(self, z: str, temperature: str) -> str:
         return f"torch.softmax({z} / {temperature}, -1)"
 
     def pull_soft(self, slope: str, s: str, temperature: str) -> str:
         return f"{s} * ({slope} - ({slope} * {s}).sum(-1, keepdim=True)) / {temperature}"
+
+    def bend_soft(self, direction: str, ds: str, s: str, temperature: str) -> str:
+        moved = f"{ds} * ({direction} - ({direction} * {s}).sum(-1, keepdim=True))"
+        return f"({moved} - {s} * ({direction} * {ds}).sum(-1, keepdim=True)) / {temperature}"
 
     def _log_p(self, assign: Assign) -> str:
         return assign("log_p", "torch.log_softmax(logits, -1)")

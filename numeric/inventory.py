@@ -11,6 +11,7 @@ from derive.term import (
     Density,
     Expect,
     Function,
+    Grad,
     Law,
     Mul,
     NormalLaw,
@@ -21,6 +22,7 @@ from derive.term import (
     Stop,
     Symbol,
     Term,
+    anywhere,
     parts,
 )
 from numeric.families import Family
@@ -55,6 +57,26 @@ def law_parameter(estimator: Estimator) -> Symbol:
     terms = [term for law in laws_of(estimator) for term in law.terms]
     symbols = sorted({leaf for term in terms for leaf in free(term) if isinstance(leaf, Symbol)}, key=lambda leaf: leaf.name)
     return estimator.parameter if estimator.parameter in symbols or len(symbols) != 1 else symbols[0]
+
+
+def is_summed(estimator: Estimator) -> bool:
+    """Whether the formula is to be summed over the coordinates of the family's parameters.
+
+    A formula is a scalar for one coordinate theta. Where it has scores or gradients by theta, but the target is differentiated
+    by another parameter, as that of a variance E[g^2] - E[g]^2 is, the target is one for each coordinate too: their sum is
+    meant.
+
+    >>> from derive.catalogue import catalogue
+    >>> is_summed(catalogue["rebar-variance-eta"]), is_summed(catalogue["nvil-baseline"]), is_summed(catalogue["rebar"])
+    (True, False, False)
+    """
+    theta = law_parameter(estimator)
+    return estimator.parameter != theta and has_coordinates(estimator.formula, theta)
+
+
+def has_coordinates(term: Term, theta: Symbol) -> bool:
+    """Whether a scalar is one number for each coordinate of the family's parameters: it holds a score, or a gradient."""
+    return anywhere(term, lambda part: isinstance(part, (Score, Grad)) and part.parameter == theta)
 
 
 def location_and_scale(estimator: Estimator, family: Family) -> dict[Term, str]:
@@ -142,6 +164,18 @@ def is_vector(term: Term) -> bool:
 
 def _is_constant(term: Term) -> bool:
     return all(isinstance(arg, (Number, Symbol)) for arg in (term.args if isinstance(term, Mul) else (term,)))
+
+
+def used_as_number(term: Term, symbol: Symbol) -> bool:
+    """Whether a symbol occurs as a number, not only as an argument of an abstract function.
+
+    >>> from derive.catalogue import catalogue
+    >>> [used_as_number(e.formula, e.parameter) for e in (catalogue["rebar-variance-eta"], catalogue["relax-variance-phi"])]
+    [True, False]
+    """
+    if isinstance(term, Apply) and type(term.function) is Function:
+        return any(used_as_number(arg, symbol) for arg in term.args if not isinstance(arg, Symbol))
+    return term == symbol or any(used_as_number(part, symbol) for part in parts(term))
 
 
 def vector_constants(term: Term) -> frozenset[Symbol]:

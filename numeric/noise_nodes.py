@@ -7,9 +7,11 @@ The mean of an estimate over these rows is its expectation, exactly (outcomes, p
 - Where an estimate is a sum of functions of at most t coordinates, and t < n, its mean is a combination of means over
   t, t - 1, ... coordinates with the others held at an anchor (the anchored decomposition of a function).
 - Noise that decides an outcome is split where the outcome changes: on each piece the integrand is smooth, and Gauss-Legendre
-  nodes converge geometrically. For the K Gumbels of a categorical the pieces are the K! orders of the exponentials
-  T_k = exp(-z_k); in the ratios of neighbours the integrand is analytic on a cube, and a common scale of all T_k drops out.
-- Where no summand of the formula multiplies two noises (other than through the outcome), their nodes are paired.
+  nodes converge geometrically; where z itself occurs, they are moved towards the end at which it is infinite. For the K Gumbels
+  of a categorical the pieces are the K! orders of the exponentials T_k = exp(-z_k); in the ratios of neighbours the integrand
+  is analytic on a cube, and a common scale of all T_k drops out.
+- Where no summand of the formula multiplies two noises (other than through the outcome), their nodes are paired, or one runs
+  over its nodes while the others stand still.
 """
 
 from __future__ import annotations
@@ -24,128 +26,16 @@ from torch import Tensor
 
 from derive.errors import TooLarge, UsageError
 from derive.estimator import Estimator
-from derive.term import (
-    Add,
-    Apply,
-    ConditionalLatent,
-    Density,
-    Exp,
-    Expect,
-    FiniteLaw,
-    Function,
-    Grad,
-    Latent,
-    Log,
-    Mul,
-    NormalLaw,
-    Number,
-    Over,
-    Power,
-    RandomVariable,
-    Score,
-    Sigmoid,
-    Stop,
-    Symbol,
-    Term,
-    Threshold,
-    UniformLaw,
-    parts,
-)
+from derive.term import FiniteLaw, NormalLaw, Number, RandomVariable, UniformLaw
 from numeric.exact_gradient import gauss_hermite, gauss_legendre
-from numeric.expressions import one, zero
+from numeric.noise_roles import Roles, roles
 
 MAX_ROWS = 2**23
 CHUNK_ROWS = 2**14
+ANCHOR_NODES = 3
 GUMBEL_SCALE = 500.0  # of the largest exponential: large, so that the logarithm of a uniform keeps its relative accuracy
 
 Rows = tuple[dict[str, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Roles:
-    """What the formula does with its noise.
-
-    Args
-        deciding  the uniform draws that decide an outcome, b = H(h(u, theta))
-        separate  whether no summand multiplies functions of two different uniform draws, other than through outcomes
-        order     at most so many coordinates interact in one coordinate of the estimate, when functions are quadratic
-    """
-
-    deciding: frozenset[str]
-    separate: bool
-    order: int
-
-
-def roles(estimator: Estimator) -> Roles:
-    """Read off the formula what its noise does.
-
-    >>> from derive.catalogue import catalogue
-    >>> roles(catalogue["rebar"])
-    Roles(deciding=frozenset({'u'}), separate=True, order=3)
-    """
-    deciding = frozenset(_deciding(estimator.formula))
-    groups = _groups(estimator.formula)
-    return Roles(deciding, all(len(group) <= 1 for group in groups), _order(estimator.formula))
-
-
-def _deciding(term: Term) -> set[str]:
-    if isinstance(term, Apply) and isinstance(term.function, Threshold):
-        return {leaf.name for leaf in _uniform(term)}
-    return set().union(*(_deciding(part) for part in parts(term)))
-
-
-def _uniform(term: Term) -> set[RandomVariable]:
-    """The uniform draws of a term, through anything."""
-    if isinstance(term, RandomVariable):
-        return {term} if isinstance(term.law, UniformLaw) else set()
-    return set().union(*(_uniform(part) for part in parts(term)))
-
-
-def _groups(term: Term) -> set[frozenset[str]]:
-    """The sets of uniform draws that occur together in one summand of the term written out; through outcomes does not count."""
-    match term:
-        case Apply(Threshold(), _) | Number() | Symbol():
-            return {frozenset()}
-        case RandomVariable(name, law):
-            return {frozenset({name} if isinstance(law, UniformLaw) else ())}
-        case Add(args):
-            return set().union(*(_groups(arg) for arg in args))
-        case Grad(body, _) | Stop(body) | Expect(body, _) | Over(body, _) | Power(body, 1):
-            return _groups(body)
-        case Mul(args):
-            return {frozenset().union(*choice) for choice in product(*(_groups(arg) for arg in args))}
-    return {frozenset().union(*(group for part in parts(term) for group in _groups(part)))}
-
-
-def _order(term: Term) -> int:
-    """How many coordinates interact in one coordinate of the term; a large number where nothing is known."""
-    many = 10**6
-    match term:
-        case Number() | Symbol():
-            return 0
-        case Apply() | Log(Density()):
-            return 2 if isinstance(term, Apply) else 1
-        case Score():
-            return 1
-        case Add(args):
-            return max(map(_order, args))
-        case Mul(args):
-            return min(many, sum(map(_order, args)))
-        case Power(base, exponent) if exponent > 0:
-            return min(many, exponent * _order(base))
-        case Grad(body, _) | Stop(body):
-            return _order(body)
-        case Expect(body, variable):
-            return 0 if _closed(body, variable) else many
-        case Exp() | Log() | Sigmoid() | Power():
-            return 0 if _order(parts(term)[0]) == 0 else many
-    return many
-
-
-def _closed(body: Term, variable: RandomVariable) -> bool:
-    if isinstance(body, RandomVariable):
-        return body == variable
-    return all(_closed(part, variable) for part in parts(body))
 
 
 # Tables: the nodes of all draws, for one coordinate (bernoulli, normal) or for one class variable (categorical)
@@ -220,20 +110,27 @@ def _uniform_table(
     tables = []
     for bits in product((0, 1), repeat=len(known.deciding & set(names))):
         decided = dict(zip(sorted(known.deciding), bits, strict=True))
-        tables.append(_piece(names, decided, torch.sigmoid(parameters["logits"][i]) if decided else x, x, w, known.separate))
+        p = torch.sigmoid(parameters["logits"][i]) if decided else x
+        rule = _towards(bits[0], x, w) if known.unbounded and bits else (x, w)
+        tables.append(_piece(names, decided, p, *rule, known))
     return _stack(tables)
 
 
-def _piece(names: list[str], decided: dict[str, int], p: Tensor, x: Tensor, w: Tensor, separate: bool) -> Table:
+def _towards(end: int, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    """The rule on (0, 1) after x = y^2, or 1 - x = y^2: a logarithm at that end has no part in the error then."""
+    return (1 - (1 - x).square(), 2 * w * (1 - x)) if end else (x.square(), 2 * w * x)
+
+
+def _piece(names: list[str], decided: dict[str, int], p: Tensor, x: Tensor, w: Tensor, known: Roles) -> Table:
     """The nodes where the deciding noises give these bits; u < 1 - p gives 0, u > 1 - p gives 1."""
     table = Table({}, w.new_ones(1))
     mass = w.new_ones(())
     for k, name in enumerate(names):
-        nodes = x if k % 2 == 0 or not separate else x.flip(0)
+        nodes = x if k % 2 == 0 or known.unbounded or not known.separate else x.flip(0)
         if name in decided:
             nodes = (1 - p) + p * nodes if decided[name] else (1 - p) * nodes
             mass = mass * (p if decided[name] else 1 - p)
-        if separate:
+        if known.separate:
             table = Table(table.values | {name: _column(nodes)}, w)
         else:
             table = _join(table, Table({name: _column(nodes)}, w))
@@ -273,29 +170,48 @@ def _class_tables(estimator: Estimator, logits: Tensor, nodes: int) -> Iterator[
 
 def _gumbel_table(names: list[str], known: Roles, logits: Tensor, winner: int, nodes: int) -> Table:
     """The uniform noises behind the Gumbels where one class wins: those that decide it, and those conditional on it."""
-    p = torch.softmax(logits, -1)
-    t, weights = _exponentials(p, winner, nodes)
-    gaps = torch.where(torch.arange(p.numel(), device=p.device) == winner, t, p * (t - t[:, winner, None]))
-    conditional = torch.exp(-GUMBEL_SCALE * gaps)
-    table = Table({name: torch.exp(-GUMBEL_SCALE * p * t) for name in known.deciding}, weights)
-    for name in names:
-        if name in known.deciding:
-            continue
-        if known.separate:
-            table = Table(table.values | {name: conditional}, table.weights)
-        else:
-            table = _join(table, Table({name: conditional}, weights / weights.sum()))
+    groups, weights = _gumbel_groups(names, known, logits, winner, nodes)
+    if known.separate:
+        return _one_by_one(groups, _gumbel_groups(names, known, logits, winner, ANCHOR_NODES)[0], weights)
+    table = Table(groups[0], weights)
+    for values in groups[1:]:
+        table = _join(table, Table(values, weights / weights.sum()))
     return table
 
 
-def _exponentials(p: Tensor, winner: int, nodes: int) -> tuple[Tensor, Tensor]:
+def _gumbel_groups(
+    names: list[str], known: Roles, logits: Tensor, winner: int, nodes: int
+) -> tuple[list[dict[str, Tensor]], Tensor]:
+    """The nodes of the noises that decide, those of each conditional noise, and the weights that all of them share."""
+    p = torch.softmax(logits, -1)
+    t, weights = _exponentials(p, winner, nodes, unbounded=known.unbounded)
+    gaps = torch.where(torch.arange(p.numel(), device=p.device) == winner, t, p * (t - t[:, winner, None]))
+    conditional = torch.exp(-GUMBEL_SCALE * gaps)
+    deciding = {name: torch.exp(-GUMBEL_SCALE * p * t) for name in known.deciding}
+    return [deciding, *({name: conditional} for name in names if name not in known.deciding)], weights
+
+
+def _one_by_one(groups: list[dict[str, Tensor]], few: list[dict[str, Tensor]], weights: Tensor) -> Table:
+    """Each group of noises over its nodes, the others at one of a few: exact for a sum of functions of one group each.
+
+    Nodes of two groups that give the same latent variable must not meet in a row: code that takes one for the other would pass.
+    """
+    anchors: dict[str, Tensor] = {}
+    for i, group in enumerate(few, 1):
+        anchors |= {name: value[[i * len(value) // (len(few) + 1)]] for name, value in group.items()}
+    held = {name: value.expand(weights.numel(), -1) for name, value in anchors.items()}
+    tables = [Table(held | group, weights) for group in groups]
+    return _stack([*tables, Table(anchors, (1 - len(groups)) * weights.sum()[None])])
+
+
+def _exponentials(p: Tensor, winner: int, nodes: int, *, unbounded: bool) -> tuple[Tensor, Tensor]:
     """T of shape (rows, K), T_k exponential with rate p_k, largest one scaled to 1, given that T_winner is the least.
 
     In the order pi, x_l = T_pi(l) / T_pi(l + 1); integrating out the scale leaves the density
     (K - 1)! prod p_k prod x_l^(l - 1) / (sum p_k T_k)^K on the cube. The weights add up to p_winner.
     """
     k = p.numel()
-    x, w = _cube(k - 1, nodes, p)
+    x, w = _cube(k - 1, nodes, p, unbounded=unbounded)
     powers = torch.arange(k - 1, dtype=p.dtype, device=p.device)
     ratios = torch.cat([x, torch.ones_like(x[:, :1])], -1)
     sorted_t = ratios.flip(-1).cumprod(-1).flip(-1)
@@ -316,7 +232,7 @@ def _cube_rows(dimensions: int, nodes: int) -> int:
     return int(nodes**ends * max(2, nodes - 2) ** (dimensions - ends))
 
 
-def _cube(dimensions: int, nodes: int, like: Tensor) -> tuple[Tensor, Tensor]:
+def _cube(dimensions: int, nodes: int, like: Tensor, *, unbounded: bool) -> tuple[Tensor, Tensor]:
     """Nodes of a cube, shape (rows, dimensions), and their weights, shape (rows,).
 
     In one dimension: Gauss-Legendre in y, x = y / (1 + a - a y). It moves the poles of the density and of softmax, which lie at
@@ -327,6 +243,7 @@ def _cube(dimensions: int, nodes: int, like: Tensor) -> tuple[Tensor, Tensor]:
     for i in range(dimensions):
         end = i in (0, dimensions - 1)
         y, w = gauss_legendre(nodes if end else max(2, nodes - 2), like)
+        y, w = _towards(0, y, w) if unbounded else (y, w)
         a = 1.6 if end else 1.0
         x, w = y / (1 + a - a * y), w * (1 + a) / (1 + a - a * y).square()
         table = _join(table, Table({str(i): _column(x)}, w))
@@ -389,45 +306,3 @@ def _product_rows(tables: list[Table], coordinates: tuple[int, ...], coefficient
             name: torch.cat([table.values[name][index.get(i, anchor)] for i, table in enumerate(tables)], -1) for name in names
         }
         yield noise, weights
-
-
-def exact_rule(estimator: Estimator) -> bool:
-    """Whether the rows are exact as they stand: every draw has finitely many outcomes, or is normal under a polynomial."""
-    return not any(isinstance(draw.law, UniformLaw) for draw in estimator.draws)
-
-
-def is_polynomial(estimator: Estimator) -> bool:
-    """Whether formula and objective are polynomials in normal variables, when the user's functions are.
-
-    >>> from derive.catalogue import catalogue
-    >>> is_polynomial(catalogue["sgvb"]), is_polynomial(catalogue["iwae"])
-    (True, False)
-    """
-    return _polynomial(estimator.formula) and _polynomial(estimator.objective)
-
-
-def _polynomial(term: Term) -> bool:
-    match term:
-        case Log(Density(_, at)):
-            return _polynomial(at)
-        case Exp() | Log() | Sigmoid() | Density():
-            return False
-        case Power(_, exponent) if exponent < 0:
-            return False
-    return all(map(_polynomial, parts(term)))
-
-
-def reparameterized(estimator: Estimator) -> bool:
-    """Whether every draw is a standard normal: then the estimate is a derivative of the objective at the same nodes."""
-    return all(isinstance(draw.law, NormalLaw) and draw.law == NormalLaw(zero(), one()) for draw in estimator.draws)
-
-
-def uses_raw_latent(term: Term) -> bool:
-    """Whether a function of the user is applied to a latent variable itself, not to its relaxation."""
-    if isinstance(term, Apply) and type(term.function) is Function and any(_is_latent(arg) for arg in term.args):
-        return True
-    return any(uses_raw_latent(part) for part in parts(term))
-
-
-def _is_latent(arg: Term) -> bool:
-    return isinstance(arg, Apply) and isinstance(arg.function, (Latent, ConditionalLatent))

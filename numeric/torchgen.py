@@ -11,11 +11,15 @@ coordinate tensor. The arguments of functions (`b`, `z`, `sigma(z, lambda)`) are
 Where a formula uses b as a number (`slope * b`, the mean E(b, b)), it is about one bit; of n bits, b is a vector, a constant
 times it is their inner product, and the constant may be a vector of n entries. A one-hot class and a normal vector are treated
 in the same way. A constant that stands beside values of f, such as a baseline, may have one entry for each batch element.
+
+Where the target is differentiated by a constant, and the formula has scores or gradients by theta, as that of a variance has,
+the estimate is the sum over the coordinates theta (`numeric.backward`); the user's functions are differentiated twice there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from textwrap import wrap
 
 from derive.errors import UsageError
@@ -30,10 +34,11 @@ from derive.term import (
     Symbol,
     UniformLaw,
 )
+from numeric.backward import SLOPE_GRADIENT, Backward
 from numeric.expressions import Code, Kind, Level, Names, Shape, checked_identifier, layout, number
 from numeric.families import Family, family_of
 from numeric.inventory import constants_of, functions_of, law_parameter, laws_of
-from numeric.walk import Walk
+from numeric.walk import sum_of
 
 DEFAULTS = {"c": 0.0, "eta": 1.0, "lambda_": 0.5}
 LINE = 120
@@ -130,7 +135,7 @@ def generate(estimator: Estimator, family: str | None = None) -> Generated:
         kinds={names.of(symbol): walk.kinds.get(symbol, Kind.UNUSED) for symbol in constants},
         baselines=frozenset(walk.baselines),
         fixed=frozenset(walk.fixed),
-        parameter=None if walk.theta == walk.law_parameter else walk.wrt,
+        parameter=None if walk.theta == walk.law_parameter else names.of(walk.theta),
         names={function: names.of(function) for function in users} | {symbol: names.of(symbol) for symbol in constants},
         noise=tuple(map(names.of, estimator.draws)),
         enumerates=walk.enumerates,
@@ -150,13 +155,13 @@ def emit(estimator: Estimator, family: str | None = None) -> str:
     return generate(estimator, family).source
 
 
-def _walk_twice(estimator: Estimator, family: Family) -> tuple[Walk, list[Code]]:
+def _walk_twice(estimator: Estimator, family: Family) -> tuple[Backward, list[Code]]:
     """Walk once to learn which function values are differentiated too, and again to compute both of them in one call."""
     wanted: frozenset[str] = frozenset()
     for _ in range(2):
         names = Names()
         _reserve(estimator, names)
-        walk = Walk(estimator, family, names, wanted)
+        walk = Backward(estimator, family, names, wanted)
         estimates = [_at(walk, parameter) for parameter in walk.parameters]
         wanted = frozenset(walk.differentiated)
     return walk, estimates
@@ -176,16 +181,29 @@ def _reserve(estimator: Estimator, names: Names) -> None:
         checked_identifier(name)
 
 
-def _at(walk: Walk, parameter: str) -> Code:
+def _at(walk: Backward, parameter: str) -> Code:
     """The formula for one parameter, broadcast over its coordinates and the samples where it is the same for all of them."""
-    walk.wrt = parameter
-    code = walk.value(walk.estimator.formula)
+    code = _total(walk) if walk.summed else _value(walk, parameter)
     drawn = {walk.write.names.of(draw) for draw in walk.estimator.draws}
     if not _reaches(code.text, walk.write.lines, drawn):
         first = walk.write.names.of(walk.estimator.draws[0])
         last = f"[..., :1] * torch.zeros_like({parameter})" if parameter not in walk.family.parameters else ""
         return _broadcast(code, f"torch.zeros_like({first}){last}")
     return code if code.shape is Shape.COORDINATE else _broadcast(code, f"torch.zeros_like({parameter})")
+
+
+def _value(walk: Backward, parameter: str) -> Code:
+    walk.wrt = parameter
+    return walk.value(walk.estimator.formula)
+
+
+def _total(walk: Backward) -> Code:
+    """The sum over the coordinates of every parameter of the family."""
+    totals = []
+    for parameter in walk.family.parameters:
+        walk.wrt = parameter
+        totals.append(walk.total(walk.estimator.formula))
+    return sum_of(totals) or number(Fraction(0))
 
 
 def _broadcast(code: Code, zeros: str) -> Code:
@@ -204,19 +222,20 @@ def _reaches(text: str, lines: list[str], drawn: set[str]) -> bool:
     return any(_mentions(text, name) for name in from_draws)
 
 
-def _users(estimator: Estimator, walk: Walk) -> list[Function]:
+def _users(estimator: Estimator, walk: Backward) -> list[Function]:
     """The user's functions, those of the objective first."""
     every = [*functions_of(estimator.objective), *functions_of(estimator.formula)]
     return [function for function in dict.fromkeys(every) if not any(term.function == function for term in _maps(walk))]
 
 
-def _maps(walk: Walk) -> list[Apply]:
+def _maps(walk: Backward) -> list[Apply]:
     return [term for term in walk.location if isinstance(term, Apply)]
 
 
 def _signature_symbols(estimator: Estimator, names: Names) -> tuple[tuple[str, float | None], ...]:
-    symbols = [names.of(symbol) for symbol in constants_of(estimator)]
-    return tuple((name, DEFAULTS.get(name)) for name in sorted(symbols, key=lambda name: name in DEFAULTS))
+    symbols = {names.of(symbol): symbol for symbol in constants_of(estimator)}
+    defaults = {name: None if symbol == estimator.parameter else DEFAULTS.get(name) for name, symbol in symbols.items()}
+    return tuple(sorted(defaults.items(), key=lambda item: item[1] is not None))
 
 
 def _header(estimator: Estimator, family: Family) -> str:
@@ -239,12 +258,13 @@ def _with_imports(source: str) -> str:
     return source.replace("IMPORTS", "\n".join(lines).replace("\n\n", "\n").strip(), 1)
 
 
-def _helpers(walk: Walk) -> list[str]:
+def _helpers(walk: Backward) -> list[str]:
     helpers = [VALUE_AND_GRADIENT] if walk.differentiated else []
+    helpers += [SLOPE_GRADIENT] if walk.differentiates_twice else []
     return helpers + ([walk.family.every_outcome] if walk.enumerates else [])
 
 
-def _draw_source(estimator: Estimator, walk: Walk) -> str:
+def _draw_source(estimator: Estimator, walk: Backward) -> str:
     family = walk.family
     lines = ["@torch.no_grad()", f"def draw({family.argument}, generator=None, sample_shape=()):"]
     lines.append('    """Sample the noise, each entry of shape (*sample_shape, *batch, n)."""')
@@ -260,7 +280,7 @@ def _draw_source(estimator: Estimator, walk: Walk) -> str:
     return "\n".join([*lines, *(f"    {line}" for line in _wrapped(f"return {{{entries}}}"))])
 
 
-def _draw_text(draw: RandomVariable, walk: Walk, first: str) -> list[str]:
+def _draw_text(draw: RandomVariable, walk: Backward, first: str) -> list[str]:
     """The statements that sample one draw; a uniform stays inside its open interval."""
     like = f"generator=generator, dtype={first}.dtype, device={first}.device"
     match draw.law:
@@ -276,7 +296,7 @@ def _draw_text(draw: RandomVariable, walk: Walk, first: str) -> list[str]:
 
 def _estimate_source(
     estimator: Estimator,
-    walk: Walk,
+    walk: Backward,
     estimates: list[Code],
     functions: tuple[str, ...],
     symbols: tuple[tuple[str, float | None], ...],
@@ -295,9 +315,10 @@ def _estimate_source(
     return "\n".join([*lines, *(f"    {line}" for line in _returns(walk.parameters, estimates))])
 
 
-def _docstring(walk: Walk) -> list[str]:
+def _docstring(walk: Backward) -> list[str]:
     """What the shapes are."""
-    shape = "(*sample_shape, *batch, n)" if walk.theta == walk.law_parameter else f"(*sample_shape, *{walk.wrt}.shape)"
+    own = "*batch, n" if walk.theta == walk.law_parameter else f"*{walk.parameters[0]}.shape"
+    shape = f"(*sample_shape, {own})"
     maps = "functions map (..., n) to (...)" if walk.applied else ""
     names = ", ".join(sorted(walk.baselines))
     fixed = f"{names} give{'' if ',' in names else 's'} one value for each batch element" if names else ""

@@ -1,12 +1,12 @@
-"""Run an estimator: compile the generated source, check what goes in and what a user's function gives back."""
+"""Run an estimator: compile the generated source, draw, estimate, and a surrogate loss."""
 
 from __future__ import annotations
 
 import builtins
 import linecache
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import count
-from typing import Any, NoReturn, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,12 +14,20 @@ from torch import Tensor
 from derive.errors import TooLarge, UsageError
 from derive.estimator import Estimator
 from numeric.expressions import Kind
-from numeric.families import Family, family_of
+from numeric.inputs import (
+    Gradient,
+    Objective,
+    Params,
+    checked_baseline,
+    checked_constant,
+    checked_function,
+    checked_parameter,
+    checked_params,
+    checked_tensor_constant,
+    first,
+    spelled,
+)
 from numeric.torchgen import Generated, generate
-
-Params: TypeAlias = "Tensor | Mapping[str, Tensor]"
-Gradient: TypeAlias = "Tensor | dict[str, Tensor]"
-Objective: TypeAlias = Callable[..., Tensor]
 
 MAX_ELEMENTS = 2**26
 _serial = count()
@@ -35,7 +43,10 @@ class Compiled:
     Constants are numbers. One that stands beside values of f (a baseline) may be a tensor (*batch); one that multiplies an
     outcome, or is subtracted from it, a tensor (*batch, n): a product of two vectors is their inner product. A function gets
     its constants as they were given, of any shape; one of constants only, such as C(x, psi), returns (*batch) or one number.
-    Where the target is differentiated by such a constant, it is a tensor (*batch, m), and the gradient has its shape.
+    Where the target is differentiated by a constant, that is a tensor (*batch, m), and the gradient has its shape: the weights
+    phi of a control variate c(z, phi), or with m = 1 a number of the formula, eta or lambda. A target that is one for each
+    coordinate of the parameters, such as a variance, is summed over them. c gets phi as it is, or as (..., m) with the leading
+    dimensions of z, and is differentiated twice where the estimator differentiates its gradient.
 
     Attributes
         source     the text of the generated module
@@ -101,7 +112,7 @@ class Compiled:
             UsageError, if the parameters are not as they must be, or the generator lives on another device.
         """
         params = checked_params(params, self.family)
-        device = _first(params).device
+        device = first(params).device
         if generator is not None and generator.device.type != device.type:
             message = (
                 f"the generator is on {generator.device}, the parameters on {device}: use torch.Generator({device.type!r})."
@@ -110,9 +121,7 @@ class Compiled:
         drawn: dict[str, Tensor] = self._module["draw"](params, generator, sample_shape)
         return drawn
 
-    def estimate(
-        self, params: Params, noise: Mapping[str, Tensor], f: Objective | None = None, **keywords: Any
-    ) -> Gradient:
+    def estimate(self, params: Params, noise: Mapping[str, Tensor], f: Objective | None = None, **keywords: Any) -> Gradient:
         """Compute the formula from noise: shape (*sample_shape, *batch, n), one estimate for each sample.
 
         Raises
@@ -122,7 +131,7 @@ class Compiled:
         params = checked_params(params, self.family)
         self._check_noise(noise, params)
         self._check_enumeration(noise, params)
-        arguments = self._checked_keywords(keywords, _first(params))
+        arguments = self._checked_keywords(keywords, first(params))
         gradient: Gradient = self._module["estimate"](params, noise, *self._objective(f), **arguments)
         return gradient
 
@@ -156,6 +165,13 @@ class Compiled:
         >>> compile(catalogue["score-function"]).surrogate(logits, lambda b: b.sum(-1)).backward()
         >>> logits.grad.shape
         torch.Size([3, 5])
+
+        REBAR learns its eta from the same kind of sample, by the gradient of its variance:
+
+        >>> eta = torch.ones(3, 1, requires_grad=True)
+        >>> compile(catalogue["rebar-variance-eta"]).surrogate(logits, lambda b: b.square().sum(-1), eta=eta).backward()
+        >>> eta.grad.shape
+        torch.Size([3, 1])
         """
         gradient = self(params, f, generator=generator, samples=samples, **keywords)
         if self.parameter is not None:
@@ -185,33 +201,33 @@ class Compiled:
 
     def _checked_constant(self, value: object, name: str, like: Tensor) -> object:
         if name == self.parameter:
-            return _checked_parameter(value, name, like)
+            return checked_parameter(value, name, like, self._generated.kinds[name])
         kind = self._generated.kinds[name]
         if kind >= Kind.ANYTHING:
             return value
         if isinstance(value, Tensor) and value.ndim > 0 and kind is not Kind.NUMBER:
-            return _checked_tensor_constant(value, name, like, like.shape if kind is Kind.VECTOR else like.shape[:-1])
-        return _checked_constant(name, value)
+            return checked_tensor_constant(value, name, like, like.shape if kind is Kind.VECTOR else like.shape[:-1])
+        return checked_constant(name, value)
 
     def _check_noise(self, noise: Mapping[str, Tensor], params: Params) -> None:
-        shape = _first(params).shape
+        shape = first(params).shape
         for name in self._generated.noise:
             if name not in noise:
                 message = f"noise for {self.name!r} lacks {name!r}; expected {', '.join(self.noise)}, got {list(noise)}."
                 raise UsageError(message)
             if noise[name].shape[-len(shape) :] != shape:
                 got = tuple(noise[name].shape)
-                message = f"noise {name!r} of {self.name!r}: expected shape (*sample_shape, {_spelled(shape)}), got {got}."
+                message = f"noise {name!r} of {self.name!r}: expected shape (*sample_shape, {spelled(shape)}), got {got}."
                 raise UsageError(message)
 
     def _check_enumeration(self, noise: Mapping[str, Tensor], params: Params) -> None:
         if not self._generated.enumerates:
             return
-        shape = _first(params).shape
+        shape = first(params).shape
         outcomes = 2 ** shape[-1] if self.family == "bernoulli" else shape[-1]
         if outcomes * shape.numel() > MAX_ELEMENTS:
             message = (
-                f"{self.name!r} takes an expectation over every outcome: {outcomes} outcomes of shape ({_spelled(shape)}) are "
+                f"{self.name!r} takes an expectation over every outcome: {outcomes} outcomes of shape ({spelled(shape)}) are "
                 f"{outcomes * shape.numel()} numbers, more than {MAX_ELEMENTS}; use fewer bits, or a smaller batch."
             )
             raise TooLarge(message)
@@ -243,178 +259,6 @@ def _execute(source: str, name: str) -> dict[str, Any]:
     module: dict[str, Any] = {"__name__": filename}
     exec(builtins.compile(source, filename, "exec"), module)  # noqa: S102, the text is our own
     return module
-
-
-# Checks at the door
-
-
-def checked_params(params: Params, family: str) -> Params:
-    """Return the parameters, detached, if they are what the family needs.
-
-    Raises
-        UsageError, for something that is no tensor, an integer dtype, no event dimension, nan or infinity, or parts of a normal
-        law whose shapes differ.
-    """
-    law = family_of(family)
-    if len(law.parameters) == 1:
-        return _checked_tensor(params, law.parameters[0], law)
-    if not isinstance(params, Mapping) or set(params) != set(law.parameters):
-        got = f"keys {sorted(params)}" if isinstance(params, Mapping) else type(params).__name__
-        message = f"the {family} family needs a dictionary of {' and '.join(law.parameters)}, got {got}."
-        raise UsageError(message)
-    checked = {name: _checked_tensor(params[name], name, law) for name in law.parameters}
-    if len({(part.shape, part.dtype, part.device) for part in checked.values()}) > 1:
-        got = ", ".join(f"{name} {tuple(part.shape)} {part.dtype} on {part.device}" for name, part in checked.items())
-        message = f"the parameters of the {family} family must agree in shape, dtype and device, got {got}."
-        raise UsageError(message)
-    return checked
-
-
-def _checked_tensor(value: object, name: str, law: Family) -> Tensor:
-    if not isinstance(value, Tensor):
-        message = f"{name}: expected a tensor, got a {type(value).__name__}."
-        raise UsageError(message)
-    if not value.is_floating_point():
-        message = f"{name}: expected a floating point dtype, got {value.dtype}."
-        raise UsageError(message)
-    if value.ndim < 1 or value.shape[-1] < 1:
-        message = f"{name}: {law.shapes}; got shape {tuple(value.shape)}."
-        raise UsageError(message)
-    if not torch.isfinite(value).all():
-        bad = int((~torch.isfinite(value)).sum())
-        message = f"{name}: expected finite numbers, got {bad} of {value.numel()} that are nan or infinite."
-        raise UsageError(message)
-    return value.detach()
-
-
-def checked_function(f: object, name: str, fixed: frozenset[int] = frozenset()) -> Objective:
-    """Wrap a user's function so that a wrong shape, a value that is no tensor, nan or infinity raises a UsageError.
-
-    `fixed` are the positions of arguments that are constants: they may have any shape.
-    """
-    if not callable(f):
-        message = f"{name}: expected a function of outcomes, got a {type(f).__name__}."
-        raise UsageError(message)
-
-    def checked(*args: Any) -> Tensor:
-        value = f(*args)
-        outcomes = [arg for i, arg in enumerate(args) if i not in fixed and isinstance(arg, Tensor)]
-        shape = torch.broadcast_shapes(*(arg.shape for arg in outcomes))  # type: ignore[no-untyped-call]
-        _check_value(value, name, tuple(shape))
-        tensor: Tensor = value if value.is_floating_point() else value.to(outcomes[0].dtype)
-        return tensor
-
-    return checked
-
-
-def checked_baseline(f: object, name: str, like: Tensor) -> Objective:
-    """Wrap a function of constants only: its value must be one number for each batch element, or one for all."""
-    if not callable(f):
-        message = f"{name}: expected a function of constants, got a {type(f).__name__}."
-        raise UsageError(message)
-    batch = tuple(like.shape[:-1])
-
-    def checked(*args: Any) -> Tensor:
-        value = f(*args)
-        if not isinstance(value, Tensor) or tuple(value.shape) not in {(), batch}:
-            got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-            message = f"{name} must return one number for each batch element: expected a tensor of shape {batch}, got {got}."
-            raise UsageError(message)
-        if value.is_complex() or not torch.isfinite(value).all():
-            _refuse_not_finite(value, name)
-        return value.to(like)
-
-    return checked
-
-
-def _check_value(value: object, name: str, outcomes: tuple[int, ...]) -> None:
-    if not isinstance(value, Tensor):
-        message = f"{name} must return a tensor; for outcomes of shape {outcomes} it returned a {type(value).__name__}."
-        raise UsageError(message)
-    if tuple(value.shape) != outcomes[:-1]:
-        message = (
-            f"{name} must return one number for each outcome: for outcomes of shape {outcomes} expected shape {outcomes[:-1]}, "
-            f"got {tuple(value.shape)}."
-        )
-        raise UsageError(message)
-    if value.is_complex() or not torch.isfinite(value).all():
-        _refuse_not_finite(value, name)
-
-
-def _refuse_not_finite(value: Tensor, name: str) -> NoReturn:
-    message = f"{name} must return finite real numbers; it returned {value.dtype} with nan, infinity or an imaginary part."
-    raise UsageError(message)
-
-
-def _checked_constant(name: str, value: object) -> object:
-    if isinstance(value, Tensor) and value.numel() == 1:
-        number = float(value)
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        number = float(value)
-    else:
-        message = f"{name}: expected a number, got {value!r}."
-        raise UsageError(message)
-    if number != number or number in (float("inf"), float("-inf")) or (name == "lambda_" and number <= 0):
-        message = f"{name}: expected a {'positive ' if name == 'lambda_' else ''}finite number, got {number}."
-        raise UsageError(message)
-    return value
-
-
-def _checked_tensor_constant(value: Tensor, name: str, like: Tensor, shape: tuple[int, ...]) -> Tensor:
-    fits = value.ndim <= len(shape) and all(a in {1, b} for a, b in zip(value.shape[::-1], shape[::-1], strict=False))
-    if not fits or value.is_complex() or not torch.isfinite(value).all():
-        message = (
-            f"{name}: expected finite numbers of shape ({_spelled(shape)}), or one number; got {value.dtype} of shape "
-            f"{tuple(value.shape)}{' with nan or infinity' if fits else ''}."
-        )
-        raise UsageError(message)
-    return value.detach().to(like)
-
-
-def _checked_parameter(value: object, name: str, like: Tensor) -> Tensor:
-    batch = like.shape[:-1]
-    if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim < 1 or value.shape[:-1] != batch:
-        got = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        message = (
-            f"{name} is what the target is differentiated by: expected a floating point tensor ({_spelled((*batch,))}, m), one "
-            f"vector for each batch element, got {got}; expand one that they share."
-        )
-        raise UsageError(message)
-    return value.detach()
-
-
-def logits_of(probabilities: Tensor, family: str = "bernoulli") -> Tensor:
-    """Logits from probabilities: of a one for each bit (*batch, n), or of each class (*batch, K).
-
-    Raises
-        UsageError, if one lies outside (0, 1), or those of the classes do not add up to 1.
-
-    >>> logits_of(torch.tensor([0.5, 0.5]))
-    tensor([0., 0.])
-    """
-    law = family_of(family)
-    if law.parameters != ("logits",):
-        message = f"the {family} family has no probabilities; give loc and log_scale."
-        raise UsageError(message)
-    _checked_tensor(probabilities, "probabilities", law)
-    low, high = float(probabilities.min()), float(probabilities.max())
-    if not (low > 0 and high < 1):
-        message = f"probabilities: expected numbers strictly between 0 and 1, got {low if low <= 0 else high}."
-        raise UsageError(message)
-    if family == "bernoulli":
-        return torch.logit(probabilities)
-    if not torch.allclose(total := probabilities.sum(-1), torch.ones_like(total), rtol=0, atol=1e-5):
-        message = f"probabilities: those of the classes must add up to 1, got {float(total.flatten()[0])}."
-        raise UsageError(message)
-    return torch.log(probabilities)
-
-
-def _first(params: Params) -> Tensor:
-    return next(iter(params.values())) if isinstance(params, Mapping) else params
-
-
-def _spelled(shape: tuple[int, ...]) -> str:
-    return ", ".join(map(str, shape))
 
 
 def _listed(what: str, names: list[str]) -> str:

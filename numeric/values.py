@@ -100,10 +100,10 @@ class Values(Events):
 
     def _symbol(self, symbol: Symbol) -> Code:
         if symbol == self.theta != self.law_parameter:
-            return Code(self.wrt, Shape.COORDINATE)
+            return Code(self.write.names.of(symbol), Shape.COORDINATE)
         if symbol != self.law_parameter:
             return Code(self.constant(symbol, Kind.NUMBER), Shape.NUMBER)
-        if len(self.family.parameters) > 1 or symbol != self.theta:
+        if len(self.family.parameters) > 1 or symbol != self.by:
             message = (
                 f"{symbol.name} stands for {' and '.join(self.family.parameters)} in the {self.family.name} family, so it "
                 "has no value of its own: write mu(theta) and sigma(theta)."

@@ -46,7 +46,7 @@ class Walk(Values):
 
     def derivative(self, term: Term) -> Code | None:
         """The derivative of a scalar of the formula with respect to each coordinate of the parameters; None is zero."""
-        if not depends(term, self.theta):
+        if not depends(term, self.by):
             return None
         match term:
             case Symbol():
@@ -54,7 +54,7 @@ class Walk(Values):
             case Number() | RandomVariable() | Stop():
                 return None
             case Add(args):
-                return _sum_of(self.derivative(arg) for arg in args)
+                return sum_of(self.derivative(arg) for arg in args)
             case Mul(args):
                 return self._derivative_of_product(args)
             case Power(base, exponent):
@@ -70,13 +70,13 @@ class Walk(Values):
             case Density(law, at):
                 return self._chain(Log(term), lambda: [self.value(term)])
             case Apply():
-                return _sum_of(self._through(term, i) for i in range(len(term.args)))
+                return sum_of(self._through(term, i) for i in range(len(term.args)))
             case Expect(body, variable):
-                through_law = body * Score(variable.law, variable, self.theta)
-                moves = depends(body, self.theta)
-                return self._enumerate(term, through_law + Grad(body, self.theta) if moves else through_law)
+                through_law = body * Score(variable.law, variable, self.by)
+                moves = depends(body, self.by)
+                return self._enumerate(term, through_law + Grad(body, self.by) if moves else through_law)
             case Over(body, _):
-                return self._enumerate(term, Grad(body, self.theta))
+                return self._enumerate(term, Grad(body, self.by))
             case Score() | Grad():
                 message = f"the formula of {self.estimator.name!r} differentiates a {type(term).__name__.lower()} once more; "
                 message += "the generated code has first derivatives only."
@@ -85,12 +85,12 @@ class Walk(Values):
 
     def _derivative_of_product(self, args: tuple[Term, ...]) -> Code | None:
         if (split := self._inner_product(args)) is None:
-            return _sum_of(self._leibniz(args, i) for i in range(len(args)))
+            return sum_of(self._leibniz(args, i) for i in range(len(args)))
         vector, constants, rest = split
         slope = self.pull(vector, self._weights(constants))
         through = slope and times([*map(self.value, rest), slope])
-        others = _sum_of(self._leibniz(tuple(rest), i) for i in range(len(rest)))
-        return _sum_of([through, others and times([self._inner_value(vector, constants), others])])
+        others = sum_of(self._leibniz(tuple(rest), i) for i in range(len(rest)))
+        return sum_of([through, others and times([self._inner_value(vector, constants), others])])
 
     def _leibniz(self, args: tuple[Term, ...], i: int) -> Code | None:
         slope = self.derivative(args[i])
@@ -116,20 +116,20 @@ class Walk(Values):
             return None
         stack, _ = self._stack(terms)
         w = self.write.assign("w", f"torch.softmax({stack}, 0)")
-        return _sum_of(slope and times([Code(f"{w}[{k}]", Shape.BATCH), slope]) for k, slope in enumerate(slopes))
+        return sum_of(slope and times([Code(f"{w}[{k}]", Shape.BATCH), slope]) for k, slope in enumerate(slopes))
 
     def _derivative_of_log_density(self, law: Law, at: Term) -> Code | None:
         """The score, and what goes through the point where that moves with theta."""
-        if not depends(at, self.theta) or (isinstance(at, Apply) and isinstance(at.function, Threshold)):
-            return self.value(Score(law, at, self.theta))
+        if not depends(at, self.by) or (isinstance(at, Apply) and isinstance(at.function, Threshold)):
+            return self.value(Score(law, at, self.by))
         self._check_law(law)
         noise = standardised(law, at) if isinstance(law, NormalLaw) else None
         if noise is None:
             through = self.pull(at, Code(self.family.pull_log_prob(self.event(at), self.write.assign), Shape.COORDINATE))
-            return _sum_of([self.value(Score(law, at, self.theta)), through])
+            return sum_of([self.value(Score(law, at, self.by)), through])
         # log q(loc + scale x) = -x^2 / 2 - log scale: nothing of it moves with loc
         own = number(Fraction(-1)) if self.wrt == "log_scale" else None
-        return _sum_of([own, self.pull(noise, Code(f"-{self.event(noise)}", Shape.COORDINATE, Level.PRODUCT))])
+        return sum_of([own, self.pull(noise, Code(f"-{self.event(noise)}", Shape.COORDINATE, Level.PRODUCT))])
 
     def _through(self, term: Apply, i: int) -> Code | None:
         """The part of the derivative of f(..., x, ...) that goes through its i-th argument."""
@@ -148,9 +148,9 @@ class Walk(Values):
             case Apply(Threshold(), _):
                 return False
             case Symbol():
-                return arg == self.theta
+                return arg == self.by
             case Apply(Latent(), _) | Apply(ConditionalLatent(), _) | Expect():
-                return depends(arg, self.theta)
+                return depends(arg, self.by)
         return any(self._moves(part) for part in parts(arg))
 
     # Back through vectors
@@ -167,9 +167,9 @@ class Walk(Values):
             case Apply(function, args):
                 return self._pull_map(function, args, term, slope)
             case Add(args):
-                return _sum_of(self.pull(arg, slope) for arg in args)
+                return sum_of(self.pull(arg, slope) for arg in args)
             case Mul(args):
-                return _sum_of(self.pull(arg, self._others(args, i, slope)) for i, arg in enumerate(args))
+                return sum_of(self.pull(arg, self._others(args, i, slope)) for i, arg in enumerate(args))
             case Power(base, exponent):
                 outer = [number(Fraction(exponent)), power(self._event_code(base), exponent - 1)]
                 return self.pull(base, times([slope, *outer]))
@@ -209,6 +209,7 @@ class Walk(Values):
         unknown(term)
 
 
-def _sum_of(codes: Iterable[Code | None]) -> Code | None:
+def sum_of(codes: Iterable[Code | None]) -> Code | None:
+    """The sum of derivatives, of which those that are zero are None."""
     present = [code for code in codes if code is not None]
     return plus(present) if present else None

@@ -17,44 +17,55 @@ LAYERS = {
     1: (
         "derive.term derive.ring derive.unknowns derive.audit derive.audit.statement derive.formula "
         "derive.strict_json numeric.capital numeric.tape numeric.audit_report numeric.families "
-        "numeric.callable_module"
+        "numeric.callable_module numeric.quadrature_rules"
     ),
     2: (
         "derive.scope derive.notation derive.problem derive.jets derive.occurrences derive.expansion "
         "derive.enclosures numeric.expressions numeric.logarithms numeric.random_ops numeric.generators "
         "numeric.moments"
     ),
-    3: "derive.algebra derive.estimator derive.models derive.bernoulli derive.bounds numeric.taint numeric.restoring",
-    4: "derive.premises derive.integrals derive.reading numeric.inventory numeric.interception",
-    5: "derive.kernel derive.densities derive.relations numeric.events numeric.exact_mean",
+    3: (
+        "derive.algebra derive.estimator derive.models derive.bernoulli derive.bounds derive.two_samples "
+        "derive.oracle_numbers numeric.taint numeric.restoring numeric.inputs"
+    ),
+    4: (
+        "derive.premises derive.integrals derive.reading derive.logistic derive.strategies "
+        "numeric.inventory numeric.interception numeric.noise_sources numeric.noise_roles"
+    ),
+    5: (
+        "derive.kernel derive.densities derive.relations derive.points numeric.events numeric.exact_mean "
+        "numeric.hypothesis_entry"
+    ),
     6: (
         "derive.conversions derive.recheck derive.printing derive.evaluate derive.witness numeric.values "
         "numeric.audit_runs numeric.batched"
     ),
     7: "derive.calc derive.series derive.views derive.text derive.latex numeric.walk numeric.batched_mean",
-    8: "derive.exact derive.rules derive.markdown derive.html derive.sympy_door numeric.torchgen",
-    9: "derive.tactic derive.verdict numeric.torchrun",
-    10: "derive.catalogue numeric.exact_gradient numeric.sequential_test",
-    11: "derive.prover derive.variance_report derive.oracle numeric.noise_nodes numeric.exact_target numeric.audit",
-    12: "numeric.cases derive.audit.checks",
+    8: "derive.exact derive.rules derive.markdown derive.html derive.sympy_door numeric.backward numeric.audit_mean",
+    9: "derive.tactic derive.verdict numeric.torchgen numeric.exact_gradient numeric.quadrature",
+    10: "derive.catalogue numeric.torchrun numeric.noise_nodes numeric.exact_target numeric.sequential_test",
+    11: "derive.prover derive.variance_report derive.oracle numeric.exact_variance numeric.audit",
+    12: "numeric.cases numeric.torch_oracle derive.audit.checks",
     13: "derive.audit.cases derive.audit.pages numeric.crosscheck",
-    14: " ".join(f"derive.audit.note_00{i}" for i in range(5)),
-    15: "derive.cli",
-    16: "derive.oracle_cli numeric.audit_cli",
-    17: "numeric.cli numeric.pytest_plugin numeric.report",
+    14: " ".join(f"derive.audit.note_00{i}" for i in range(5)) + " numeric.report_collect numeric.report_figures",
+    15: "derive.cli numeric.report_pages numeric.report_plots",
+    16: "derive.oracle_cli numeric.audit_cli numeric.report",
+    17: "numeric.pytest_plugin numeric.report_cli",
+    18: "numeric.cli",
 }
 LAYER = {module: layer for layer, modules in LAYERS.items() for module in modules.split()}
 FACES = {"derive": 13, "numeric": 16}
 """The packages themselves: what `import derive` offers is a face for those above."""
 
 _EVALUATOR = "ring unknowns jets models occurrences expansion reading integrals densities relations evaluate witness exact "
-_EVALUATOR += "series views enclosures bernoulli bounds"
+_EVALUATOR += "series views enclosures bernoulli bounds logistic points two_samples"
 EVALUATOR = {f"derive.{name}" for name in _EVALUATOR.split()}
 MAY_EVALUATE_WITH = {"derive.errors", "derive.term", "derive.estimator"} | EVALUATOR
 _TORCH = (
-    "torchrun capital exact_gradient noise_nodes exact_target cases crosscheck sequential_test audit "
+    "inputs exact_variance "
+    "torch_oracle torchrun capital exact_gradient noise_nodes exact_target cases crosscheck sequential_test audit "
     "audit_report random_ops generators moments taint restoring interception exact_mean audit_runs "
-    "batched batched_mean "
+    "batched batched_mean quadrature_rules noise_sources audit_mean quadrature "
 ).split()
 MAY_IMPORT_TORCH = {f"numeric.{name}" for name in _TORCH}
 NEVER_CALLED_IN_DERIVE = {"eval", "exec", "sympify", "parse_expr", "simplify", "subs", "xreplace", "doit"}

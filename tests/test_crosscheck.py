@@ -17,7 +17,8 @@ from derive.estimator import Estimator
 from derive.notation import E, constant, copies, finite, function, grad, normal, parameter, relaxation, score, uniform
 from derive.term import Term
 from numeric.crosscheck import CrosscheckReport, crosscheck
-from numeric.noise_nodes import noise_rows, roles
+from numeric.noise_nodes import noise_rows
+from numeric.noise_roles import roles
 
 THETA = parameter("theta")
 B, U, V = finite("b", THETA), uniform("u"), uniform("v")

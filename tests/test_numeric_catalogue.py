@@ -17,7 +17,7 @@ from derive.catalogue import catalogue
 from derive.catalogue.elbo import log_joint, mu, sigma, z, z_of_epsilon
 from derive.catalogue.importance_weighted import log_mean_exp
 from derive.catalogue.muprop import expansion
-from derive.errors import UsageError
+from derive.errors import NotEvaluable, UsageError
 from derive.estimator import Estimator
 from derive.notation import (
     E,
@@ -42,10 +42,10 @@ from numeric.exact_target import exact_target
 from numeric.torchgen import emit, generate, usual_families
 from numeric.torchrun import compile
 
-NO_TORCH = tuple(name for name in catalogue if not catalogue[name].runs)
-"""Gradients of variances differentiate a gradient once more, which the generator does not."""
+NAMES = tuple(catalogue)
+VARIANCES = ("rebar-variance-eta", "rebar-variance-lambda", "relax-variance-phi")
+"""Their integrands multiply two noises, so that their rules have few nodes and change by up to 1e-9 (both sides alike)."""
 
-NAMES = tuple(name for name in catalogue if name not in NO_TORCH)
 CASES = [(name, family) for name in NAMES for family in usual_families(catalogue[name])]
 IN_NORMAL = ("score-function", "constant-baseline", "elbo-score-function", "muprop", "nvil", "nvil-baseline")
 IN_NORMAL += ("straight-through-affine", "leave-one-out")
@@ -65,14 +65,15 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
-def quick(estimator: Estimator, family: str | None = None) -> CrosscheckReport:
-    return crosscheck(estimator, family, samples=2000)
+def quick(estimator: Estimator, family: str | None = None, size: int | None = None) -> CrosscheckReport:
+    return crosscheck(estimator, family, size=size, samples=2000)
 
 
 def assert_exact(report: CrosscheckReport) -> None:
     assert report.agrees, str(report)
     assert max(check.max_error for check in report.zero_noise) <= 1e-12, report.zero_noise
-    assert all(check.tolerance == 1e-12 for check in report.zero_noise)
+    most = 1e-9 if report.estimator in VARIANCES else 1e-12
+    assert all(1e-12 <= check.tolerance <= most for check in report.zero_noise)
 
 
 # Against the exact gradient
@@ -97,6 +98,18 @@ def test_importance_weighted_bounds_are_compared_over_the_same_nodes_and_the_rep
     checks = quick(catalogue["iwae"]).zero_noise
     assert all(check.same_nodes and check.quadrature_change > check.tolerance for check in checks)
     assert not any(check.same_nodes for check in quick(catalogue["vimco"]).zero_noise)
+
+
+@pytest.mark.parametrize("name", ["vimco", "vimco-arithmetic"])
+def test_a_score_function_estimate_of_a_bound_agrees_in_the_normal_family_too(name):
+    """Its own rule must converge there: 220 nodes for each of two samples do, 40 for each of three do not."""
+    right = quick(catalogue[name], "normal")
+    assert right.agrees, str(right)
+    assert all(check.max_error <= check.tolerance <= 1e-9 for check in right.zero_noise)
+    wrong = replace(catalogue[name], formula=vimco_with(lambda bound, rest: rest[0], through_q=False), where=())
+    assert not any(check.passed for check in quick(wrong, "normal").zero_noise)
+    with pytest.raises(NotEvaluable, match=r"moves by .* from 30 to 40 nodes"):
+        quick(catalogue[name].with_samples(3), "normal")
 
 
 def test_a_score_function_estimate_of_a_bound_approaches_the_same_gradient_as_the_reparameterized_one():
@@ -149,6 +162,21 @@ def relaxed(signs: tuple[int, int, int], *, conditional: bool = True) -> Term:
 
 def points(samples: int = 2) -> list[Term]:
     return [mu(THETA) + sigma(THETA) * noise for noise in copies(normal("epsilon"), samples)]
+
+
+def of_square(name: str) -> dict[str, Callable[[], Term]]:
+    """Wrong gradients of a variance: 2 g dg with a mistake in the product, or with a part of g left out of dg."""
+    g, parameter = dict(catalogue[name].where)["g"], catalogue[name].parameter
+    first, pathwise, conditional = g.args
+    return {
+        "dropped factor": lambda: formula(name) / 2,
+        "flipped sign": lambda: -formula(name),
+        "dg for 2 g dg": lambda: grad(g, parameter),
+        "no derivative through the score term": lambda: 2 * g * grad(pathwise + conditional, parameter),
+        "no derivative through the pathwise term": lambda: 2 * g * grad(first + conditional, parameter),
+        "no derivative through the conditional term": lambda: 2 * g * grad(first + pathwise, parameter),
+        "flipped conditional term": lambda: 2 * g * grad(first + pathwise - conditional, parameter),
+    }
 
 
 C, PSI, X = function("C", differentiable=True), parameter("psi"), constant("x")
@@ -220,6 +248,7 @@ TWINS: dict[str, dict[str, Callable[[], Term]]] = {
         "flipped sign": lambda: -formula("vimco-arithmetic"),
     },
 }
+TWINS |= {name: of_square(name) for name in VARIANCES}
 TWIN_CASES = [(name, what, family) for name in TWINS for what in TWINS[name] for family in usual_families(catalogue[name])]
 OTHER_DRAWS = {("rebar", "dropped score term"): "concrete"}
 
@@ -232,7 +261,7 @@ def test_every_estimator_that_is_declared_proved_has_wrong_twins():
 def test_a_wrong_twin_is_rejected_without_noise(name, what, family):
     draws = catalogue[OTHER_DRAWS.get((name, what), name)].draws
     twin = replace(catalogue[name], formula=TWINS[name][what](), draws=draws, where=())
-    report = quick(twin, family)
+    report = quick(twin, family, 1 if name in VARIANCES and family == "bernoulli" else None)
     assert not any(check.passed for check in report.zero_noise)
     assert not report.agrees
 
@@ -304,9 +333,10 @@ def values_of(compiled, point, dtype) -> dict:
     n, batch = point.shape[-1], point.shape[:-1]
     known = {"df_0": torch.linspace(-1, 1, n), "b_0": torch.full((n,), 0.4), "f_0": torch.full(batch, 0.2), "offset": 0.1}
     known |= {"slope": torch.linspace(1, 2, n), "x": torch.ones(*batch, 2), "psi": torch.full((*batch, 2), 0.3)}
-    known |= {"phi": torch.full((7,), 0.1)}
+    known |= {"phi": torch.full((*batch, 7) if compiled.parameter == "phi" else (7,), 0.1)}
+    known |= {name: torch.full((*batch, 1), 0.7) for name in ("eta", "lambda_") if name == compiled.parameter}
     others = {"C": lambda *args: args[0].sum(-1) if len(args) == 1 else (args[0] * args[1]).sum(-1)}
-    others["c"] = lambda z, phi: torch.sigmoid(z * phi.sum()).sum(-1)
+    others["c"] = lambda z, phi: torch.sigmoid(z * phi.sum(-1, keepdim=True)).sum(-1)
     given = {k: v.to(dtype) if isinstance(v, torch.Tensor) else v for k, v in known.items() if k in compiled.constants}
     return given | {name: others[name] for name in compiled.functions[1:]}
 
@@ -499,9 +529,7 @@ def test_the_parameter_of_a_baseline_learns_by_least_squares():
     mean = (q * (2 - q.log()) + (1 - q) * (0 - (1 - q).log())).sum()
     compiled = compile(catalogue["nvil-baseline"])
     noise, psi = {"b": torch.tensor([[1.0], [0.0]], dtype=torch.float64)}, (mean - 0.25).reshape(1)
-    estimates = compiled.estimate(
-        logits, noise, lambda b: 2 * b.sum(-1), C=lambda x, psi: psi.sum(-1), x=None, psi=psi, c=0.25
-    )
+    estimates = compiled.estimate(logits, noise, lambda b: 2 * b.sum(-1), C=lambda x, psi: psi.sum(-1), x=None, psi=psi, c=0.25)
     assert abs(float(q * estimates[0] + (1 - q) * estimates[1])) < 1e-14
     with pytest.raises(UsageError, match=r"psi is what the target is differentiated by: .* tensor \(3, m\)"):
         compiled(torch.zeros(3, 2), lambda b: b.sum(-1), C=lambda x, psi: psi.sum(-1), x=None, psi=torch.zeros(2))

@@ -14,7 +14,8 @@ from derive.errors import TooLarge, UsageError
 from derive.estimator import Estimator
 from derive.notation import E, copies, finite, function, grad, parameter, relaxation, score, sigmoid, uniform
 from derive.term import Term
-from numeric.torchrun import compile, logits_of
+from numeric.inputs import logits_of
+from numeric.torchrun import compile
 
 THETA = parameter("theta")
 B = finite("b", THETA)

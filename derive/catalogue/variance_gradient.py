@@ -35,7 +35,6 @@ def variance_gradient(estimator: Estimator, parameter: Symbol, name: str) -> Est
         where=(*estimator.where, ("g", g)),
         source=estimator.source,
         summary=f"The gradient of the variance of {estimator.name} with respect to {parameter.name}: 2 g dg.",
-        runs=False,
         derivation=partial(_derivation, estimator, square, parameter, estimator.derivation),
     )
 

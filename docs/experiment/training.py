@@ -19,7 +19,7 @@ import numeric
 from derive.catalogue import catalogue
 from docs.experiment.controls import Control, Network, Rebar, Sigmoid, objective
 from docs.experiment.quadrature import Estimate, moments
-from numeric.noise_nodes import roles
+from numeric.noise_roles import roles
 from numeric.torchrun import Compiled
 
 RELAX = "relax"
