@@ -121,10 +121,14 @@ def render(term: Term, where: Where = ()) -> str:
 
 def document(estimator: Estimator, derivation: Derivation | None) -> str:
     """Return a page that needs nothing else: the statement of an estimator and its derivation, a numbered row for each line."""
+    return _PAGE.render(estimator=estimator, body=body(estimator, derivation))
+
+
+def body(estimator: Estimator, derivation: Derivation | None) -> Markup:
+    """Return what stands below the heading of such a page: draws, estimate, target, derivation and assumptions."""
     where = estimator.where
     relations = [*(MathML().drawn(variable) for variable in estimator.draws), *MathML(where).definitions()]
-    return _TEMPLATE.render(
-        estimator=estimator,
+    rendered = _BODY.render(
         setting=[_math(relation) for relation in relations],
         formula=_display(estimator.formula, where),
         target=_display(estimator.target, where),
@@ -132,6 +136,7 @@ def document(estimator: Estimator, derivation: Derivation | None) -> str:
         assumptions=() if derivation is None else _premises(derivation.theorem.assumptions, where),
         derived=derivation is not None,
     )
+    return Markup(rendered.strip())
 
 
 def _display(term: Term, where: Where) -> Markup:
@@ -153,7 +158,9 @@ def _sentence(condition: Condition, where: Where) -> Markup:
     return Markup(sentence).format(*(_math(start(MathML, term, clear).show(term)) for term in subjects))
 
 
-_TEMPLATE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string("""\
+_TEMPLATES = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+
+_PAGE = _TEMPLATES.from_string("""\
 <!doctype html>
 <html lang="en">
 <head>
@@ -175,6 +182,12 @@ dt { font-variant: small-caps; } dd { margin: 0 0 .4rem 1.5rem; overflow-x: auto
 <body>
 <h1>{{ estimator.name }}</h1>
 <p>{{ estimator.summary }}{% if estimator.source %} <em>Source: {{ estimator.source }}.</em>{% endif %}</p>
+{{ body }}
+</body>
+</html>
+""")
+
+_BODY = _TEMPLATES.from_string("""\
 <dl>
 <dt>drawn and computed</dt>
 {% for relation in setting %}
@@ -214,6 +227,4 @@ dt { font-variant: small-caps; } dd { margin: 0 0 .4rem 1.5rem; overflow-x: auto
 <p>None: every side condition was decided.</p>
 {% endif %}
 {% endif %}
-</body>
-</html>
 """)

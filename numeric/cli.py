@@ -23,6 +23,7 @@ from derive.errors import NotEvaluable, UnknownNode, UsageError
 from derive.estimator import Estimator
 from derive.oracle_cli import register as register_oracle
 from numeric.audit_cli import register as register_audit
+from numeric.report_cli import register as register_report
 
 Families: TypeAlias = Literal["bernoulli", "categorical", "normal"]
 Family: TypeAlias = Annotated[Families | None, typer.Option(help="The law to generate for.")]
@@ -55,8 +56,9 @@ def crosscheck(
 ) -> int:
     """Run the generated torch code and compare it with the exact gradient.
 
-    With --all the status is 0 when each estimator agrees if its declared verdict is "proved" and disagrees if it is not, 1 when
-    one does not, and 3 when one could not be run.
+    The status is 0 if they agree, 1 if not, and 3 if target and estimates are zero everywhere, so that any code would pass.
+    With --all it is 0 when each estimator agrees if its declared verdict is "proved" and disagrees if it is not, 1 when one
+    does not, and 3 when one could not be run or decides nothing.
     """
     if everything == (name is not None):
         message = "crosscheck takes a NAME, or --all for the whole catalogue: exactly one of them."
@@ -69,7 +71,7 @@ def crosscheck(
         return _crosscheck_all(lambda estimator, law: check(estimator, law, device, size=size), family, as_json=as_json)
     report = check(derive.load(str(name), samples), family, device, size=size)
     write((json.dumps(report.to_json(), indent=2) if as_json else str(report)) + "\n")
-    return 0 if report.agrees else 1
+    return 0 if report.agrees else 3 if report.vacuous else 1
 
 
 def _crosscheck() -> Callable[..., Any]:
@@ -107,11 +109,12 @@ def _crosscheck_all(check: Callable[[Estimator, str], Any], family: str | None, 
 
 
 def _tried(check: Callable[[Estimator, str], Any], estimator: Estimator, family: str) -> Any:
-    """The report, or where the formula has no torch code or no exact value the reason."""
+    """The report, or the reason where the formula has no torch code or no exact value, or where the check is vacuous."""
     try:
-        return check(estimator, family)
+        report = check(estimator, family)
     except (UsageError, NotEvaluable, UnknownNode) as error:
         return str(error)
+    return str(report) if report.vacuous else report
 
 
 def _as_json(estimator: Estimator, family: str, found: Any) -> dict[str, Any]:
@@ -159,6 +162,7 @@ def _mark(estimator: Estimator, found: Any) -> Text:
 
 register_oracle(app)
 register_audit(app)
+register_report(app)
 
 
 def main() -> None:
