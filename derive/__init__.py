@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -26,3 +27,10 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(f"derive.{_HOMES[name]}"), name)
     message = f"module 'derive' has no attribute {name!r}"
     raise AttributeError(message)
+
+
+if sys.modules.get("hypothesis") is not None:
+    # Where it is imported later, its entry point does the same: `numeric.hypothesis_entry`.
+    from derive.strategies import register_types
+
+    register_types()

@@ -8,27 +8,18 @@ import pytest
 import sympy
 from hypothesis import given, settings, strategies as st
 
+from derive import strategies
 from derive.algebra import derivative, equal, monomials, tidy
 from derive.errors import NotExact, RuleError, UnknownNode
 from derive.notation import E, constant, copies, exp, finite, function, log, p, parameter, score, sigmoid
 from derive.sympy_door import from_sympy, to_sympy
-from derive.term import Number, Term
+from derive.term import Term
 
 x, y, theta = constant("x"), constant("y"), parameter("theta")
 b, f = finite("b", theta), function("f")
 first, second = copies(b, 2)
 
-leaves = st.sampled_from([x, y, p(b), f(b), score(b), E(f(b), b)]) | st.builds(
-    Number, st.fractions(min_value=-3, max_value=3, max_denominator=4)
-)
-
-
-def grown(inner: st.SearchStrategy[Term]) -> st.SearchStrategy[Term]:
-    pairs = st.tuples(inner, inner)
-    return pairs.map(lambda ab: ab[0] + ab[1]) | pairs.map(lambda ab: ab[0] * ab[1]) | pairs.map(lambda ab: ab[0] - ab[1])
-
-
-polynomials = st.recursive(leaves, grown, max_leaves=8)
+polynomials = strategies.polynomials((x, y, p(b), f(b), score(b), E(f(b), b)))
 ratios = st.tuples(polynomials, polynomials).map(lambda ab: ab[0] / (ab[1] * ab[1] + 1))
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 from derive.bounds import FiniteLatent
 from derive.enclosures import Enclosure
 from derive.errors import TooLarge, UsageError
+from derive.strategies import probabilities, tables
 
 HALF = Fraction(1, 2)
 TWO = FiniteLatent((HALF, HALF), (Fraction(1, 8), Fraction(3, 8)))
@@ -77,14 +78,12 @@ def test_an_enclosure_is_narrow_and_contains_the_logarithm():
     assert float(gap.middle) == pytest.approx(math.log(4 / 3) / 2, abs=1e-15)
 
 
-positive = st.fractions(Fraction(1, 9), 3, max_denominator=9)
-
-
-@given(st.lists(st.tuples(st.integers(1, 5), positive), min_size=2, max_size=3), st.integers(1, 4), st.integers(1, 4))
+@given(st.data(), st.integers(1, 4), st.integers(1, 4))
 @settings(max_examples=40, deadline=None)
-def test_no_small_case_contradicts_the_inequalities(rows, samples, more):
-    total = sum(weight for weight, _ in rows)
-    latent = FiniteLatent(tuple(Fraction(weight, total) for weight, _ in rows), tuple(joint for _, joint in rows))
+def test_no_small_case_contradicts_the_inequalities(data, samples, more):
+    law = data.draw(probabilities((2, 3)))
+    positive = st.fractions(Fraction(1, 9), 3, max_denominator=9)
+    latent = FiniteLatent(law, data.draw(tables(len(law), positive)))
     differences = latent.gap(samples), latent.gain(samples + more, samples)
     assert all(one == Enclosure(Fraction(0)) if latent.variance == 0 else one.above(0) for one in differences)
     assert not latent.gap(samples).above(latent.largest_gap(samples))

@@ -9,12 +9,12 @@ from math import prod
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from derive import exact
+from derive import exact, strategies
 from derive.catalogue import catalogue
 from derive.errors import NotEvaluable, TooLarge, UnknownNode, UsageError
 from derive.estimator import Estimator
 from derive.evaluate import LIMIT, Reader
-from derive.models import RationalCase
+from derive.models import EnclosedModel, RationalCase
 from derive.notation import (
     E,
     Over,
@@ -32,6 +32,7 @@ from derive.notation import (
     sigmoid,
     stop,
 )
+from derive.ring import is_exact
 from derive.term import RandomVariable, Term, lift
 
 theta, c = parameter("theta"), constant("c")
@@ -358,16 +359,10 @@ def enumerated(formula, samples: int, probabilities, tangents) -> tuple[Fraction
     return mean, square - mean**2
 
 
-numbers = st.fractions(min_value=-3, max_value=3, max_denominator=4)
-
-
 @st.composite
 def laws(draw) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...], tuple[Fraction, ...], tuple[Fraction, ...]]:
-    count = draw(st.integers(2, 3))
-    weights = draw(st.lists(st.integers(1, 5), min_size=count, max_size=count))
-    tangents = draw(st.lists(numbers, min_size=count - 1, max_size=count - 1))
-    tables = (tuple(draw(st.lists(numbers, min_size=count, max_size=count))) for _ in range(2))
-    return tuple(Fraction(w, sum(weights)) for w in weights), (*tangents, -sum(tangents)), *tables
+    law = draw(strategies.laws((2, 3)))
+    return *law, draw(strategies.tables(len(law[0]))), draw(strategies.tables(len(law[0])))
 
 
 def leave_one_out_by_hand(table):
@@ -388,7 +383,7 @@ def test_leave_one_out_has_the_mean_and_variance_of_plain_enumeration(law, sampl
     assert expected[0] == sum(dp * value for dp, value in zip(tangents, table, strict=True))
 
 
-@given(laws(), numbers)
+@given(laws(), strategies.rationals())
 @settings(max_examples=25, deadline=None)
 def test_the_formula_of_the_variance_has_the_value_of_plain_enumeration(law, eta):
     probabilities, tangents, table, control = law
@@ -440,3 +435,48 @@ def test_a_case_must_be_a_law_and_must_be_complete():
         RationalCase.finite((HALF, HALF), (1, -1), f=(1,))
     with pytest.raises(UsageError, match=r"does not say what f\(1\) is"):
         exact.mean_and_variance_at(catalogue["score-function"], RationalCase.finite((HALF, HALF), (1, -1)))
+
+
+# Numbers that are not rational
+
+
+def enclosed_model(**values):
+    return EnclosedModel(RationalCase({name: Fraction(value) for name, value in values.items()}), 2, "theta")
+
+
+def test_what_is_rational_stays_exact_and_everything_else_is_a_ball():
+    model = enclosed_model()
+    assert model.exp(model.zero) == 1
+    assert model.log(model.one) == 0
+    assert model.log(model.exp(model.one)).contains(1)
+    assert not is_exact(model.log(model.number(2)))
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_logarithm_of_what_is_not_positive_is_refused(value):
+    with pytest.raises(NotEvaluable, match="not certainly positive"):
+        enclosed_model().log(enclosed_model().number(value))
+
+
+def test_what_cannot_be_told_from_zero_has_no_logarithm_and_no_inverse():
+    model = enclosed_model()
+    nothing = model.log(model.number(2)) + model.log(model.number(3)) - model.log(model.number(6))
+    assert nothing.contains(0)
+    assert not nothing == 0
+    for refused, message in [(model.log, "not certainly positive"), (model.inverse, "cannot be told from zero")]:
+        with pytest.raises(NotEvaluable, match=message):
+            refused(nothing)
+
+
+def test_a_derivative_that_cannot_be_told_from_zero_is_not_taken_for_zero():
+    """d f(theta (log 2 + log 3 - log 6)) / dtheta is 0, but that is not known: it stays a ball."""
+
+    class Case:
+        def lookup(self, key, parameter):
+            return Fraction(1)
+
+    nothing = log(lift(2)) + log(lift(3)) - log(lift(6))
+    term = grad(f(theta * nothing), theta)
+    value = Reader(EnclosedModel(Case(), 2, "theta"), (term,)).read(term, {}, 0)[0]
+    assert not is_exact(value)
+    assert value.contains(0)

@@ -1,0 +1,17 @@
+"""The entry point that hypothesis calls when it is imported: our types get their strategies, if they are there already.
+
+It stands in this package because importing a file of `derive` imports the language, and a program that uses hypothesis but
+not us should not pay for that. Where hypothesis is imported first, `import derive` registers the strategies.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def register() -> None:
+    """Register the strategies of `derive.strategies` for `st.from_type`, if `derive` is imported."""
+    if "derive" in sys.modules:
+        from derive.strategies import register_types
+
+        register_types()
