@@ -181,7 +181,11 @@ def _tidy_parts(atom: Term) -> Term:
         return type(atom)(tidy(atom.body), atom.variable)
     if isinstance(atom, (Density, Score)):
         return rebuild(atom, (*atom.law.terms, tidy(atom.at)))
-    return rebuild(atom, tuple(tidy(part) for part in parts(atom)))
+    tidied = rebuild(atom, tuple(tidy(part) for part in parts(atom)))
+    if tidied == Log(ZERO):
+        message = "a term takes the logarithm of something that is identically zero."
+        raise RuleError(message)
+    return tidied
 
 
 @lru_cache(maxsize=65536)

@@ -233,4 +233,4 @@ def _horner(polynomial: Polynomial, at: Any) -> Any:
 
 
 def _moments(mean: Ball, square: Ball) -> Moments:
-    return Moments(enclosed(mean), enclosed(square - mean**2))
+    return Moments(enclosed(mean), enclosed(square - mean * mean))

@@ -8,7 +8,7 @@ form, so that a difference of bounds that is exactly 0 is seen to be, and enclos
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations_with_replacement
@@ -102,11 +102,54 @@ class FiniteLatent:
         _demand_feasible(len(self.proposal), samples)
         weights, result = self.weights, dict[Fraction, Fraction]()
         for draw in combinations_with_replacement(range(len(weights)), samples):
-            ways = factorial(samples) // prod(factorial(draw.count(k)) for k in set(draw))
-            chance = ways * prod((self.proposal[k] for k in draw), start=Fraction(1))
             mean = sum((weights[k] for k in draw), start=Fraction(0)) / samples
-            result[mean] = result.get(mean, Fraction(0)) + chance
+            result[mean] = result.get(mean, Fraction(0)) + _chance(draw, self.proposal)
         return result
+
+
+def bound_and_gradient(
+    proposal: Sequence[Fraction], log_joint: Sequence[Fraction], tangents: Sequence[Sequence[Fraction]], samples: int
+) -> tuple[Enclosure, tuple[Enclosure, ...]]:
+    """Return L_K and its derivatives, by the sum over all multisets of values.
+
+    With scores s = dq/q and L the logarithm of the mean weight, the chances contribute (s_1 + ... + s_K) L to the derivative,
+    and the weights -(w_1 s_1 + ... + w_K s_K) / (w_1 + ... + w_K).
+
+    Args
+        proposal   q(z), positive
+        log_joint  log p(x, z)
+        tangents   for each parameter the derivatives of the proposal
+        samples    K
+
+    Raises
+        UsageError, if the number of samples is below 1.
+        TooLarge, if there are too many multisets of values.
+
+    >>> half, quarter = Fraction(1, 2), Fraction(1, 4)
+    >>> bound, (slope,) = bound_and_gradient((half, half), (Fraction(0), Fraction(1)), ((-quarter, quarter),), 1)
+    >>> slope.contains(quarter), bound.above(1)
+    (True, True)
+    """
+    _demand_feasible(len(proposal), samples)
+    with precision(BITS):
+        weights = [ball(f).exp() / ball(q) for f, q in zip(log_joint, proposal, strict=True)]
+        scores = [[ball(dq / q) for dq, q in zip(tangent, proposal, strict=True)] for tangent in tangents]
+        bound, slopes = ball(0), [ball(0) for _ in tangents]
+        for draw in combinations_with_replacement(range(len(weights)), samples):
+            chance = ball(_chance(draw, proposal))
+            total = sum((weights[k] for k in draw), start=ball(0))
+            value = (total / samples).log()
+            bound += chance * value
+            shares = [value - weights[k] / total for k in draw]
+            for i, score in enumerate(scores):
+                slopes[i] += chance * sum((score[k] * share for k, share in zip(draw, shares, strict=True)), start=ball(0))
+        return enclosed(bound), tuple(enclosed(slope) for slope in slopes)
+
+
+def _chance(draw: tuple[int, ...], proposal: Sequence[Fraction]) -> Fraction:
+    """Return the probability of a multiset of values."""
+    ways = factorial(len(draw)) // prod(factorial(draw.count(k)) for k in set(draw))
+    return ways * prod((proposal[k] for k in draw), start=Fraction(1))
 
 
 def _demand_feasible(values: int, samples: int) -> None:

@@ -111,10 +111,22 @@ def explain(
 
 
 @app.command()
-def variance(name: Name, *, outcomes: Outcomes = None, at: At = None, as_json: Json = False) -> int:
-    """Print the exact variance of an estimator, as a formula and at a point."""
+def variance(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A catalogue name, or path/to/file.py:object.")] = None,
+    *,
+    outcomes: Outcomes = None,
+    at: At = None,
+    everything: Annotated[bool, typer.Option("--all", help="List the whole catalogue at its default points.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Print the exact variance of an estimator, as a formula and at a point; what the point leaves open has a default."""
     count = FEWEST_OUTCOMES if outcomes is None else _outcomes(outcomes)
-    report = derive.variance(derive.load(name), count, dict(_assigned(text) for text in at or ()))
+    if everything == (name is not None) or (everything and at):
+        message = "variance takes a NAME, with --at where wanted, or --all for the whole catalogue at its default points."
+        raise UsageError(message)
+    if everything:
+        return _all_variances(count, as_json=as_json)
+    report = derive.variance(derive.load(str(name)), count, dict(_assigned(text) for text in at or ()))
     if as_json:
         return _answer(report.to_json())
     write(f"{report}\n")
@@ -245,11 +257,23 @@ def _prove_all(options: dict[str, Any], *, as_json: bool) -> int:
     return 0 if as_declared else 1
 
 
+def _all_variances(outcomes: int, *, as_json: bool) -> int:
+    with _progress(list(catalogue.values()), shown=not as_json, doing="integrating") as each:
+        reports = [derive.variance(estimator, outcomes) for estimator in each]
+    if as_json:
+        return _answer({"schema": "gradproof/variances/1", "reports": [report.to_json() for report in reports]})
+    table = Table("name", "at the default point", box=None, pad_edge=False, header_style="bold")
+    for report in reports:
+        table.add_row(Text(report.estimator.name), Text(report.shown))
+    _print(table)
+    return 0
+
+
 @contextmanager
-def _progress(items: Sequence[Any], *, shown: bool) -> Iterator[Iterable[Any]]:
+def _progress(items: Sequence[Any], *, shown: bool, doing: str = "proving") -> Iterator[Iterable[Any]]:
     console = Console(stderr=True)
     visible = shown and console.is_terminal
-    yield track(items, description="proving", console=console, transient=True) if visible else items
+    yield track(items, description=doing, console=console, transient=True) if visible else items
 
 
 def _show_verdict(answer: dict[str, Any]) -> None:

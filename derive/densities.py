@@ -108,7 +108,7 @@ class DensityReading(Reading):
                 return self._minus(multiply(width[1:], inverse[:-1]))
             case NormalLaw(loc, scale):
                 at = self.read(term.at, places, order)
-                if any(scalar != 0 for scalar in at[1:]):
+                if not all(scalar == 0 for scalar in at[1:]):
                     message = "the derivative of a score at a point that moves is not read: stop the gradient there."
                     raise NotEvaluable(message)
                 mean, sd = self.read(loc, places, order + 1), self.read(scale, places, order + 1)
@@ -121,7 +121,7 @@ class DensityReading(Reading):
         if isinstance(term.law, FiniteLaw):
             outcome = self._outcome_at(term.law, term.at, places)
             return self._score_along(term.law, outcome, places, order, term.parameter)
-        if any(scalar != 0 for scalar in self.along(self.read(term.at, places, order), term.parameter)):
+        if not all(scalar == 0 for scalar in self.along(self.read(term.at, places, order), term.parameter)):
             message = f"a score along {term.parameter.name} at a point that moves with it is not read."
             raise NotEvaluable(message)
         return self.along(self._log_density(Density(term.law, term.at), places, order), term.parameter)

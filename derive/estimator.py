@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from fractions import Fraction
 
-    from derive.bernoulli import Moments, RelaxedBernoulli
     from derive.calc import Derivation
+    from derive.enclosures import MomentsAt
 
 VERDICTS = ("proved", "scaled", "other-target", "refuted", "undecided")
 
@@ -39,7 +39,7 @@ class Estimator:
         verdict      the verdict that is expected of it, one of `VERDICTS`
         derivation   a function without arguments that returns the hand-written chain from the target to E[formula], or None
         runs         whether torch code can be generated from it
-        integrated   of a relaxed estimator, its moments for a Bernoulli variable with the logistic relaxation and constants
+        integrated   where the mean is no polynomial in the noise: its moments at a point, of which some values are given
         family       where the estimator is one of a family, the function of the number of samples that returns them
 
     Raises
@@ -65,7 +65,7 @@ class Estimator:
     verdict: str = "proved"
     derivation: Callable[[], Derivation] | None = field(default=None, compare=False)
     runs: bool = True
-    integrated: Callable[[RelaxedBernoulli, Mapping[str, Fraction]], Moments] | None = field(default=None, compare=False)
+    integrated: Callable[[Mapping[str, Fraction]], MomentsAt] | None = field(default=None, compare=False)
     family: Callable[[int], Estimator] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:

@@ -47,6 +47,7 @@ from derive.term import (
     UniformLaw,
     anywhere,
     lift,
+    rebuild,
 )
 from derive.unknowns import Generator, Outcome
 
@@ -130,6 +131,8 @@ class Reader(DensityReading):
         if maps and (law != _UNIT or len(laws) > 1):
             message = f"the noise {variable.name} of a relaxation must be uniform on (0, 1) and decide one variable."
             raise NotEvaluable(message)
+        if laws and any(isinstance(m.function, ConditionalLatent) for m in maps):
+            return self._apart(term, places, order)
         if laws:
             return self._decided(term, laws.pop(), noise, places, order)
         if maps:
@@ -140,6 +143,16 @@ class Reader(DensityReading):
         bounds = self.read(law.low, places, order), self.read(law.high, places, order)
         result = integrate(model, inner, noise, UniformMoments(model, noise, *bounds))
         return result if isinstance(term, Over) else multiply(result, self.inverse_width(law.low, law.high, places, order))
+
+    def _apart(self, term: Expect | Over, places: Places, order: int) -> Jet:
+        """Read summand by summand where one noise is in h and in h_tilde: of a product of the two no moment is known."""
+        summands = expand(term.body, SUMMANDS) or []
+        if len(summands) < 2:
+            message = f"the noise {term.variable.name} is in h and in h_tilde of one product; draw two independent noises."
+            raise NotEvaluable(message)
+        means = [rebuild(term, (*term.variable.law.terms, Mul((Number(scale), *factors)))) for scale, factors in summands]
+        self._kept += means
+        return self._total([self.read(mean, places, order) for mean in means], order)
 
     def _decided(self, term: Expect | Over, law: FiniteLaw, noise: str, places: Places, order: int) -> Jet:
         self._spend(self.model.outcomes)

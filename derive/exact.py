@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from derive.enclosures import Enclosure, enclosed
+from derive.errors import NotEvaluable
 from derive.evaluate import Reader
-from derive.models import RationalCase, RationalModel
-from derive.ring import Scalar, fraction
+from derive.models import Case, EnclosedModel, RationalCase, RationalModel
+from derive.ring import Scalar, fraction, is_exact, precision
 from derive.series import refute
 from derive.term import (
     Expect,
@@ -33,7 +35,7 @@ from derive.witness import Witness, find, value_at
 if TYPE_CHECKING:
     from derive.estimator import Estimator
 
-DEGREE = 3
+DEGREE, BITS = 3, 128
 
 
 @dataclass(frozen=True)
@@ -230,13 +232,44 @@ def mean_and_variance_at(
     >>> mean_and_variance_at(catalogue["score-function"], RationalCase.finite((half, half), (1, -1), f=(0, 1)))
     (Fraction(-1, 1), Fraction(1, 1))
     """
+    first, second = _mean_and_square(estimator, case, RationalModel, outcomes or _outcomes_of(case), degree)
+    if not (is_exact(first) and is_exact(second)):
+        message = "a logarithm or an exponential has no rational value at a rational case."
+        raise NotEvaluable(message)
+    return fraction(first), fraction(second) - fraction(first) ** 2
+
+
+def enclosed_mean_and_variance_at(
+    estimator: Estimator, case: Case, *, outcomes: int, degree: int = DEGREE
+) -> tuple[Enclosure, Enclosure]:
+    """Return the mean and the variance at a case: exact where they are rational, certified enclosures where they are not.
+
+    Args
+        case   says the value of every unknown, as a fraction or a ball
+    Raises
+        UsageError, if the case leaves a value open that is needed.
+        NotEvaluable, TooLarge, as `identically_equal`.
+
+    >>> from derive.catalogue import catalogue
+    >>> half = Fraction(1, 2)
+    >>> case = RationalCase.finite((half, half), (1, -1), law="q", log_joint=(0, 1))
+    >>> mean, variance = enclosed_mean_and_variance_at(catalogue["elbo-score-function"], case, outcomes=2)
+    >>> mean.contains(-1), variance.above(5), variance.below(6)
+    (True, True, True)
+    """
+    with precision(BITS):
+        first, second = _mean_and_square(estimator, case, EnclosedModel, outcomes, degree)
+        return enclosed(first), enclosed(second - first * first)
+
+
+def _mean_and_square(
+    estimator: Estimator, case: Case, model: type[RationalModel], outcomes: int, degree: int
+) -> tuple[Scalar, Scalar]:
     mean, square = estimator.expectation, second_moment(estimator)
-    count = outcomes if outcomes is not None else _outcomes_of(case)
     if anywhere(mean, lambda part: _is_continuous(part) or _moves_another(part, estimator.parameter)):
-        return viewed((mean, square), estimator.parameter, count, degree, lambda view: _moments_at(view, case))
-    reader = Reader(RationalModel(case, count, estimator.parameter.name), (mean, square), degree)
-    first, second = (fraction(reader.read(term, {}, 0)[0]) for term in (mean, square))
-    return first, second - first**2
+        return viewed((mean, square), estimator.parameter, outcomes, degree, lambda view: _values_at(view, case))
+    reader = Reader(model(case, outcomes, estimator.parameter.name), (mean, square), degree)
+    return reader.read(mean, {}, 0)[0], reader.read(square, {}, 0)[0]
 
 
 def _outcomes_of(case: RationalCase) -> int:
@@ -246,9 +279,9 @@ def _outcomes_of(case: RationalCase) -> int:
     return count or 2
 
 
-def _moments_at(view: View, case: RationalCase) -> tuple[Fraction, Fraction]:
+def _values_at(view: View, case: Case) -> tuple[Scalar, Scalar]:
     first, second = (value_at(view.model, scalar, case) for scalar in view.values[0])
-    return first, second - first**2
+    return first, second
 
 
 def _moves_another(term: Term, parameter: Symbol) -> bool:

@@ -1,10 +1,10 @@
-"""Polynomials in one variable b, given as text: a grammar of ours, recursive descent, nothing is ever executed.
+"""Polynomials in b, or formulas in b1, b2, ..., given as text: a grammar of ours, recursive descent, nothing is ever executed.
 
     sum     := product (("+" | "-") product)*
     product := signed (("*" | "/") signed)*
     signed  := ("+" | "-")* power
     power   := atom ("**" digits)?
-    atom    := digits | "b" | "(" sum ")"
+    atom    := digits | "b" | "b1" | "b2" | ... | "(" sum ")"
 
 Every size is bounded while it is still small: the text, the nesting, the digits of a number, exponents, degrees, coefficients.
 """
@@ -12,6 +12,7 @@ Every size is bounded while it is still small: the text, the nesting, the digits
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NoReturn
@@ -63,17 +64,41 @@ def parse_formula(text: str) -> Polynomial:
     >>> parse_formula("(b - 1/2)**2").coefficients
     (Fraction(1, 4), Fraction(-1, 1), Fraction(1, 1))
     """
-    if len(text) > MOST_CHARACTERS:
-        message = f"a formula has at most {MOST_CHARACTERS} characters; got {len(text)}."
-        raise UsageError(message)
+    _demand_short(text)
     return Polynomial(_Parser(text).parse())
 
 
-class _Parser:
-    """One pass over the tokens, from left to right; coefficients are lists."""
+def value_of_formula(text: str, variables: Mapping[str, Fraction]) -> Fraction:
+    """Return the value of a formula in several variables.
 
-    def __init__(self, text: str) -> None:
+    Args
+        text       as of `parse_formula`, but with these variables instead of b; / divides by what is not zero
+        variables  the value of each
+
+    Raises
+        UsageError, as `parse_formula`.
+
+    >>> value_of_formula("(b1 - b2)**2", {"b1": Fraction(1), "b2": Fraction(3)})
+    Fraction(4, 1)
+    """
+    _demand_short(text)
+    return Polynomial(_Parser(text, variables).parse())(Fraction(0))
+
+
+def _demand_short(text: str) -> None:
+    if len(text) > MOST_CHARACTERS:
+        message = f"a formula has at most {MOST_CHARACTERS} characters; got {len(text)}."
+        raise UsageError(message)
+
+
+class _Parser:
+    """One pass over the tokens, from left to right; coefficients are lists, and variables other than b are numbers."""
+
+    def __init__(self, text: str, variables: Mapping[str, Fraction] | None = None) -> None:
         self.text, self.depth, self.position = text, 0, 0
+        self.variables = {"b": [Fraction(0), Fraction(1)]} if variables is None else {
+            name: _trimmed([value]) for name, value in variables.items()
+        }
         found = [(str(match.lastgroup), match.group(), match.start()) for match in _TOKEN.finditer(text)]
         self.tokens = [token for token in found if token[0] != "space"] + [("end", "", len(text))]
 
@@ -124,11 +149,12 @@ class _Parser:
         if kind == "number" and len(text) <= MOST_DIGITS:
             self.position += 1
             return _trimmed([Fraction(int(text))])
-        if kind == "name" and text == "b":
+        if kind == "name" and text in self.variables:
             self.position += 1
-            return [Fraction(0), Fraction(1)]
+            return self.variables[text]
         if not self._taken("("):
-            self._refuse(f"an integer of at most {MOST_DIGITS} digits, the variable b or a parenthesis")
+            known = " or ".join(self.variables)
+            self._refuse(f"an integer of at most {MOST_DIGITS} digits, the variable {known} or a parenthesis")
         self.depth += 1
         if self.depth > MOST_NESTED:
             self._refuse(f"at most {MOST_NESTED} parentheses inside one another")
@@ -140,7 +166,8 @@ class _Parser:
 
     def _inverse(self, divisor: list[Fraction]) -> list[Fraction]:
         if len(divisor) != 1:
-            self._refuse("a number that is not zero after '/', since f is a polynomial", before=True)
+            why = ", since f is a polynomial" if "b" in self.variables else " at every outcome"
+            self._refuse(f"a number that is not zero after '/'{why}", before=True)
         return [1 / divisor[0]]
 
     def _bounded(self, coefficients: list[Fraction]) -> list[Fraction]:

@@ -9,14 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from derive.errors import NotEvaluable, UsageError
-from derive.ring import PolynomialRing, Scalar, fraction, rational
+from derive.ring import Ball, PolynomialRing, Scalar, ball, fraction, is_exact, rational
 from derive.unknowns import LOG_TWO_PI, TRANSCENDENTAL, Argument, Generator, Noise, Value, readable, sum_text
 
 Derivative: TypeAlias = Callable[[str], Scalar]
 """The derivative of an unknown along the parameter of that name."""
+
+
+class Case(Protocol):
+    """What says the value of every unknown: a fraction, or a ball where it is not rational."""
+
+    def lookup(self, generator: Generator, parameter: str) -> Fraction | Ball:
+        """Return the value of an unknown, or raise UsageError where the case does not say."""
 
 
 @dataclass(frozen=True)
@@ -159,9 +166,16 @@ class SymbolicModel:
         return self.ring.generator(key)
 
     def log(self, scalar: Scalar) -> Scalar:
-        """Return the logarithm: an atom for each distinct argument, and 0 for 1."""
+        """Return the logarithm: an atom for each distinct argument, and 0 for 1.
+
+        Raises
+            NotEvaluable, if the argument is identically zero.
+        """
         if scalar == self.one:
             return self.zero
+        if not self.ring.terms(scalar):
+            message = "log(0): the argument of a logarithm is identically zero."
+            raise NotEvaluable(message)
         key = Generator("log", "", (), (self.freeze(scalar),))
         result = self.generator(key, lambda along: self.inverse(scalar) * self.derivative(scalar, along))
         self.arguments[self.ring.indices[key]] = scalar
@@ -223,7 +237,7 @@ class RationalModel:
     2
     """
 
-    def __init__(self, case: RationalCase, outcomes: int, parameter: str) -> None:
+    def __init__(self, case: Case, outcomes: int, parameter: str) -> None:
         self.case, self.outcomes, self.parameter = case, outcomes, parameter
         self.zero, self.one = rational(0), rational(1)
 
@@ -241,7 +255,7 @@ class RationalModel:
 
     def argument_symbol(self, name: str) -> Scalar:
         """Return the number of a symbol that only identifies an unknown, as in p(b; theta): it may be left out of the case."""
-        return rational(self.case.values.get(name, 0))
+        return rational(getattr(self.case, "values", {}).get(name, 0))
 
     def freeze(self, scalar: Scalar) -> Value:
         """Return a number as an argument."""
@@ -271,6 +285,77 @@ class RationalModel:
             return self.one
         message = "an exponential has no rational value at a rational case."
         raise NotEvaluable(message)
+
+
+class EnclosedModel(RationalModel):
+    """As a rational model, but exp and log are balls: what is rational stays exact, everything else is enclosed.
+
+    >>> model = EnclosedModel(RationalCase({"x": Fraction(1, 2)}), 2, "theta")
+    >>> model.exp(model.symbol("x") * 0), bool(model.log(model.symbol("x")) < 0)
+    (1, True)
+    """
+
+    def generator(self, key: Generator, derivative: Derivative | None = None) -> Scalar:
+        """Return the number or the ball of an unknown."""
+        found = self.case.lookup(key, self.parameter)
+        return rational(found) if isinstance(found, Fraction) else found
+
+    def argument_symbol(self, name: str) -> Scalar:
+        """Return 0 for a symbol that only identifies an unknown: the case reads it off the name of the unknown."""
+        return self.zero
+
+    def freeze(self, scalar: Scalar) -> Value:
+        """Return a number or a ball as an argument."""
+        return Value(((fraction(scalar) if is_exact(scalar) else scalar, ()),))
+
+    def inverse(self, scalar: Scalar) -> Scalar:
+        """Return 1/x.
+
+        Raises
+            NotEvaluable, if x is zero in this case, or a ball that contains zero.
+        """
+        return inverse_of(scalar)
+
+    def log(self, scalar: Scalar) -> Scalar:
+        """Return the logarithm, 0 for 1 and else a ball.
+
+        Raises
+            NotEvaluable, if the argument is not certainly positive.
+        """
+        return log_of(scalar)
+
+    def exp(self, scalar: Scalar) -> Scalar:
+        """Return the exponential, 1 for 0 and else a ball."""
+        return exp_of(scalar)
+
+
+def inverse_of(scalar: Scalar) -> Scalar:
+    """Return 1/x of a rational or a ball; errors as `EnclosedModel.inverse`."""
+    if scalar == 0 or (not is_exact(scalar) and scalar.contains(0)):
+        message = "division by zero in this case, or by what cannot be told from zero."
+        raise NotEvaluable(message)
+    return 1 / scalar
+
+
+def log_of(scalar: Scalar) -> Scalar:
+    """Return log(x) of a rational or a ball; errors as `EnclosedModel.log`."""
+    if not scalar > 0:
+        message = "a logarithm of what is not certainly positive in this case."
+        raise NotEvaluable(message)
+    if is_exact(scalar):
+        return rational(0) if scalar == 1 else ball(fraction(scalar)).log()
+    return scalar.log()
+
+
+def exp_of(scalar: Scalar) -> Scalar:
+    """Return exp(x) of a rational or a ball.
+
+    >>> exp_of(rational(0))
+    1
+    """
+    if is_exact(scalar):
+        return rational(1) if scalar == 0 else ball(fraction(scalar)).exp()
+    return scalar.exp()
 
 
 Model: TypeAlias = SymbolicModel | RationalModel

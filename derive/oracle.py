@@ -1,6 +1,7 @@
 """Oracles: the exact gradient of a stated problem, and exact mean, bias and variance of every estimator that applies.
 
-For tests in any language: each number is given as a rational and, beside it, as the nearest float64 in hexadecimal.
+For tests in any language: each number is given as a rational and, beside it, as the nearest float64 in hexadecimal. Those of a
+bound, which are not rational, are given as a ball: a decimal, and by how much it may be off.
 """
 
 from __future__ import annotations
@@ -12,28 +13,30 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from derive import exact
+from derive import exact, text
+from derive.bounds import bound_and_gradient
 from derive.catalogue import catalogue
+from derive.enclosures import Enclosure
 from derive.errors import Disagreement, NotEvaluable, TooLarge, UsageError
 from derive.estimator import Estimator
 from derive.models import RationalCase
+from derive.oracle_numbers import Value, number, value_of
 from derive.problem import Problem, problem_of
 from derive.strict_json import read_json, validate
 from derive.term import Apply, Expect, FiniteLaw, Symbol, Term, parts
 
 SCHEMA = "gradproof/oracle/1"
-MOST_BITS = 13_000
 _AT_POINT = re.compile(r"(f'?)\((-?\d+(?:/\d+)?)\)")
 
 
 @dataclass(frozen=True)
 class Coordinate:
-    """The exact moments of one coordinate of an estimator; `bias` is the mean minus the exact gradient."""
+    """The moments of one coordinate of an estimator; `bias` is the mean minus the exact gradient."""
 
     parameter: str
-    mean: Fraction
-    bias: Fraction
-    variance: Fraction
+    mean: Value
+    bias: Value
+    variance: Value
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,8 @@ class Entry:
 
     @property
     def unbiased(self) -> bool:
-        """Whether every coordinate has the exact gradient as its mean, in this problem."""
-        return not any(coordinate.bias for coordinate in self.coordinates)
+        """Whether every coordinate has the exact gradient as its mean, in this problem; of balls, whether it may have."""
+        return all(_may_be_zero(coordinate.bias) for coordinate in self.coordinates)
 
 
 @dataclass(frozen=True)
@@ -65,15 +68,15 @@ class Oracle:
 
     Args
         problem         the problem
-        objective       E[f(b)]
+        objective       E[f(b)], or the K-sample bound
         gradient        its derivative with respect to each parameter
         estimators      those of the catalogue that apply
         not_applicable  the others, by name, with the reason
     """
 
     problem: Problem
-    objective: Fraction
-    gradient: tuple[Fraction, ...]
+    objective: Value
+    gradient: tuple[Value, ...]
     estimators: tuple[Entry, ...]
     not_applicable: Mapping[str, str]
 
@@ -83,11 +86,10 @@ class Oracle:
         Raises
             TooLarge, if a number does not fit: more than 13,000 bits, or beyond float64.
         """
-        rows = zip(self.problem.probabilities, self.problem.f, strict=True)
         return {
             "schema": SCHEMA,
             "problem": dict(self.problem.document),
-            "outcomes": [{"b": b, "probability": number(p), "f": number(f)} for b, (p, f) in enumerate(rows)],
+            "outcomes": _outcomes_json(self.problem),
             "parameters": list(self.problem.parameters),
             "objective": number(self.objective),
             "gradient": [number(value) for value in self.gradient],
@@ -96,23 +98,14 @@ class Oracle:
         }
 
 
-def number(value: Fraction) -> dict[str, str]:
-    """Return a number as it stands in an oracle.
+def _may_be_zero(value: Value) -> bool:
+    return value.contains(0) if isinstance(value, Enclosure) else not value
 
-    Raises
-        TooLarge, if it has more than 13,000 bits or is beyond float64.
 
-    >>> number(Fraction(1, 3))
-    {'exact': '1/3', 'float64': '0x1.5555555555555p-2'}
-    """
-    if max(value.numerator.bit_length(), value.denominator.bit_length()) > MOST_BITS:
-        message = f"an exact value has more than {MOST_BITS} bits; state the problem with shorter numbers."
-        raise TooLarge(message)
-    try:
-        return {"exact": str(value), "float64": float(value).hex()}
-    except OverflowError as error:
-        message = "an exact value is beyond the range of float64; state the problem with smaller numbers."
-        raise TooLarge(message) from error
+def _outcomes_json(problem: Problem) -> list[dict[str, Any]]:
+    rows = enumerate(zip(problem.probabilities, problem.f, strict=True))
+    values = [{"values": list(some)} for some in problem.values] or [{}] * len(problem.f)
+    return [{"b": b, **values[b], "probability": number(p), "f": number(f)} for b, (p, f) in rows]
 
 
 def _entry_json(entry: Entry) -> dict[str, Any]:
@@ -142,14 +135,21 @@ def oracle(problem: Problem) -> Oracle:
     >>> answers.gradient, answers.estimators[0].name, answers.estimators[0].coordinates[0].variance
     ((Fraction(1, 4),), 'score-function', Fraction(1, 32))
     """
-    gradient = tuple(_dot(tangent, problem.f) for tangent in problem.tangents)
+    objective, gradient = _answer(problem)
     entries, reasons = [], dict[str, str]()
     for estimator in catalogue.values():
         try:
             entries.append(_entry(estimator, problem, gradient))
         except (UsageError, NotEvaluable, TooLarge) as error:
             reasons[estimator.name] = str(error)
-    return Oracle(problem, _dot(problem.probabilities, problem.f), gradient, tuple(entries), reasons)
+    return Oracle(problem, objective, gradient, tuple(entries), reasons)
+
+
+def _answer(problem: Problem) -> tuple[Value, tuple[Value, ...]]:
+    """Return the objective and its gradient, by a plain sum."""
+    if problem.is_bound:
+        return bound_and_gradient(problem.probabilities, problem.f, problem.tangents, problem.samples)
+    return _dot(problem.probabilities, problem.f), tuple(_dot(tangent, problem.f) for tangent in problem.tangents)
 
 
 def read_oracle(path: Path) -> dict[str, Any]:
@@ -160,30 +160,42 @@ def read_oracle(path: Path) -> dict[str, Any]:
     """
     document: dict[str, Any] = read_json(path)
     try:
-        validate(document, "oracle-1")
-        _check_numbers(document)
-        _check_answers(document)
+        check_oracle(document)
     except UsageError as error:
         message = f"{str(path)!r}: {error}"
         raise UsageError(message) from error
     return document
 
 
+def check_oracle(document: Any) -> None:
+    """Check a document that was read: schema, problem, float64 values, and the exact gradient recomputed.
+
+    Raises
+        UsageError, if it does not fit the schema gradproof/oracle/1, or contradicts itself.
+    """
+    validate(document, "oracle-1")
+    _check_numbers(document)
+    _check_answers(document)
+
+
 # One estimator
 
 
-def _entry(estimator: Estimator, problem: Problem, gradient: Sequence[Fraction]) -> Entry:
-    _demand_target(estimator)
+def _entry(estimator: Estimator, problem: Problem, gradient: Sequence[Value]) -> Entry:
+    if not problem.is_bound:
+        _demand_target(estimator)
     joint = estimator.family is not None
     chosen = estimator.with_samples(problem.samples) if joint else estimator
     copies = 1 if joint else problem.samples
+    if problem.is_bound:
+        _demand_bound(chosen, problem)
     if any(not isinstance(draw.law, FiniteLaw) for draw in chosen.draws):
         message = "it draws continuous noise, of which the problem states no map to b."
         raise UsageError(message)
     coordinates = []
     for parameter, tangent, truth in zip(problem.parameters, problem.tangents, gradient, strict=True):
-        mean, variance = _moments(chosen, problem, tangent)
-        coordinates.append(Coordinate(parameter, mean, mean - truth, variance / copies))
+        mean, variance = _moments(chosen, problem, tangent, copies)
+        coordinates.append(Coordinate(parameter, mean, mean - truth, variance))  # type: ignore[operator]
     entry = Entry(estimator.name, estimator.source, problem.samples, joint, tuple(coordinates))
     if estimator.verdict == "proved" and not entry.unbiased:
         message = f"{estimator.name} is proved unbiased, but its exact mean is not the gradient: a bug of gradproof; report it."
@@ -191,27 +203,35 @@ def _entry(estimator: Estimator, problem: Problem, gradient: Sequence[Fraction])
     return entry
 
 
-def _moments(estimator: Estimator, problem: Problem, tangent: Sequence[Fraction]) -> tuple[Fraction, Fraction]:
-    case = _Case(problem, tangent)
+def _moments(estimator: Estimator, problem: Problem, tangent: Sequence[Fraction], copies: int) -> tuple[Value, Value]:
+    """Return the mean, and the variance of the average of so many copies."""
+    case, outcomes = _Case(problem, tangent), len(problem.probabilities)
     try:
-        return exact.mean_and_variance_at(estimator, RationalCase(case), outcomes=len(problem.probabilities))
+        if problem.is_bound:
+            return exact.enclosed_mean_and_variance_at(estimator, RationalCase(case), outcomes=outcomes)
+        mean, variance = exact.mean_and_variance_at(estimator, RationalCase(case), outcomes=outcomes)
     except UsageError as error:
         if not case.missing:
             raise
         between = _AT_POINT.fullmatch(case.missing[0])
-        needed = "f between the outcomes, as a formula" if between else case.missing[0]
+        number_of_b = case.missing[0].startswith("value_")
+        needed = "f between the outcomes, as a formula" if between else "b as one number" if number_of_b else case.missing[0]
         message = f"it needs {needed}, which the problem does not state."
         raise UsageError(message) from error
+    return mean, variance / copies
 
 
 class _Case(Mapping[str, Fraction]):
     """The values of the unknowns in a problem, and which were asked for in vain."""
 
     def __init__(self, problem: Problem, tangent: Sequence[Fraction]) -> None:
-        tables = {"p": problem.probabilities, "dp": tangent, "f": problem.f, **problem.functions}
+        law, f = ("q", "log_joint") if problem.is_bound else ("p", "f")
+        tables = {law: problem.probabilities, f"d{law}": tangent, f: problem.f, **problem.functions}
         values = {f"{name}({k})": value for name, table in tables.items() for k, value in enumerate(table, 1)}
-        outcomes = {f"value_p({k})": Fraction(k - 1) for k in range(1, len(problem.probabilities) + 1)}
-        self.values_by_name = {**values, **outcomes, **problem.constants}
+        outcomes = {f"value_{law}({k})": Fraction(k - 1) for k in range(1, len(problem.probabilities) + 1)}
+        self.values_by_name = {**values, **({} if problem.values else outcomes), **problem.constants}
+        if problem.is_bound:
+            self.values_by_name["C(x, psi)"] = Fraction(0)
         self.polynomial, self.missing = problem.polynomial, list[str]()
 
     def __getitem__(self, name: str) -> Fraction:
@@ -237,6 +257,15 @@ class _Case(Mapping[str, Fraction]):
 
     def __len__(self) -> int:
         return len(self.values_by_name)
+
+
+def _demand_bound(estimator: Estimator, problem: Problem) -> None:
+    """Refuse unless the target is, as it is written, the gradient of the K-sample bound: of K = 1 that of the ELBO."""
+    single = problem.samples == 1
+    known = catalogue["elbo-score-function"] if single else catalogue["vimco"].with_samples(problem.samples)
+    if text.render(estimator.target) != text.render(known.target):
+        message = f"its target is another than the gradient of the bound of {problem.samples} sample{'' if single else 's'}."
+        raise UsageError(message)
 
 
 def _demand_target(estimator: Estimator) -> None:
@@ -268,14 +297,16 @@ def _dot(left: Sequence[Fraction], right: Sequence[Fraction]) -> Fraction:
 
 
 def _check_numbers(value: Any) -> None:
-    """Check that each float64 is the one nearest to the exact value beside it, and that this is in lowest terms."""
-    if isinstance(value, dict) and set(value) == {"exact", "float64"}:
-        numerator, _, denominator = value["exact"].partition("/")
-        if denominator and not int(denominator):
-            message = f"the exact value {value['exact'][:40]} has the denominator 0."
-            raise UsageError(message)
-        if number(Fraction(int(numerator), int(denominator or 1))) != value:
-            message = f"{value['float64']} is not the float64 of {value['exact'][:80]}, or that is not in lowest terms."
+    """Check that each float64 is the one nearest to the exact value, or the middle, beside it, and this in lowest terms."""
+    if isinstance(value, dict) and "float64" in value:
+        stated = str(value.get("exact", value.get("middle")))[:80]
+        try:
+            is_right = number(value_of(value)) == value
+        except TooLarge as error:
+            message = f"{stated}: {error}"
+            raise UsageError(message) from error
+        if not is_right:
+            message = f"{value['float64']} is not the float64 of {stated}, or that is not in lowest terms."
             raise UsageError(message)
         return
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
@@ -286,16 +317,31 @@ def _check_numbers(value: Any) -> None:
 def _check_answers(document: Mapping[str, Any]) -> None:
     """Check that the answers belong to the problem: what a plain sum gives is recomputed."""
     problem = problem_of(document["problem"])
-    gradient = tuple(_dot(tangent, problem.f) for tangent in problem.tangents)
-    fresh = Oracle(problem, _dot(problem.probabilities, problem.f), gradient, (), {}).to_json()
+    objective, gradient = _answer(problem)
+    fresh = Oracle(problem, objective, gradient, (), {}).to_json()
     for key in ("outcomes", "parameters", "objective", "gradient"):
         if document[key] != fresh[key]:
             message = f"{key} is not that of the problem in the same file."
             raise UsageError(message)
     for entry in document["estimators"]:
-        means = [Fraction(one["mean"]["exact"]) - Fraction(one["bias"]["exact"]) for one in entry["coordinates"]]
         named = [one["parameter"] for one in entry["coordinates"]] == list(problem.parameters)
-        unbiased = all(one["bias"]["exact"] == "0" for one in entry["coordinates"])
-        if not named or tuple(means) != gradient or entry["unbiased"] != unbiased or entry["samples"] != problem.samples:
+        values = [tuple(_interval(one[key]) for key in ("mean", "bias", "variance")) for one in entry["coordinates"]]
+        right = named and all(_agree(some, truth) for some, truth in zip(values, gradient, strict=True))
+        unbiased = all(bias.contains(0) for _, bias, _ in values)
+        if not right or entry["unbiased"] != unbiased or entry["samples"] != problem.samples:
             message = f"the moments of {entry['name']} contradict the gradient."
             raise UsageError(message)
+
+
+def _agree(values: tuple[Enclosure, ...], truth: Value) -> bool:
+    """Whether the bias is the mean minus the true gradient, and the variance may be a variance."""
+    mean, bias, variance = values
+    return mean - _enclosed(truth) == bias and not variance.below(0)
+
+
+def _interval(stated: Mapping[str, str]) -> Enclosure:
+    return _enclosed(value_of(stated))
+
+
+def _enclosed(value: Value) -> Enclosure:
+    return value if isinstance(value, Enclosure) else Enclosure(value)

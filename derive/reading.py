@@ -261,14 +261,14 @@ class Reading(ABC):
 
     def slope(self, family: Family, args: tuple[Jet, ...], orders: tuple[int, ...], order: int) -> Jet:
         """Return the jet of d/dtheta of an unknown function."""
-        moving = [i for i, arg in enumerate(args) if any(scalar != 0 for scalar in arg[1 : order + 2])]
+        moving = [i for i, arg in enumerate(args) if not all(scalar == 0 for scalar in arg[1 : order + 2])]
         products = (multiply(self.smooth(family, args, _raise(orders, i), order), args[i][1 : order + 2]) for i in moving)
         return add(constant(self.model.zero, order, self.model.zero), *products)
 
     def _chain(self, family: Family, args: tuple[Jet, ...], orders: tuple[int, ...], along: str) -> Scalar:
         model = cast("SymbolicModel", self.model)
         rates = ((i, model.derivative(arg[0], along)) for i, arg in enumerate(args))
-        moving = ((i, rate) for i, rate in rates if rate != 0)
+        moving = ((i, rate) for i, rate in rates if not rate == 0)
         return total((self.smooth(family, args, _raise(orders, i), 0)[0] * rate for i, rate in moving), model.zero)
 
     def argument(self, term: Term, places: Places, order: int) -> tuple[Argument, Jet | None]:

@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 
 from flint import Ordering, acb, arb, ctx, fmpq, fmpq_mpoly_ctx
 
+from derive.errors import NotEvaluable
+
 Scalar: TypeAlias = Any
 Ball: TypeAlias = Any  # an arb: a midpoint and a radius, which every operation rounds outwards
 Exponents: TypeAlias = tuple[tuple[int, int], ...]  # (index of a generator, power), powers positive
@@ -63,6 +65,18 @@ def ball(value: Fraction | int) -> Ball:
     return arb(rational(value))
 
 
+def raised(base: Scalar, exponent: int) -> Scalar:
+    """Return a power with an exponent of at least zero, by multiplication: FLINT has no power of a ball around 0.
+
+    >>> raised(spread(Fraction(1, 3)), 2).contains(rational(Fraction(1, 9)))
+    True
+    """
+    result = rational(1)
+    for _ in range(exponent):
+        result = result * base
+    return result
+
+
 def log_two_pi() -> Ball:
     """Return a ball that contains log(2 pi).
 
@@ -85,15 +99,83 @@ def spread(radius: Fraction) -> Ball:
 def bounds(enclosure: Ball, digits: int = 12) -> tuple[Fraction, Fraction]:
     """Return a short decimal and a radius such that the ball lies between decimal - radius and decimal + radius.
 
+    Raises
+        NotEvaluable, if the ball is not finite.
+
     >>> bounds(ball(Fraction(1, 3)), digits=2)
     (Fraction(33, 100), Fraction(1, 50))
     """
+    if not enclosure.is_finite():
+        message = "an integral or a sum could not be enclosed here: nothing is known of its value."
+        raise NotEvaluable(message)
     unit = 10**digits
     mantissa, exponent = (int(part) for part in enclosure.mid().man_exp())
     middle = Fraction(round(mantissa * Fraction(2) ** exponent * unit), unit)
     mantissa, exponent = (int(part) for part in enclosure.rad().man_exp())
     spread = mantissa * Fraction(2) ** exponent * unit
     return middle, Fraction(-(-spread.numerator // spread.denominator) + 1, unit)
+
+
+def ceiling(value: Ball) -> int:
+    """Return an integer that is at least the absolute value of whatever the ball contains.
+
+    >>> ceiling(ball(Fraction(-5, 2)))
+    3
+    """
+    return int(value.abs_upper().ceil().unique_fmpz())
+
+
+def pi() -> Ball:
+    """Return a ball that contains pi."""
+    return arb.pi()
+
+
+def root(value: int) -> Ball:
+    """Return a ball that contains the square root of a positive integer."""
+    return arb(value).sqrt()
+
+
+def normal_density(at: Ball) -> Ball:
+    """Return a ball that contains the standard normal density, also at a complex ball."""
+    return (-at * at / 2).exp() / (2 * arb.pi()).sqrt()
+
+
+def within(most: Ball) -> Ball:
+    """Return a ball that contains every number whose absolute value is at most `most`.
+
+    >>> within(ball(2)).contains(rational(-2))
+    True
+    """
+    return arb(0, 1) * most.abs_upper()
+
+
+def gamma_tail(degree: int, start: int) -> Ball:
+    """Return a ball that contains the integral of t^n exp(-t) from `start` on, n being the degree.
+
+    >>> gamma_tail(1, 0).contains(rational(1))
+    True
+    """
+    return arb(start).gamma_upper(arb(degree + 1))
+
+
+def normal_tail(degree: int, start: int) -> Ball:
+    """Return a ball that contains the integral of t^n times the standard normal density from `start` on.
+
+    >>> (2 * normal_tail(2, 0)).contains(rational(1))
+    True
+    """
+    half = Fraction(degree + 1, 2)
+    scale = (ball(half - 1) * arb(2).log()).exp() / (2 * arb.pi()).sqrt()
+    return scale * ball(Fraction(start**2, 2)).gamma_upper(ball(half))
+
+
+def is_exact(scalar: Scalar) -> bool:
+    """Whether a scalar is a rational, and no ball.
+
+    >>> is_exact(rational(1)), is_exact(ball(1))
+    (True, False)
+    """
+    return isinstance(scalar, fmpq)
 
 
 def precision(bits: int) -> AbstractContextManager[None]:
@@ -216,7 +298,20 @@ class PolynomialRing:
         for exponents, coefficient in self.terms(polynomial):
             term = ball(coefficient)
             for index, power in exponents:
-                term = term * (point[index] if index in point else ball(0)) ** power
+                term = term * raised(point[index] if index in point else ball(0), power)
+            result = result + term
+        return result
+
+    def evaluate(self, polynomial: Scalar, value: Callable[[int], Scalar]) -> Scalar:
+        """Return the value where each generator is a rational or a ball: a ball if one that occurs is."""
+        powers = {i: value(i) for i in self.used(polynomial)}
+        if all(is_exact(scalar) for scalar in powers.values()):
+            return polynomial(*(powers.get(i, rational(0)) for i in range(self.capacity)))
+        result = rational(0)
+        for exponents, coefficient in self.terms(polynomial):
+            term = rational(coefficient)
+            for index, power in exponents:
+                term = term * raised(powers[index], power)
             result = result + term
         return result
 

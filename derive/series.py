@@ -6,12 +6,17 @@ variable z is t (z + z^2), or log N(z; 0, 1) + t (z + z^2). Then exp, log and 1/
 in z as coefficients, so both sides are power series in t with exact coefficients. Where log and 1/x are taken of sums of
 exponentials only, every derivative in t is at most a polynomial times exp(C t (1 + z^2)), so for small t both sides are
 smooth: two different coefficients are two different values for every small t > 0.
+
+Where no such function helps, f is 0 and both sides are read on the points of a base measure. A side that is a polynomial of
+degree d in the measure, and on d points has a value in which neither points nor weights occur, has that value for every
+measure, the normal one too: its coefficients belong to at most d points.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from itertools import product
 from math import factorial
 
@@ -19,7 +24,8 @@ from derive.errors import NotEvaluable, TooLarge
 from derive.evaluate import Reader
 from derive.jets import Jet, add, constant, multiply
 from derive.models import Derivative, SymbolicModel
-from derive.occurrences import polynomial_places, variables
+from derive.occurrences import normal_draws, polynomial_places, variables
+from derive.relations import Relations
 from derive.ring import PolynomialRing, RingFullError, Scalar, rational, total
 from derive.term import (
     Add,
@@ -43,7 +49,7 @@ from derive.term import (
 from derive.unknowns import LOG_TWO_PI, Argument, Generator, readable
 from derive.witness import Witness
 
-LARGEST_POWER = 2
+LARGEST_POWER, MOST_POINTS = 2, 3
 _SIZE = Generator("symbol", "t, the size")
 _SLOPES = ((1, 1), (1, 0), (0, 1))
 
@@ -145,10 +151,38 @@ class SeriesReader(Reader):
 
 
 
-def refute(left: Term, right: Term, parameter: Symbol) -> Witness | None:
-    """Return a normal law and small functions for which two terms differ, None where none was found.
+class ZeroModel(SymbolicModel):
+    """The points of a base measure, where functions in a loc and other functions are 0, and those in a scale 1.
 
-    The values of the witness are the coefficients of the lowest power of t in which the two sides differ: the case says which.
+    >>> model = ZeroModel(PolynomialRing(4), 2, "theta", {"sigma": 1}, (1, 1))
+    >>> model.text(model.generator(Generator("function", "sigma", (1,))) + model.generator(Generator("function", "f")))
+    '1'
+    """
+
+    def __init__(
+        self, ring: PolynomialRing, outcomes: int, parameter: str, roles: dict[str, int], slopes: tuple[int, int]
+    ) -> None:
+        super().__init__(ring, outcomes, parameter)
+        self.roles, self.slopes, self.used = roles, slopes, dict[str, Fraction]()
+
+    def generator(self, key: Generator, derivative: Derivative | None = None) -> Scalar:
+        """Return the number of a symbol or function; points and weights stay what they are."""
+        if key.kind not in ("symbol", "function") or key == LOG_TWO_PI:
+            return super().generator(key, derivative)
+        order, role = sum(key.orders), self.roles.get(key.name)
+        if role is None:
+            self.used[f"{key.name}(z)" if key.args else key.name] = value = Fraction(key.kind == "symbol")
+            return self.number(value)
+        value = Fraction(role if not order else self.slopes[role] if order == 1 else 0)
+        self.used[readable(key, self.parameter)] = value
+        return self.number(value)
+
+
+def refute(left: Term, right: Term, parameter: Symbol) -> Witness | None:
+    """Return a normal law and functions for which two terms differ, None where none was found.
+
+    Where the functions are small, the values of the witness are the coefficients of the lowest power of t in which the two
+    sides differ: the case says which. Where they are 0, the values are those of the two sides.
 
     >>> from derive.notation import E, exp, function, grad, normal, parameter
     >>> theta = parameter("theta")
@@ -159,16 +193,34 @@ def refute(left: Term, right: Term, parameter: Symbol) -> Witness | None:
     terms = (left, right)
     if any(not isinstance(variable.law, NormalLaw) for term in terms for variable in variables(term)):
         return None
-    if not all(_is_smooth_in_size(term) for term in terms) or any(_moves_another(term, parameter) for term in terms):
+    if any(_moves_another(term, parameter) for term in terms):
         return None
-    for weights, slopes in product(_choices(terms), _SLOPES):
+    attempts = [partial(_compare, terms, parameter, *choice) for choice in product(_choices(terms), _SLOPES)]
+    attempts = attempts if all(_is_smooth_in_size(term) for term in terms) else []
+    for attempt in [*attempts, *(partial(_compare_zero, terms, parameter, slopes) for slopes in _SLOPES)]:
         try:
-            found = _compare(terms, parameter, weights, slopes)
-        except (NotEvaluable, TooLarge):
+            found = attempt()
+        except (NotEvaluable, TooLarge, RingFullError):
             continue
         if found is not None:
             return found
     return None
+
+
+def _compare_zero(terms: tuple[Term, Term], parameter: Symbol, slopes: tuple[int, int]) -> Witness | None:
+    """Compare both sides for functions that are 0, where neither depends on the points of the base measure."""
+    degree = max(1, *(normal_draws(term) for term in terms))
+    if degree > MOST_POINTS:
+        return None
+    model = ZeroModel(PolynomialRing(256), int(degree), parameter.name, _roles(terms), slopes)
+    reader = Reader(model, terms, nodes=True)
+    sides = [reader.read(term, {}, 0)[0] for term in terms]
+    *tops, factor = Relations(model, reader.latents.values()).clear([*sides, model.one])
+    values = [model.ring.ratio(top, factor) for top in tops]
+    if None in values or values[0] == values[1]:
+        return None
+    case = {name: str(value) for name, value in model.used.items()}
+    return Witness(case, *(value for value in values if value is not None))
 
 
 def _choices(terms: tuple[Term, ...]) -> Iterator[frozenset[str]]:
@@ -180,10 +232,7 @@ def _choices(terms: tuple[Term, ...]) -> Iterator[frozenset[str]]:
 def _compare(terms: tuple[Term, Term], parameter: Symbol, weights: frozenset[str], slopes: tuple[int, int]) -> Witness | None:
     model = SeriesModel(PolynomialRing(64), parameter.name, _roles(terms), slopes)
     reader = SeriesReader(model, terms, weights)
-    try:
-        sides = [model.coefficients(reader.read(term, {}, 0)[0]) for term in terms]
-    except RingFullError:
-        return None
+    sides = [model.coefficients(reader.read(term, {}, 0)[0]) for term in terms]
     for n, pair in enumerate(zip(*sides, strict=True)):
         one, other = ([c for e, c in model.ring.terms(side) if not e] or [Fraction(0)] for side in pair)
         if pair[0] != pair[1]:

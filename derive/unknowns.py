@@ -53,6 +53,7 @@ class Generator(NamedTuple):
 Argument: TypeAlias = Outcome | Noise | Value
 Monomial: TypeAlias = tuple[tuple[Generator, int], ...]
 TRANSCENDENTAL = ("exp", "log")
+MOMENTS = ("moment", "restricted", "flux", "joint")
 LOG_TWO_PI = Generator("symbol", "log(2 pi)")
 
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import combinations
+from itertools import combinations, product
 from math import prod
 
+from derive.enclosures import enclosed
 from derive.errors import NotEvaluable
-from derive.models import RationalCase, SymbolicModel
+from derive.models import Case, SymbolicModel, exp_of, inverse_of, log_of
+from derive.points import Open, Point
 from derive.relations import Relation, Relations
-from derive.ring import Ball, Scalar, ball, bounds, log_two_pi
-from derive.unknowns import LOG_TWO_PI, TRANSCENDENTAL, Argument, Generator, Value, readable
+from derive.ring import Ball, Scalar, ball, bounds, log_two_pi, precision, raised, rational
+from derive.unknowns import LOG_TWO_PI, MOMENTS, TRANSCENDENTAL, Argument, Generator, Value, readable
+
+_BITS, _DIGITS = 80, 12
+_LATENT = {"z": "logit(p(2)) + logit(u)", "s": "sigmoid(z/lambda)"}
+_SHAPES = ((0, 1), (0, 0, 1), (1, 1))
+"""Coefficients of 1, s, s^2 that the functions of a witness may have."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ def find(model: SymbolicModel, relations: Relations, left: Scalar, right: Scalar
         return None
     if model.transcendental(left) or model.transcendental(right):
         return _find_enclosed(model, relations, left, right)
+    if _has_second_moments(model, (left, right)):
+        return _find_relaxed(model, left, right)
     free = sorted(set(model.ring.used(difference)) | set(model.ring.used(factor)))
     for start in _starts(model):
         for point in _points(model, difference, factor, free, start):
@@ -50,6 +59,48 @@ def find(model: SymbolicModel, relations: Relations, left: Scalar, right: Scalar
             if values[0] != values[1]:
                 return Witness(_case(model, relations, full, left, right), *values)
     return None
+
+
+def _has_second_moments(model: SymbolicModel, scalars: tuple[Scalar, Scalar]) -> bool:
+    """Whether a moment of a square or a higher power occurs: it cannot be chosen without regard to the others.
+
+    Without one every choice is a limit of moments of laws: a polynomial of degree 1 in each of several variables, nowhere
+    negative, is constant, so no half-space holds all their values.
+    """
+    keys = (model.ring.keys[index] for scalar in scalars for index in model.ring.used(scalar))
+    return any(power > 1 for key in keys if key.kind in MOMENTS for _, power in key.args[-1])
+
+
+def _find_relaxed(model: SymbolicModel, left: Scalar, right: Scalar) -> Witness | None:
+    """Return a point of the logistic relaxation where the sides, enclosed by ball arithmetic, differ for certain."""
+    if model.outcomes != Point.OUTCOMES_OF_RELAXATION:
+        return None
+    keys = [key for index in {*model.ring.used(left), *model.ring.used(right)} for key in _inside(model.ring.keys[index])]
+    laws = {key.name for key in keys if key.kind in ("probability", "score", *MOMENTS)}
+    names = {kind: sorted({key.name for key in keys if key.kind == kind}) for kind in ("function", "symbol")}
+    for chance, symbol, coefficients in product((Fraction(1, 2), Fraction(1, 3)), (1, 2), _SHAPES):
+        given = {f"{law}(2)": chance for law in laws} | dict.fromkeys(names["symbol"], Fraction(symbol))
+        given |= {f"{name}_{n}": Fraction(c) for name in names["function"] for n, c in enumerate(coefficients) if c}
+        point = Point(laws, set(names["symbol"]), model.outcomes, given)
+        try:
+            with precision(_BITS):
+                sides = [enclosed(value_at(model, side, point), _DIGITS) for side in (left, right)]
+        except (NotEvaluable, Open):
+            continue
+        radius = max(side.radius for side in sides)
+        if abs(sides[0].middle - sides[1].middle) > 2 * radius:
+            case = {name: str(value) for name, value in sorted(point.used.items()) if not point.is_derived(name)}
+            return Witness(case | _LATENT, sides[0].middle, sides[1].middle, radius)
+    return None
+
+
+def _inside(part: object) -> Iterator[Generator]:
+    """Yield the unknowns that occur in an unknown, itself included."""
+    if isinstance(part, Generator):
+        yield part
+    if isinstance(part, tuple):
+        for inner in part:
+            yield from _inside(inner)
 
 
 def _probabilities(model: SymbolicModel) -> Iterator[dict[int, Fraction]]:
@@ -145,7 +196,7 @@ def _are_apart(model: SymbolicModel, left: tuple[Argument, ...], right: tuple[Ar
 
 def _enclosed(model: SymbolicModel, argument: Value, balls: dict[int, Ball]) -> Ball:
     terms = ((c, [(model.ring.indices[key], n) for key, n in monomial]) for c, monomial in argument.terms)
-    return sum((ball(c) * prod((balls[i] ** n for i, n in powers), start=ball(1)) for c, powers in terms), start=ball(0))
+    return sum((ball(c) * prod((raised(balls[i], n) for i, n in powers), start=ball(1)) for c, powers in terms), start=ball(0))
 
 
 def _case(model: SymbolicModel, relations: Relations, full: dict[int, Fraction], left: Scalar, right: Scalar) -> dict[str, str]:
@@ -210,22 +261,30 @@ def _enclosures(model: SymbolicModel, full: dict[int, Fraction]) -> dict[int, Ba
 _RANK = {"probability": 0, "score": 1, "function": 2, "symbol": 3, "moment": 4}
 
 
-def value_at(model: SymbolicModel, scalar: Scalar, case: RationalCase) -> Fraction:
-    """Return the value of a scalar at a case.
+def value_at(model: SymbolicModel, scalar: Scalar, case: Case) -> Scalar:
+    """Return the value of a scalar at a case: a rational, or a ball where an exponential, a logarithm or the case is one.
 
     Raises
         UsageError, if the case leaves a value open that is needed.
-        NotEvaluable, if an exponential or a logarithm occurs, or a denominator is zero.
+        NotEvaluable, if a denominator is zero or the argument of a logarithm is not positive.
     """
-    point: dict[int, Fraction] = {}
+    known: dict[int, Scalar] = {}
     inverses = dict(model.inverses)
-    for index in model.ring.used(scalar):
-        if index not in inverses:
-            point[index] = case.lookup(model.ring.keys[index], model.parameter)
-            continue
-        bottom = value_at(model, inverses[index], case)
-        if bottom == 0:
-            message = "division by zero in this case."
-            raise NotEvaluable(message)
-        point[index] = 1 / bottom
-    return model.ring.value(scalar, point)
+
+    def value(index: int) -> Scalar:
+        if index not in known:
+            known[index] = atom(index, model.ring.keys[index])
+        return known[index]
+
+    def atom(index: int, key: Generator) -> Scalar:
+        if index in inverses:
+            return inverse_of(polynomial(inverses[index]))
+        if key.kind in TRANSCENDENTAL:
+            return (log_of if key.kind == "log" else exp_of)(polynomial(model.arguments[index]))
+        found = log_two_pi() if key == LOG_TWO_PI else case.lookup(key, model.parameter)
+        return rational(found) if isinstance(found, Fraction) else found
+
+    def polynomial(inner: Scalar) -> Scalar:
+        return model.ring.evaluate(inner, value)
+
+    return polynomial(scalar)

@@ -225,9 +225,10 @@ def test_crosscheck_without_torch_is_one_line_and_exits_2(capsys, monkeypatch):
     assert "torch, which is not installed" in refused(capsys, "crosscheck", "rebar")
 
 
-@pytest.mark.parametrize(("agrees", "status"), [(True, 0), (False, 1)])
-def test_crosscheck_exits_by_what_it_found(capsys, monkeypatch, agrees, status):
-    report = SimpleNamespace(agrees=agrees, to_json=lambda: {"schema": "gradproof/crosscheck/1", "agrees": agrees})
+@pytest.mark.parametrize(("agrees", "vacuous", "status"), [(True, False, 0), (False, False, 1), (False, True, 3)])
+def test_crosscheck_exits_by_what_it_found(capsys, monkeypatch, agrees, vacuous, status):
+    answer = {"schema": "gradproof/crosscheck/1", "agrees": agrees}
+    report = SimpleNamespace(agrees=agrees, vacuous=vacuous, to_json=lambda: answer)
     monkeypatch.setitem(sys.modules, "numeric.crosscheck", SimpleNamespace(crosscheck=lambda *_, **__: report))
     assert run(app, ["crosscheck", "rebar", "--json"]) == status
     assert json.loads(capsys.readouterr().out)["agrees"] is agrees

@@ -12,7 +12,7 @@ from derive.catalogue.importance_weighted import epsilon, importance_weighted, l
 from derive.errors import NotEvaluable
 from derive.notation import E, Over, constant, copies, exp, function, grad, log, normal, p, parameter, score, stop
 from derive.occurrences import normal_draws
-from derive.series import refute
+from derive.series import _compare_zero, refute
 
 theta, c = parameter("theta"), constant("c")
 f = function("f")
@@ -151,6 +151,32 @@ def test_a_series_is_not_taken_where_another_parameter_moves():
 
 def test_a_series_is_not_taken_where_it_could_be_singular():
     """1/(1 + f(x)) has no mean for small f that is unbounded, so its series says nothing."""
-    assert refute(E(1 / (1 + f(x)), x), 2 * E(1 / (1 + f(x)), x), theta) is None
+    assert refute(E(f(x) / (1 + f(x)), x), 2 * E(f(x) / (1 + f(x)), x), theta) is None
     assert refute(E(log(1 + f(x)), x), 2 * E(log(1 + f(x)), x), theta) is None
     assert refute(E(log(1 + exp(f(x)) - 1), x), 2 * E(log(exp(f(x))), x), theta) is None
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_a_bound_without_log_q_is_refuted_where_the_log_joint_is_zero(samples):
+    """The mean is then 0, and the target d log sigma = sigma'/sigma = 1, whatever the base measure."""
+    mean = E(grad(log_mean_exp([log_joint(point) for point in points(samples)]), theta), *copies(epsilon, samples))
+    found = exact.witness(mean, importance_weighted(samples).target, theta)
+    assert (found.left, found.right, found.radius) == (0, 1, 0)
+    assert found.case["log_joint(z)"] == "0"
+    assert exact.compare(mean, importance_weighted(samples).target, theta, 2).conclusive
+
+
+def test_a_value_that_depends_on_the_base_measure_is_no_witness():
+    """E[noise] = 0 and E[(z - mu)^2 / sigma^2] = 1 hold of a normal law, and of other measures do not."""
+    z = normal("z", mu(theta), sigma(theta))
+    mean, squared = E(exp(f(z)), z), E(((z - mu(theta)) / sigma(theta)) ** 2 * exp(f(z)), z)
+    assert _compare_zero((squared, mean), theta, (1, 1)) is None
+    assert _compare_zero((E(noise * exp(f(noise)), noise), 0 * mean), theta, (1, 1)) is None
+    assert _compare_zero((mean + 1, mean), theta, (1, 1)) is not None
+
+
+def test_a_quotient_of_means_is_not_settled_on_so_many_points():
+    """1/E[...] is no polynomial in the base measure: two points would not speak for all."""
+    mean = E(exp(f(x)), x)
+    assert _compare_zero((1 / mean, 2 / mean), theta, (1, 1)) is None
+    assert _compare_zero((mean, 2 * mean), theta, (1, 1)).left == 1

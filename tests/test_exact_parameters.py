@@ -107,7 +107,8 @@ def test_a_wrong_gradient_of_the_second_moment_is_refuted(estimate, along):
 def test_the_gradient_of_the_second_moment_without_a_term_of_the_estimate_is_refuted():
     incomplete = (f(hard) - g(z_tilde, phi)) * score(b_relaxed, at=hard) + grad(g(z, phi), theta)
     target = grad(E(LEARNED**2, u, v), phi)
-    assert exact.witness(E(2 * LEARNED * grad(incomplete, phi), u, v), target, phi, 2).right == 1
+    found = exact.witness(E(2 * LEARNED * grad(incomplete, phi), u, v), target, phi, 2)
+    assert abs(found.left - found.right) > 2 * found.radius > 0
 
 
 def test_the_mean_does_not_move_with_the_control_variate():

@@ -11,11 +11,13 @@ from math import prod
 from pathlib import Path
 
 import jsonschema
+import mpmath
 import pytest
 import typer
 from hypothesis import given, settings, strategies as st
 
-from derive import strict_json
+import derive
+from derive import strategies, strict_json
 from derive.catalogue import catalogue
 from derive.cli import run
 from derive.errors import GradproofError, TooLarge, UsageError
@@ -112,9 +114,8 @@ def test_every_value_is_that_of_enumeration_with_fractions(law, samples):
 @given(st.data())
 @settings(max_examples=20, deadline=None)
 def test_any_law_and_table_give_the_values_of_enumeration(data):
-    weights = data.draw(st.lists(st.integers(1, 9), min_size=2, max_size=4))
-    f = data.draw(st.lists(st.fractions(-3, 3, max_denominator=9), min_size=len(weights), max_size=len(weights)))
-    p = [Fraction(w, sum(weights)) for w in weights]
+    p = data.draw(strategies.probabilities())
+    f = data.draw(strategies.tables(len(p)))
     found = answers(
         law={"family": "categorical", "probabilities": [str(value) for value in p]},
         f={"table": [str(value) for value in f]},
@@ -530,3 +531,169 @@ def test_an_oracle_file_that_contradicts_itself_is_refused(path, value, match, t
     out.write_text(json.dumps(tampered(answers().to_json(), path, value)), encoding="utf-8")
     with pytest.raises(UsageError, match=match):
         read_oracle(out)
+
+
+# Bounds: values as balls
+
+
+def bound_of_law(q, log_joint, samples):
+    """L_K, by all draws."""
+    draws = product(range(len(q)), repeat=samples)
+    return sum(prod(q[k] for k in draw) * log_mean([mpmath.exp(log_joint[k]) / q[k] for k in draw]) for draw in draws)
+
+
+def log_mean(weights):
+    return mpmath.log(sum(weights) / len(weights))
+
+
+def bound_at(logits, log_joint, samples):
+    weights = [mpmath.exp(x) for x in logits]
+    return bound_of_law([w / sum(weights) for w in weights], log_joint, samples)
+
+
+def middle(stated):
+    return mpmath.mpf(stated["middle"]), mpmath.mpf(stated["radius"])
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_the_gradient_of_a_bound_is_that_of_all_draws_by_numerical_differentiation(samples):
+    log_joint = ["1/2", "-1", "2/3"]
+    document = oracle(problem_of(stated(THREE, {"table": log_joint}, samples, objective="bound"))).to_json()
+    with mpmath.workdps(40):
+        values = [mpmath.mpf(1) / 2, mpmath.mpf(-1), mpmath.mpf(2) / 3]
+        logits = [mpmath.log(mpmath.mpf(1) / n) for n in (2, 3, 6)]
+        found, radius = middle(document["objective"])
+        assert abs(found - bound_at(logits, values, samples)) <= radius
+        for i, stated_gradient in enumerate(document["gradient"]):
+            moved = lambda x, i=i: bound_at([*logits[:i], x, *logits[i + 1 :]], values, samples)  # noqa: E731
+            assert abs(middle(stated_gradient)[0] - mpmath.diff(moved, logits[i])) < mpmath.mpf(10) ** -15
+    names = {1: ["elbo-score-function"], 2: ["vimco", "vimco-arithmetic"], 3: ["vimco", "vimco-arithmetic"]}[samples]
+    assert [entry["name"] for entry in document["estimators"]] == names
+    assert all(entry["unbiased"] for entry in document["estimators"])
+    other = f"another than the gradient of the bound of {samples} sample"
+    assert any(other in one["reason"] for one in document["not_applicable"] if one["name"] == "score-function")
+
+
+def test_the_variance_of_an_estimator_of_the_bound_is_that_of_the_report():
+    problem = problem_of(stated(BERNOULLI, {"table": ["0", "1"]}, 2, objective="bound"))
+    (entry, _) = oracle(problem).estimators
+    report = derive.variance(catalogue["vimco"], at={"q(2)": Fraction(1, 3)})
+    assert abs(entry.coordinates[0].variance.middle - report.variance) <= 2 * report.radius
+    assert abs(entry.coordinates[0].mean.middle - report.mean) <= 2 * report.radius
+
+
+def test_nvil_takes_the_constant_of_the_problem_as_its_baseline():
+    bounded = stated(BERNOULLI, {"table": ["0", "1"]}, 1, objective="bound", constants={"c": "1/2"})
+    (plain, nvil) = oracle(problem_of(bounded)).estimators
+    assert (plain.name, nvil.name) == ("elbo-score-function", "nvil")
+    assert nvil.coordinates[0].variance.middle < plain.coordinates[0].variance.middle
+
+
+def written(tmp_path, document):
+    path = tmp_path / "oracle.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+BOUND = oracle(problem_of(stated(BERNOULLI, {"table": ["0", "1"]}, 2, objective="bound"))).to_json()
+
+
+def test_an_oracle_of_a_bound_is_read_again_and_fits_its_schema(tmp_path):
+    jsonschema.validate(BOUND, schema("oracle-1"))
+    assert read_oracle(written(tmp_path, BOUND)) == BOUND
+
+
+def first(document):
+    return document["estimators"][0]["coordinates"][0]
+
+
+BROKEN = {
+    "a wider ball": (lambda d: d["gradient"][0].update(radius="0.000000000000000000000003"), "gradient is not that"),
+    "another middle": (lambda d: d["objective"].update(middle="1.113080405280738648454481"), "objective is not that"),
+    "another float64": (lambda d: d["objective"].update(float64="0x1.0000000000000p+0"), "is not the float64"),
+    "no radius": (lambda d: d["objective"].update(radius="0.000000000000000000000000"), "is not positive"),
+    "a useless radius": (
+        lambda d: [first(d)[key].update(radius="1.000000000000000000000000") for key in ("mean", "bias")],
+        "wider than",
+    ),
+    "another mean": (
+        lambda d: first(d)["mean"].update(middle="0.500000000000000000000000", float64="0x1.0000000000000p-1"),
+        "contradict the gradient",
+    ),
+    "a negative variance": (
+        lambda d: first(d)["variance"].update(middle="-0.500000000000000000000000", float64="-0x1.0000000000000p-1"),
+        "contradict the gradient",
+    ),
+    "a claim of bias": (lambda d: d["estimators"][0].update(unbiased=False), "contradict the gradient"),
+    "a short decimal": (lambda d: d["objective"].update(middle="1.5"), "24 digits"),
+    "nan": (lambda d: d["objective"].update(middle="nan"), "24 digits"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_ball_that_was_changed_is_refused(tmp_path, name):
+    change, message = BROKEN[name]
+    document = copy.deepcopy(BOUND)
+    change(document)
+    with pytest.raises(UsageError, match=message):
+        read_oracle(written(tmp_path, document))
+
+
+# Laws of several variables
+
+
+PAIR = {"family": "product", "factors": [BERNOULLI, THREE]}
+
+
+def test_a_product_is_the_joint_law_with_the_logits_of_each_variable():
+    """E[(b1 - b2)^2] and its gradient, by the sum over both variables."""
+    problem = problem_of(stated(PAIR, {"formula": "(b1 - b2)**2 + b1/2"}, 1))
+    found = oracle(problem)
+    p, q = [Fraction(2, 3), Fraction(1, 3)], [Fraction(1, 2), Fraction(1, 3), Fraction(1, 6)]
+    f = {(i, j): Fraction(i - j) ** 2 + Fraction(i, 2) for i, j in product(range(2), range(3))}
+    slopes = {"logit_1": [-p[0] * p[1], p[0] * p[1]]}
+    expected = [sum(dp * q[j] * f[i, j] for i, dp in enumerate(slopes["logit_1"]) for j in range(3))]
+    for k in range(3):
+        dq = [q[j] * ((j == k) - q[k]) for j in range(3)]
+        expected.append(sum(p[i] * dq[j] * f[i, j] for i in range(2) for j in range(3)))
+    assert problem.parameters == ("logit_1", "logit_2_0", "logit_2_1", "logit_2_2")
+    assert list(found.gradient) == expected
+    assert found.objective == sum(p[i] * q[j] * value for (i, j), value in f.items())
+    score = next(entry for entry in found.estimators if entry.name == "score-function")
+    square = sum(p[i] * q[j] * (f[i, j] * (i - p[1])) ** 2 for i, j in f)
+    assert score.coordinates[0].variance == square - expected[0] ** 2
+    assert found.not_applicable["straight-through"] == "it needs b as one number, which the problem does not state."
+
+
+def test_a_product_names_the_values_of_its_variables_and_is_read_again(tmp_path):
+    document = oracle(problem_of(stated(PAIR, {"table": ["0", "1", "2", "3", "4", "5"]}, 2))).to_json()
+    assert [row["values"] for row in document["outcomes"]] == [[i, j] for i in range(2) for j in range(3)]
+    jsonschema.validate(document, schema("oracle-1"))
+    assert read_oracle(written(tmp_path, document)) == document
+
+
+@pytest.mark.parametrize(
+    ("law", "f", "message"),
+    [
+        (PAIR, {"formula": "b"}, "the variable b1 or b2"),
+        (PAIR, {"formula": "b3"}, "the variable b1 or b2"),
+        (PAIR, {"formula": "1/b1"}, "not zero after '/' at every outcome"),
+        (PAIR, {"table": ["0", "1"]}, "has 2 entries; the law has 6 outcomes"),
+        ({"family": "product", "factors": [THREE] * 6}, {"formula": "b1"}, "729 outcomes, more than the 256"),
+        ({"family": "product", "factors": [THREE]}, {"formula": "b1"}, "from 2 to 8 entries"),
+        ({"family": "product", "factors": [PAIR, PAIR]}, {"formula": "b1"}, "none of its forms"),
+        (BERNOULLI, {"formula": "b1"}, "the variable b or"),
+    ],
+)
+def test_a_product_that_cannot_be_read_is_refused(law, f, message):
+    with pytest.raises(UsageError, match=message):
+        problem_of(stated(law, f))
+
+
+def test_a_file_of_the_first_form_still_fits_and_says_what_it_said(tmp_path):
+    """Neither the objective nor the values of variables stand in it: all that was added is optional."""
+    document = answers(f={"table": ["0", "1"]}).to_json()
+    assert "objective" not in document["problem"]
+    assert all(set(row) == {"b", "probability", "f"} for row in document["outcomes"])
+    assert document["schema"] == "gradproof/oracle/1"
+    assert read_oracle(written(tmp_path, document)) == document

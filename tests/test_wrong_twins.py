@@ -92,6 +92,7 @@ TWINS = {
     "relax: the missing control variate": relax(own=0),
     "iwae: one sample frozen": iwae(copies(epsilon, 2), frozen=copies(epsilon, 2)[1:]),
     "iwae: a flipped sign": -1 * iwae(copies(epsilon, 2)),
+    "iwae: the missing log q": grad(log_mean_exp([log_joint(at) for at in points(copies(epsilon, 2))]), theta),
     "rebar-variance-eta: the missing 2": catalogue["rebar"].formula * grad(catalogue["rebar"].formula, eta),
     "rebar-variance-lambda: the missing 2": catalogue["rebar"].formula * grad(catalogue["rebar"].formula, lambda_),
     "relax-variance-phi: a flipped sign": -1 * catalogue["relax-variance-phi"].formula,

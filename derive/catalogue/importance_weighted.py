@@ -10,6 +10,7 @@ from derive.estimator import Estimator
 from derive.notation import E, copies, exp, finite, function, grad, log, normal, p, parameter, score, total
 from derive.rules import pathwise_gradient, reparameterization
 from derive.term import RandomVariable, Term
+from derive.two_samples import two_samples
 
 theta = parameter("theta")
 log_joint = function("log_joint", differentiable=True)
@@ -44,6 +45,7 @@ def importance_weighted(samples: int) -> Estimator:
         source="burda-2016",
         summary="The log of the mean of K weights at reparameterized samples, differentiated through the samples.",
         derivation=partial(_pathwise, target, bound, noises),
+        integrated=two_samples if samples == 2 else None,
         family=importance_weighted,
     )
 

@@ -60,5 +60,4 @@ estimator = Estimator(
     source="tucker-2017",
     summary="The relaxed integrand is the control variate, marginalized conditionally on the discrete sample.",
     derivation=derivation,
-    integrated=lambda law, at: law.rebar(at["eta"]),
 )
