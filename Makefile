@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: test test-optimised demo lint format examples bench clean
+.PHONY: test test-subjects subjects test-optimised mutants demo lint format examples bench clean
 
 # torch is pinned without a local suffix: where the package index offers a CPU build (2.13.0+cpu), pip takes it.
 .venv: .venv/.installed
@@ -20,6 +20,31 @@ test: .venv/.installed
 # Premises are checked with raise, so nothing may change when assert statements are compiled away.
 test-optimised: .venv/.installed
 	PYTHONOPTIMIZE=1 $(BIN)/python -m pytest --numprocesses auto -m "not slow" -W ignore::pytest.PytestConfigWarning
+
+# Each mistake of a list in each formula and all generated code, against every check; writes docs/mutants. About an hour.
+mutants: .venv/.installed
+	$(BIN)/python -m docs.mutants.study
+
+# Other people's libraries, audited: they are many and large, so they have an environment of their own.
+SUBJECTS := .venv-subjects/bin/python
+SUBJECT_PIP := $(SUBJECTS) -m pip install --quiet --constraint constraints.txt --use-pep517 --no-build-isolation
+SUBJECT_PATH := PYTHONPATH=.:tests OMP_NUM_THREADS=1
+
+# verl and openrlhf ask for versions that exclude each other and those pinned here, and for CUDA; what we call of them needs neither.
+.venv-subjects/.installed: pyproject.toml constraints.txt
+	test -x $(SUBJECTS) || $(PYTHON) -m venv .venv-subjects
+	$(SUBJECTS) -m pip install --quiet --constraint constraints.txt setuptools hatchling editables
+	$(SUBJECT_PIP) --editable '.[torch,test,subjects]'
+	$(SUBJECT_PIP) --no-deps verl openrlhf
+	touch $@
+
+# One process a library, since some change torch when they are imported.
+test-subjects: .venv-subjects/.installed
+	set -e; for file in tests/subjects/test_*.py; do $(SUBJECT_PATH) $(SUBJECTS) -m pytest -p no:cacheprovider $$file; done
+
+# Measure every subject and write docs/subjects.md; a test compares.
+subjects: .venv-subjects/.installed
+	$(SUBJECT_PATH) $(SUBJECTS) -m subjects.page
 
 demo: .venv/.installed
 	$(BIN)/python docs/examples/demo.py
