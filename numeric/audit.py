@@ -7,37 +7,38 @@ probability. There is no seed, no Monte Carlo error and nothing that flakes.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import torch
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
-from derive.errors import UsageError
+from derive.errors import TooLarge, UsageError
+from numeric.audit_mean import Found, Tolerances, compared, exact_mean_of, moments_of
 from numeric.audit_report import (
     AuditReport as AuditReport,
     AuditWarning as AuditWarning,
     BiasedGradient as BiasedGradient,
     Contribution,
-    worst_coordinate,
+    VacuousAudit as VacuousAudit,
 )
-from numeric.audit_runs import MOST_REPEATED, Runs, default_tolerance
+from numeric.audit_runs import Runs
+from numeric.batched import outcomes
 from numeric.batched_mean import batched_exact_mean, batched_moments, row_choices
 from numeric.callable_module import make_callable
-from numeric.exact_mean import ExactMean, exact_mean, require_total
 from numeric.moments import Moments
+from numeric.quadrature import Integrated, integrated
 from numeric.restoring import Bystanders, named, put_back
-from numeric.tape import Choice, NotAuditable as NotAuditable, Tape, count, explore
+from numeric.taint import NotFreezable
+from numeric.tape import Choice, Count as Count, NotAuditable as NotAuditable, Tape, count
 
 Params: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
+Breakpoints: TypeAlias = Sequence[Sequence[float]]
+Progress: TypeAlias = Callable[[str, Count], object]
 
 DEFAULT_BUDGET = 100_000
 FROZEN = 3
 SHOWN = 5
-PROGRESS_FROM = 2_000
 
 make_callable(__name__)
 
@@ -48,6 +49,7 @@ class AuditCase:
 
     Called, it audits itself:
 
+    >>> import torch
     >>> theta = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     >>> def loss():
     ...     b = torch.distributions.Categorical(logits=theta).sample()
@@ -65,8 +67,11 @@ class AuditCase:
     batched: bool = False
     atol: float | None = None
     rtol: float | None = None
+    breakpoints: Breakpoints | None = None
 
-    def __call__(self, *, budget: int = DEFAULT_BUDGET, raise_exception: bool = True) -> AuditReport:
+    def __call__(
+        self, *, budget: int = DEFAULT_BUDGET, raise_exception: bool = True, progress: Progress | None = None
+    ) -> AuditReport:
         return audit(
             self.loss,
             self.params,
@@ -77,6 +82,8 @@ class AuditCase:
             raise_exception=raise_exception,
             state=self.state,
             batched=self.batched,
+            breakpoints=self.breakpoints,
+            progress=progress,
         )
 
 
@@ -91,6 +98,8 @@ def audit(
     raise_exception: bool = True,
     state: Sequence[Any] = (),
     batched: bool = False,
+    breakpoints: Breakpoints | None = None,
+    progress: Progress | None = None,
 ) -> AuditReport:
     """Hold the mean of a stochastic gradient against the exact gradient of its objective, over every outcome of the draws.
 
@@ -111,17 +120,28 @@ def audit(
                          the
                          outcomes are run thousands at a time; mean and variance are those of the gradient of one row
 
+        breakpoints      for continuous noise that decides something: where, in values of its standard law (uniform on (0, 1),
+                         normal of mean 0 and deviation 1, ...), one list for each draw in their order; found if not given
+        progress         called with "loss" and "objective" and the `Count` of its outcomes before the long work starts
+
+    Continuous noise on differentiable paths is frozen, at three sets of values. Where it is thresholded too, or its law has
+    parameters, it is integrated: by quadrature between breakpoints, with an error that is estimated and tolerated.
+
     Returns
-        An AuditReport, true if the gradient is unbiased.
+        An AuditReport, true if the gradient is unbiased and there was something to see.
 
     Raises
-        BiasedGradient, if it is not and raise_exception is true; it carries the report.
-        NotAuditable, if the code draws what cannot be enumerated, or depends on something other than parameters and draws.
+        BiasedGradient, if it is not unbiased and raise_exception is true; it carries the report.
+        VacuousAudit, if raise_exception is true and no outcome has a gradient where the exact one is zero: code that does
+        nothing would pass.
+        NotAuditable, if the code draws what cannot be enumerated or integrated, or depends on something other than parameters
+        and draws.
         TooLarge, if there are more outcomes than the budget.
         UsageError, for parameters or values that are no tensors of the right kind.
 
     A straight-through gradient of E[b * b * b - b] is not that of the objective, which is zero:
 
+    >>> import torch
     >>> theta = torch.zeros((), dtype=torch.float64, requires_grad=True)
     >>> def loss():
     ...     p = theta.sigmoid()
@@ -139,12 +159,12 @@ def audit(
     runs = Runs(parameters)
     with put_back(parameters, state, runs.generators) as reset:
         runs.reset = reset
-        work = _audited_rows if batched else _audited
-        report = work(runs, loss, objective, budget, (atol, rtol))
+        plan = _Plan(budget, (atol, rtol), progress or (lambda *_: None), breakpoints)
+        report = (_audited_rows if batched else _audited)(runs, loss, objective, plan)
+    if raise_exception and not report:
+        raise VacuousAudit(report) if report.vacuous else BiasedGradient(report)
     for text in report.warnings:
         warnings.warn(text, AuditWarning, stacklevel=2)
-    if raise_exception and not report:
-        raise BiasedGradient(report)
     return report
 
 
@@ -156,6 +176,7 @@ def replay(
     Raises
         NotAuditable, if the code cannot draw these choices.
 
+    >>> import torch
     >>> theta = torch.zeros((), dtype=torch.float64, requires_grad=True)
     >>> replay(lambda: theta * torch.bernoulli(torch.tensor(0.5)), theta, (1,))
     {'theta': tensor(1., dtype=torch.float64)}
@@ -170,106 +191,63 @@ def replay(
 
 
 @dataclass(frozen=True)
-class _Found:
-    moments: Moments
-    exact: ExactMean
-    frozen: int
-    tolerance: dict[str, Tensor]
-    worst: tuple[str, tuple[int, ...]]
-    ratio: float
+class _Plan:
+    budget: int
+    tolerances: Tolerances
+    progress: Progress
+    breakpoints: Breakpoints | None
 
 
-def _audited(
-    runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], budget: int, tolerances: tuple[float | None, float |
-    None]
-) -> AuditReport:
-    bystanders = Bystanders()
+def _audited(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], plan: _Plan) -> AuditReport:
+    reason = ""
+    if plan.breakpoints is None:
+        try:
+            return _enumerated(runs, loss, objective, plan)
+        except NotFreezable as error:
+            reason = str(error)
+    try:
+        result = integrated(runs, loss, objective, plan.budget, plan.tolerances, plan.breakpoints, plan.progress)
+    except (NotAuditable, TooLarge) as error:
+        message = f"{reason} Quadrature over the noise was tried: {error}".strip()
+        raise type(error)(message) from error
+    return _report(runs, result.found, runs.draws, 0, result)
+
+
+def _enumerated(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], plan: _Plan) -> AuditReport:
+    bystanders, budget = Bystanders(), plan.budget
     runs.require_repeatable(loss, bystanders)
     noise, draws = runs.noise, runs.draws
     runs.require_fixed_noise(loss)
-    outcomes, is_estimate = count(lambda tape: runs.loss(loss, tape), budget)
+    expected = count(lambda tape: runs.loss(loss, tape), budget)
+    plan.progress("loss", expected)
     runs.require_same_noise(objective, noise)
-    count(lambda tape: runs.objective(objective, tape, differentiate=False), budget)
+    plan.progress("objective", count(lambda tape: runs.objective(objective, tape, differentiate=False), budget))
     found = []
     for frozen in range(FROZEN if noise else 1):
         runs.frozen = frozen
-        moments = _moments(runs, loss, budget, outcomes, is_estimate=is_estimate)
+        moments = moments_of(runs, loss, budget, expected)
         bystanders.require_untouched()
-        found.append(_compared(runs, moments, objective, budget, tolerances))
+        found.append(compared(runs, moments, exact_mean_of(runs, objective, budget), plan.tolerances))
         runs.require_repeated(loss, moments.kept)
     worst = max(found, key=lambda each: each.ratio)
     return _report(runs, worst, draws, len(noise))
 
 
-def _moments(runs: Runs, loss: Callable[[], Any], budget: int, outcomes: int, *, is_estimate: bool) -> Moments:
-    moments, stride = Moments(), max(1, outcomes // MOST_REPEATED)
-    run = explore(lambda tape: runs.loss(loss, tape, salt=1), budget)
-    for position, (tape, gradient) in enumerate(_shown(run, outcomes, is_estimate=is_estimate)):
-        keep = position % stride == 0 and len(moments.kept) < 2 * MOST_REPEATED
-        moments.add(tape, gradient, keep=keep)
-        if keep:
-            runs.remember_keys(tape)
-    require_total(moments.total)
-    return moments
-
-
-def _shown(run: Iterator[Any], outcomes: int, *, is_estimate: bool) -> Iterator[Any]:
-    """The runs, with a progress bar if they are many and somebody is looking."""
-    console = Console(stderr=True)
-    if outcomes < PROGRESS_FROM or not console.is_terminal:
-        yield from run
-        return
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task(f"{'about ' if is_estimate else ''}{outcomes} outcomes", total=outcomes)
-        for each in run:
-            yield each
-            progress.advance(task)
-
-
-def _audited_rows(
-    runs: Runs,
-    loss: Callable[[int], Any],
-    objective: Callable[[int], Any],
-    budget: int,
-    tolerances: tuple[float | None, float | None],
-) -> AuditReport:
-    choices = row_choices(runs, loss, budget)
+def _audited_rows(runs: Runs, loss: Callable[[int], Any], objective: Callable[[int], Any], plan: _Plan) -> AuditReport:
+    if plan.breakpoints is not None:
+        message = "breakpoints= is for continuous noise, which has no batched form; audit without batched=True."
+        raise UsageError(message)
+    choices, aims = (row_choices(runs, function, plan.budget) for function in (loss, objective))
+    for what, made in (("loss", choices), ("objective", aims)):
+        plan.progress(what, Count(outcomes(made), False, outcomes(made)))
     moments = batched_moments(runs, loss, choices)
-    aims = row_choices(runs, objective, budget)
     exact = batched_exact_mean(runs, objective, aims)
-    return _report(runs, _found(runs, moments, exact, tolerances), runs.draws, 0)
+    return _report(runs, compared(runs, moments, exact, plan.tolerances), runs.draws, 0)
 
 
-def _compared(
-    runs: Runs, moments: Moments, objective: Callable[[], Any], budget: int, tolerances: tuple[float | None, float | None]
-) -> _Found:
-    standard = default_tolerance(runs.coarsest)
-    exact = exact_mean(
-        lambda tape, differentiate: runs.objective(objective, tape, differentiate=differentiate),
-        runs.params,
-        budget,
-        step=standard.step,
-        tolerance=standard.slope,
-    )
-    return _found(runs, moments, exact, tolerances)
-
-
-def _found(
-    runs: Runs, moments: Moments, exact: ExactMean, tolerances: tuple[float | None, float | None]
-) -> _Found:
-    standard = default_tolerance(runs.coarsest)
-    atol, rtol = (given if given is not None else usual for given, usual in zip(tolerances, standard, strict=False))
-    tolerance = {
-        name: atol + rtol * torch.maximum(gradient.abs(), size)
-        for (name, gradient), size in zip(exact.gradient.items(), moments.size, strict=True)
-    }
-    mean = dict(zip(runs.params, moments.mean, strict=True))
-    name, index = worst_coordinate(mean, exact.gradient, tolerance)
-    ratio = float(((mean[name] - exact.gradient[name]).abs() / tolerance[name])[index].nan_to_num(nan=float("inf")))
-    return _Found(moments, exact, runs.frozen, tolerance, (name, index), ratio)
-
-
-def _report(runs: Runs, found: _Found, draws: tuple[str, ...], noise: int) -> AuditReport:
+def _report(
+    runs: Runs, found: Found, draws: tuple[str, ...], noise: int, integration: Integrated | None = None
+) -> AuditReport:
     moments, names = found.moments, list(runs.params)
     contributions = _contributions(moments, names.index(found.worst[0]), found.worst[1])
     top = contributions[0].choices if contributions else ()
@@ -287,8 +265,17 @@ def _report(runs: Runs, found: _Found, draws: tuple[str, ...], noise: int) -> Au
         contributions=contributions,
         warnings=_warnings(runs, found, noise),
         frozen_noise=noise,
-        reproduce=f"numeric.audit.replay(loss, params, {top}{suffix})",
+        reproduce="" if integration else f"numeric.audit.replay(loss, params, {top}{suffix})",
+        vacuous=len(_without_gradient(found)) == len(names),
+        quadrature=str(integration or ""),
+        quadrature_error=None if integration is None else integration.error,
     )
+
+
+def _without_gradient(found: Found) -> list[str]:
+    """The parameters at which there is nothing to see: the exact gradient is zero, and so is that of every outcome."""
+    pairs = zip(found.exact.gradient.items(), found.moments.size, strict=True)
+    return [name for (name, part), size in pairs if not size.any() and bool((part.abs() <= found.tolerance[name]).all())]
 
 
 def _contributions(moments: Moments, position: int, index: tuple[int, ...]) -> tuple[Contribution, ...]:
@@ -301,11 +288,14 @@ def _contributions(moments: Moments, position: int, index: tuple[int, ...]) -> t
     return tuple(sorted(every, key=lambda each: -abs(each.gradient))[:SHOWN])
 
 
-def _warnings(runs: Runs, found: _Found, noise: int) -> tuple[str, ...]:
+def _warnings(runs: Runs, found: Found, noise: int) -> tuple[str, ...]:
     texts = []
     if not found.moments.chooses and not noise:
         texts.append("the loss draws nothing by torch: there is one outcome, and its gradient is compared as it stands")
-    if not any(bool(part.any()) for part in found.exact.gradient.values()):
+    idle = _without_gradient(found)
+    if idle and len(idle) < len(runs.params):
+        texts.append(f"{', '.join(idle)} has no gradient in any outcome and needs none: nothing was tested there")
+    if not idle and not any(bool(part.any()) for part in found.exact.gradient.values()):
         texts.append("the exact gradient is zero, so any multiple of a right gradient passes: audit at other parameters")
     if noise:
         texts.append(f"continuous noise was frozen ({noise} draws, {FROZEN} sets of values); variance is that given the noise")

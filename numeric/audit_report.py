@@ -23,6 +23,14 @@ class BiasedGradient(GradproofError):
         self.report = report
 
 
+class VacuousAudit(GradproofError):
+    """No outcome has a gradient, and the exact one is zero: any code that does nothing would pass. `.report` has all of it."""
+
+    def __init__(self, report: AuditReport) -> None:
+        super().__init__(str(report))
+        self.report = report
+
+
 class AuditWarning(UserWarning):
     """An audit that holds, or fails, for less than it may seem: the message says what it does not cover."""
 
@@ -38,7 +46,7 @@ class Contribution:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """The exact mean and variance of a gradient over every outcome, and the exact gradient; true where they agree.
+    """The mean and variance of a gradient over every outcome, and the exact gradient; true where they agree, not vacuously.
 
     Args
         mean, exact, variance  by the name of the parameter, float64, each of the parameter's shape
@@ -47,6 +55,9 @@ class AuditReport:
                                is
                                unbiased), else None; also None where the exact gradient is zero
         tolerance              by the name of the parameter: how far mean and exact gradient may differ
+        vacuous                whether no outcome has a gradient and the exact one is zero, so that any code would pass
+        quadrature             how continuous noise was integrated; empty where every outcome was enumerated, without error
+        quadrature_error       by the name of the parameter: what doubling the nodes changed; part of the tolerance
         contributions          the outcomes that add most to the mean of the worst coordinate
         warnings               what the result does not cover
     """
@@ -64,6 +75,9 @@ class AuditReport:
     warnings: tuple[str, ...] = ()
     frozen_noise: int = 0
     reproduce: str = ""
+    vacuous: bool = False
+    quadrature: str = ""
+    quadrature_error: dict[str, Tensor] | None = None
 
     @property
     def bias(self) -> dict[str, Tensor]:
@@ -91,7 +105,7 @@ class AuditReport:
         return worst_coordinate(self.mean, self.exact, self.tolerance)
 
     def __bool__(self) -> bool:
-        return self.unbiased
+        return self.unbiased and not self.vacuous
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values; a number that is not finite is null.
@@ -112,12 +126,15 @@ class AuditReport:
             "schema": SCHEMA,
             "verdict": self.verdict,
             "unbiased": self.unbiased,
+            "vacuous": self.vacuous,
             "scaled_by": _number(self.scaled_by),
             "outcomes": self.outcomes,
             "objective_outcomes": self.objective_outcomes,
             "objective": _number(self.value),
             "draws": list(self.draws),
             "frozen_noise": self.frozen_noise,
+            "quadrature": self.quadrature or None,
+            "quadrature_error": {name: _numbers(part.tolist()) for name, part in (self.quadrature_error or {}).items()},
             "worst": worst,
             **{key: {name: _numbers(part.tolist()) for name, part in values.items()} for key, values in parts.items()},
             "contributions": contributions,
@@ -127,7 +144,9 @@ class AuditReport:
 
     @property
     def verdict(self) -> str:
-        """"unbiased", "scaled" or "biased"."""
+        """"unbiased", "vacuous", "scaled" or "biased"."""
+        if self.vacuous:
+            return "vacuous"
         if self.unbiased:
             return "unbiased"
         return "biased" if self.scaled_by is None else "scaled"
@@ -136,11 +155,14 @@ class AuditReport:
         return "\n".join([self._headline(), *self._coordinates(), *self._outcome_lines(), *self._endings()])
 
     def _headline(self) -> str:
+        over = "by quadrature over its noise" if self.quadrature else "over every outcome"
+        if self.vacuous:
+            return "vacuous: no outcome has a gradient and the exact gradient is zero, so code that does nothing would pass"
         if self.unbiased:
-            return "unbiased: the mean of the gradient over every outcome is the exact gradient of the objective"
+            return f"unbiased: the mean of the gradient {over} is the exact gradient of the objective"
         if self.scaled_by is not None:
-            return f"scaled: the mean of the gradient over every outcome is {self.scaled_by:.12g} times the exact gradient"
-        return "biased: the mean of the gradient over every outcome is not the exact gradient of the objective"
+            return f"scaled: the mean of the gradient {over} is {self.scaled_by:.12g} times the exact gradient"
+        return f"biased: the mean of the gradient {over} is not the exact gradient of the objective"
 
     def _coordinates(self) -> list[str]:
         name, index = self.worst
@@ -155,6 +177,9 @@ class AuditReport:
             ("bias", f"{_at(self.bias[name], index):.6g}, of which {_at(self.tolerance[name], index):.1e} would be tolerated"),
             ("variance", f"{_at(self.variance[name], index):.6g}"),
         ]
+        if self.quadrature_error is not None:
+            error = f"estimated error {_at(self.quadrature_error[name], index):.1e}, by doubling the nodes"
+            rows.append(("quadrature", f"{self.quadrature}; {error}"))
         rows += [("theta", f"{key} = {_shown(value)}") for key, value in self.theta.items()]
         return [f"  {label:<13} {text}" for label, text in rows]
 

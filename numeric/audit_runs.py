@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -12,8 +12,9 @@ from torch import Tensor
 from derive.errors import UsageError
 from numeric.exact_mean import ByNumbers, as_scalar, outcome_gradient, shifted
 from numeric.generators import Generators, Key, NoteGenerators
-from numeric.interception import Interceptor
+from numeric.interception import Interceptor, Source
 from numeric.restoring import Bystanders
+from numeric.taint import NotFreezable, Taint
 from numeric.tape import NotAuditable, Tape
 
 MOST_REPEATED = 500
@@ -42,6 +43,16 @@ def default_tolerance(dtype: torch.dtype) -> Tolerance:
     return Tolerance(1e-2, 5e-2, 2e-1, 1e-1)
 
 
+class NoiseOf(Protocol):
+    """Where runs take continuous noise from, if it is not frozen."""
+
+    def begin(self) -> tuple[Source, Taint]:
+        """Return the source of noise and what follows it, for one run."""
+
+    def end(self, tape: Tape) -> None:
+        """Check a run after its end."""
+
+
 class Runs:
     """Run a loss or an objective with its choices on a tape, each time from the same start."""
 
@@ -49,6 +60,7 @@ class Runs:
         self.params, self.generators = params, Generators()
         self.reset: Callable[[], None] = lambda: None
         self.frozen = 0
+        self.integrated: NoiseOf | None = None
         self.coarsest = torch.float64
         self.noise: list[tuple[str, int]] = []
         self.draws: tuple[str, ...] = ()
@@ -98,14 +110,16 @@ class Runs:
             self.has_constant_seed |= not keys.isdisjoint(self._keys)
 
     def require_fixed_noise(self, function: Callable[[], Any]) -> None:
-        """Raise NotAuditable if the law of frozen noise moves with the parameters: freezing it would drop that dependence."""
+        """Raise NotFreezable if the law of frozen noise moves with the parameters: freezing it would drop that dependence."""
         if not self.noise:
             return
         before = self._signatures
         with shifted(self.params, [1e-3 * (1 + param.detach().abs()) for param in self.params.values()]):
-            self._values = [param.detach().clone() for param in self.params.values()]
-            self.loss(function, Tape())
-        self._values = [param.detach().clone() for param in self.params.values()]
+            kept, self._values = self._values, [param.detach().clone() for param in self.params.values()]
+            try:
+                self.loss(function, Tape())
+            finally:
+                self._values = kept
         if self._signatures != before:
             message = (
                 "continuous noise is drawn from a law that depends on the parameters (as in Normal(mu, sigma).sample(), for "
@@ -114,10 +128,10 @@ class Runs:
                 "(rsample), or test "
                 "by sampling (numeric.sequential_test)."
             )
-            raise NotAuditable(message)
+            raise NotFreezable(message)
 
     def require_same_noise(self, objective: Callable[[], Any], noise: Sequence[tuple[str, int]]) -> None:
-        """Run the objective's first outcome; raise NotAuditable unless it draws the same continuous noise as the loss."""
+        """Run the objective's first outcome; raise NotFreezable unless it draws the same continuous noise as the loss."""
         self.objective(objective, Tape(), differentiate=True)
         if self.noise != list(noise):
             message = (
@@ -126,15 +140,18 @@ class Runs:
                 "same order, since noise is frozen at the same values in both. Draw it alike, or test by sampling "
                 "(numeric.sequential_test)."
             )
-            raise NotAuditable(message)
+            raise NotFreezable(message)
 
     def _begin(self, tape: Tape, salt: int) -> Interceptor:
         self.reset()
         self.generators.begin_run(salt)
-        return Interceptor(tape, self.generators, self.frozen)
+        source, taint = (None, None) if self.integrated is None else self.integrated.begin()
+        return Interceptor(tape, self.generators, self.frozen, source, taint)
 
     def _end(self, intercepted: Interceptor, *, check_params: bool = True) -> None:
         self.generators.end_run()
+        if self.integrated is not None:
+            self.integrated.end(intercepted.tape)
         self._keys, self._signatures = intercepted.keys, [signature for *_, signature in intercepted.noise]
         self.noise = intercepted.frozen_noise()
         self.draws = tuple(dict.fromkeys((*self.draws, *(choice.draw for choice in intercepted.tape.choices))))

@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from derive.errors import UsageError
 from numeric.exact_mean import ByNumbers
-from numeric.random_ops import Call, draws_nothing
+from numeric.random_ops import Call, draws_nothing, multinomial_row_probabilities
 from numeric.tape import Choice, NotAuditable
 
 CHUNK = 4096
@@ -53,10 +53,11 @@ class BatchInterceptor(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return self._multinomial(call)
         if call.name in ("randint", "randint_like"):
             return self._integers(call)
+        if call.name == "native_dropout":
+            return self._dropout(call)
         message = (
-            f"{func} has no batched form; expected torch.bernoulli, torch.multinomial or torch.randint of n rows. Audit "
-            "without "
-            "batched=True, one run an outcome."
+            f"{func} has no batched form; expected torch.bernoulli, torch.multinomial, torch.randint or dropout of n rows. "
+            "Audit without batched=True, one run an outcome."
         )
         raise NotAuditable(message)
 
@@ -107,14 +108,28 @@ class BatchInterceptor(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._factors.append(lambda: torch.tensor(chance, dtype=torch.float64))
         return output.copy_((drawn + low).reshape(output.shape).to(output))
 
+    def _dropout(self, call: Call) -> tuple[Tensor, Tensor]:
+        kept, mask = call()
+        p = float(call.bound["p"])
+        if call.bound.get("train") is False or p == 0:
+            return kept, mask
+        if mask.shape[:1] != self._digits.shape[:1]:
+            raise _no_rows(call, mask)
+        drawn = self._take(mask)
+        self._factors.append(lambda: torch.where(drawn.bool(), 1 - p, p).double().prod(-1))
+        mask.copy_(drawn.reshape(mask.shape))
+        return call.bound["input"] * mask * (0.0 if p == 1 else 1 / (1 - p)), mask
+
     def _multinomial(self, call: Call) -> Tensor:
         weights: Tensor = call.bound["self"]
         output: Tensor = call()
         laws, count, rows = weights.numel() // weights.shape[-1], output.shape[-1], len(self._digits)
-        if count > 1 and not call.bound.get("replacement"):
-            message = "torch.multinomial without replacement has no batched form; audit without batched=True."
-            raise NotAuditable(message)
         drawn = self._take(output)
+        if count > 1 and not call.bound.get("replacement"):
+            if laws != rows:
+                raise _no_rows(call, output)
+            self._factors.append(lambda: multinomial_row_probabilities(weights, drawn, replacement=False))
+            return output.copy_(drawn)
         if laws == rows:
             indices, p = drawn, _normalised(weights)[:, None]
         elif count % rows == 0:
@@ -146,8 +161,8 @@ def _normalised(weights: Tensor) -> _Lazy:
 
 
 def outcomes(choices: Sequence[Choice]) -> int:
-    """Return the number of outcomes of one row, those of probability zero too."""
-    return math.prod(len(choice.probabilities) for choice in choices)
+    """Return the number of outcomes of one row that can happen, where every row draws the same."""
+    return math.prod(len(choice.options) for choice in choices)
 
 
 def digits_of(choices: Sequence[Choice], chunk: int = CHUNK) -> Iterator[Tensor]:
@@ -163,6 +178,16 @@ def digits_of(choices: Sequence[Choice], chunk: int = CHUNK) -> Iterator[Tensor]
             columns.append(number % size)
             number = number // size
         yield torch.stack(columns[::-1], -1) if columns else torch.zeros((1, 0), dtype=torch.int64)
+
+
+def possible_rows(run: Callable[[Tensor], tuple[Tensor, Tensor]], digits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the choices, the values and the probabilities of the rows that can happen: no other has a say in a mean."""
+    values, weights = run(digits)
+    possible = weights.detach() > 0
+    if not bool(possible.all()):
+        digits = digits[possible]
+        values, weights = run(digits)
+    return digits, values, weights
 
 
 def run_rows(function: Callable[[int], Any], digits: Tensor, *, by_numbers: bool) -> tuple[Tensor, Tensor]:

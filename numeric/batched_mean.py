@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from derive.errors import TooLarge
 from numeric.audit_runs import Runs, default_tolerance
-from numeric.batched import digits_of, outcomes, row_gradients, run_rows
+from numeric.batched import digits_of, outcomes, possible_rows, row_gradients, run_rows
 from numeric.exact_mean import ExactMean, require_total, slope_error
 from numeric.moments import Moments
 from numeric.restoring import Bystanders
@@ -43,13 +42,9 @@ def row_choices(runs: Runs, function: Callable[[int], Any], budget: int) -> list
     if len(sizes) > 1 or runs.noise:
         message = (
             "the rows of a batched function must draw the same, discrete choices whatever comes out of them; audit without "
-            "batched=True, "
-            "one run an outcome."
+            "batched=True, one run an outcome."
         )
         raise NotAuditable(message)
-    if outcomes(tapes[0].choices) > budget:
-        message = f"there are {outcomes(tapes[0].choices)} outcomes, more than the budget of {budget}; raise budget=."
-        raise TooLarge(message)
     return tapes[0].choices
 
 
@@ -60,9 +55,9 @@ def batched_moments(runs: Runs, loss: Callable[[int], Any], choices: Sequence[Ch
         NotAuditable, if a row gives another gradient when it is run alone: rows see each other, or something else changes.
     """
     moments, params, bystanders = Moments(), list(runs.params.values()), Bystanders()
-    for chunk, digits in enumerate(digits_of(choices, CHUNK)):
-        runs.reset()
-        values, weights = run_rows(loss, digits, by_numbers=False)
+    run = _rows_of(runs, loss, by_numbers=False)
+    for chunk, every in enumerate(digits_of(choices, CHUNK)):
+        digits, values, weights = possible_rows(run, every)
         weights = weights.detach()
         values = values if values.requires_grad else values + 0 * sum(param.sum() for param in params)
         compared = _compared(chunk, len(digits))
@@ -79,9 +74,9 @@ def batched_exact_mean(runs: Runs, objective: Callable[[int], Any], choices: Seq
     """Return the exact mean of an objective of rows and its gradient, held against the numbers as in `exact_mean`."""
     params, total, mean, size = list(runs.params.values()), 0.0, 0.0, 0.0
     gradient = [torch.zeros_like(param, dtype=torch.float64) for param in params]
-    for chunk, digits in enumerate(digits_of(choices)):
-        runs.reset()
-        values, weights = run_rows(objective, digits, by_numbers=True)
+    run = _rows_of(runs, objective, by_numbers=True)
+    for chunk, every in enumerate(digits_of(choices)):
+        digits, values, weights = possible_rows(run, every)
         for row in _compared(chunk, len(digits)):
             weight, value = float(weights[row].detach()), float(values[row].detach())
             _require_alone_value(runs, objective, choices, digits[row], weight, value)
@@ -102,12 +97,19 @@ def batched_exact_mean(runs: Runs, objective: Callable[[int], Any], choices: Seq
     return ExactMean(mean, dict(zip(runs.params, gradient, strict=True)), outcomes(choices), error)
 
 
-def _mean(runs: Runs, objective: Callable[[int], Any], choices: Sequence[Choice]) -> float:
-    parts = []
-    for digits in digits_of(choices):
+def _rows_of(runs: Runs, function: Callable[[int], Any], *, by_numbers: bool) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    def run(digits: Tensor) -> tuple[Tensor, Tensor]:
         runs.reset()
+        return run_rows(function, digits, by_numbers=by_numbers)
+
+    return run
+
+
+def _mean(runs: Runs, objective: Callable[[int], Any], choices: Sequence[Choice]) -> float:
+    parts, run = [], _rows_of(runs, objective, by_numbers=False)
+    for digits in digits_of(choices):
         with torch.no_grad():
-            values, weights = run_rows(objective, digits, by_numbers=False)
+            _, values, weights = possible_rows(run, digits)
             parts.append(float((weights * values.double()).sum()))
     return math.fsum(parts)
 
@@ -127,8 +129,6 @@ def _require_alone(
     runs: Runs, loss: Callable[[int], Any], choices: Sequence[Choice], digits: Tensor, weight: float, gradient: list[Tensor]
 ) -> None:
     tape = _tape(choices, digits)
-    if weight == 0 or tape is None:
-        return
     alone = runs.loss(lambda: _alone(loss), tape)
     slack = max(1e-9, 256 * torch.finfo(runs.coarsest).eps)
     pairs = zip(alone, gradient, strict=True)
@@ -141,18 +141,16 @@ def _require_alone_value(
     runs: Runs, objective: Callable[[int], Any], choices: Sequence[Choice], digits: Tensor, weight: float, value: float
 ) -> None:
     tape = _tape(choices, digits)
-    if weight == 0 or tape is None:
-        return
     alone, _ = runs.objective(lambda: objective(1).reshape(()), tape, differentiate=False)
     slack = max(1e-9, 256 * torch.finfo(runs.coarsest).eps)
     if not math.isclose(alone, value, rel_tol=slack, abs_tol=slack) or not math.isclose(tape.weight, weight, rel_tol=slack):
         raise _seen(digits)
 
 
-def _tape(choices: Sequence[Choice], digits: Tensor) -> Tape | None:
-    """The tape of one row; none for an outcome that cannot happen."""
+def _tape(choices: Sequence[Choice], digits: Tensor) -> Tape:
+    """The tape of one row."""
     prefix = [Choice(each.draw, each.probabilities, index) for each, index in zip(choices, digits.tolist(), strict=True)]
-    return None if any(each.probabilities[each.index] == 0 for each in prefix) else Tape(prefix, strict=False)
+    return Tape(prefix, strict=False)
 
 
 def _seen(digits: Tensor) -> NotAuditable:

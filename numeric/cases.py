@@ -16,7 +16,7 @@ from numeric.exact_variance import exact_variance_gradient
 from numeric.expressions import Kind
 from numeric.families import family_of
 from numeric.inputs import Gradient, Objective
-from numeric.inventory import is_summed, vector_constants
+from numeric.inventory import functions_of, is_summed, vector_constants
 from numeric.noise_roles import exact_rule, is_polynomial, reparameterized, roles, uses_raw_latent
 from numeric.torchgen import generate
 
@@ -84,6 +84,16 @@ class Case:
             else:
                 constants[name] = known.get(name, 0.4 + 0.1 * i)
         return {name: self.function[name] for name in self.generated.functions[1:]} | constants
+
+    def unshifted(self) -> dict[str, Objective]:
+        """For sampling, controls of the latent z of a class that change when all its entries are shifted.
+
+        Those of the other stage do not: its nodes are up to a common shift of z, so it cannot see what code does along it.
+        """
+        if self.family != "categorical" or not uses_raw_latent(self.estimator.formula):
+            return {}
+        of_target = {function.name for function in functions_of(self.estimator.objective)}
+        return {name: _rising for name in self.generated.functions if name not in of_target}
 
     def _vectors(self) -> set[str]:
         """The constants that get a vector: they multiply one, are an argument of a function, or are differentiated by."""
@@ -196,6 +206,14 @@ def _objective(k: int, squash: Objective | None) -> Objective:
         return (x - 0.499).square().mean(-1) + (x * w).sum(-1).square() / n
 
     return objective
+
+
+def _rising(*args: Tensor) -> Tensor:
+    """A function that grows with every entry of its arguments, and so when all of them are shifted."""
+    x = args[0]
+    for arg in args[1:]:
+        x = x + arg
+    return torch.sigmoid(x).square().sum(-1)
 
 
 def _log_joint(k: int, squash: Objective | None) -> Objective:

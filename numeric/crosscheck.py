@@ -305,7 +305,7 @@ def _batch_error(compiled: Compiled, case: Case, seed: int) -> float:
 
 def _sampling(compiled: Compiled, case: Case, samples: int, false_alarm: float, seed: int) -> SamplingCheck:
     """In float32, as users run it; the sums in float64."""
-    parameters, keywords = case.shaped(case.parameters(0, torch.float32)), case.keywords(0, torch.float32)
+    parameters, keywords = case.shaped(case.parameters(0, torch.float32)), case.keywords(0, torch.float32) | case.unshifted()
     generator = torch.Generator(case.device).manual_seed(seed)
     noise = compiled.draw(parameters, generator, (samples,))
     estimates = flat(compiled.estimate(parameters, noise, *case.objective, **keywords)).double()

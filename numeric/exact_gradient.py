@@ -18,7 +18,7 @@ from torch import Tensor
 from derive.errors import TooLarge, UsageError
 from numeric.callable_module import make_callable
 from numeric.families import family_of
-from numeric.torchrun import Gradient, Objective, Params, checked_function, checked_params
+from numeric.inputs import Gradient, Objective, Params, checked_function, checked_params
 
 CHUNK_ELEMENTS = 2**20
 MAX_BITS = 30
@@ -33,7 +33,8 @@ def exact_gradient(
     """Return d/dparams E[f(b)] in float64.
 
     Args
-        f       the objective: outcomes (..., n) to values (...), for any leading dimensions
+        f       the objective: outcomes (..., n) to values (...), for any leading dimensions; the next outcomes may come in the
+                same tensor, so f copies what it keeps
         params  logits (*batch, n) or (*batch, K), or {"loc", "log_scale"}, each (*batch, n)
         family  "bernoulli": all 2**n bit vectors; "categorical": all K one-hot vectors; "normal": Gauss-Hermite quadrature,
                 exact for polynomials f of degree up to 2 * nodes - 3 in each coordinate, and approximate otherwise
@@ -77,41 +78,58 @@ def _reshaping(f: Objective, shape: torch.Size, dtype: torch.dtype) -> Objective
 def _bernoulli(f: Objective, logits: Tensor) -> Tensor:
     """Bits in two groups: the low ones run through a table inside each chunk, the high ones from chunk to chunk.
 
-    d/dl_i = sigmoid(-l_i) sum_{b_i = 1} p f - sigmoid(l_i) sum_{b_i = 0} p f, so that no score cancels for large logits.
+    d/dl_i = sigmoid(-l_i) sum_{b_i = 1} p f - sigmoid(l_i) sum_{b_i = 0} p f, so that no score cancels for large logits. Since
+    p(b) = p(low) p(high), a chunk costs the evaluation of f, one sum weighted with p(low) for the high bits, and one addition
+    to a table over the low bits, which is summed by halves at the end.
     """
     batch, n = logits.shape
     if n > MAX_BITS:
         message = f"{n} bits have 2**{n} outcomes; enumeration is limited to {MAX_BITS} bits."
         raise TooLarge(message)
     low = min(n, max(0, int(math.log2(max(1, CHUNK_ELEMENTS // (batch * n))))))
-    ones, zeros = torch.zeros_like(logits), torch.zeros_like(logits)
-    table, log_p_low = _low_bits(logits[:, :low])
-    for high, log_p_high in _high_bits(logits[:, low:]):
-        b = torch.cat([table, high.expand(table.shape[0], n - low)], -1)
-        weighted = torch.exp(log_p_low + log_p_high) * f(b[:, None, :].expand(-1, batch, -1))
-        ones += weighted.T @ b
-        zeros += weighted.T @ (1 - b)
+    p_low, p_high = _table(logits[:, :low]), _table(logits[:, low:])
+    over_high, over_low = torch.zeros_like(p_low), torch.empty_like(p_high)
+    for number, b in enumerate(_chunks(low, n, logits)):
+        values = f(b[:, None, :].expand(-1, batch, -1))
+        over_high.addcmul_(values, p_high[number])
+        over_low[number] = torch.einsum("rb,rb->b", p_low, values)
+    zeros, ones = (
+        torch.cat(pair, -1) for pair in zip(_by_bit(p_low * over_high), _by_bit(p_high * over_low), strict=True)
+    )
     return torch.sigmoid(-logits) * ones - torch.sigmoid(logits) * zeros
 
 
-def _low_bits(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """All outcomes of a few bits, shape (2**k, k), and their log-probabilities, (2**k, batch), each doubling the one before."""
-    batch, k = logits.shape
-    numbers = torch.arange(2**k, device=logits.device)
-    bits = ((numbers[:, None] >> torch.arange(k, device=logits.device)) & 1).to(logits.dtype)
-    log_p = logits.new_zeros(1, batch)
-    for i in range(k):
-        log_one, log_zero = (torch.nn.functional.logsigmoid(sign * logits[:, i]) for sign in (1, -1))
-        log_p = torch.cat([log_p + log_zero, log_p + log_one])
-    return bits, log_p
+def _table(logits: Tensor) -> Tensor:
+    """The probabilities of all outcomes of some bits, shape (2**k, batch), each bit doubling those before."""
+    p = logits.new_ones(1, logits.shape[0])
+    for one, zero in zip(torch.sigmoid(logits).unbind(-1), torch.sigmoid(-logits).unbind(-1), strict=True):
+        p = torch.cat([p * zero, p * one])
+    return p
 
 
-def _high_bits(logits: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Each outcome of the remaining bits, shape (k,), with its log-probability, shape (batch,)."""
-    k = logits.shape[1]
-    for number in range(2**k):
-        bits = torch.tensor([(number >> i) & 1 for i in range(k)], dtype=logits.dtype, device=logits.device)
-        yield bits, torch.nn.functional.logsigmoid((2 * bits - 1) * logits).sum(-1)
+def _chunks(low: int, n: int, like: Tensor) -> Iterator[Tensor]:
+    """All outcomes of n bits, shape (2**low, n) at a time, in one tensor: only the high bits are written for each chunk."""
+    numbers, places = torch.arange(2**low, device=like.device)[:, None], torch.arange(n, device=like.device)
+    chunk, version = torch.empty(2**low, n, dtype=like.dtype, device=like.device), -1
+    for number in range(2 ** (n - low)):
+        if chunk._version != version:  # at first, and where f has written into its outcomes
+            chunk.copy_((numbers >> places) & 1)
+        chunk[:, low:] = ((number >> places[: n - low]) & 1).to(like.dtype)
+        version = chunk._version
+        yield chunk
+
+
+def _by_bit(table: Tensor) -> tuple[Tensor, Tensor]:
+    """The sums of a table (2**k, batch) over the outcomes with bit i zero, and with bit i one: (batch, k) each."""
+    sums: list[Tensor] = []
+    while len(table) > 1:
+        halves = table.reshape(2, -1, table.shape[-1])
+        sums.append(halves.sum(1))
+        table = halves.sum(0)
+    if not sums:
+        return table.new_zeros(table.shape[-1], 0), table.new_zeros(table.shape[-1], 0)
+    zeros, ones = torch.stack(sums[::-1], -1).unbind(0)
+    return zeros, ones
 
 
 def _categorical(f: Objective, logits: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ What is below autograd sees all of it: draws inside `torch.no_grad`, in the back
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -19,6 +19,9 @@ from numeric.random_ops import DISCRETE, NOISE, Call, Factor, draws_nothing, is_
 from numeric.taint import Taint
 from numeric.tape import NotAuditable, Tape
 
+Source: TypeAlias = Callable[[Call, int, Tape, Tensor], Tensor]
+"""Gives the values of a draw of continuous noise: for the call, its number among such draws, the tape, and the real output."""
+
 _COMPARED = "torch.rand compared with a threshold"
 _NOISE_SEED = 0xF0_2E_11
 
@@ -28,7 +31,7 @@ class Drawn:
     """What one draw gave, to be given again where the generator is set back."""
 
     signature: str
-    choices: list[tuple[tuple[float, ...], int]] = field(default_factory=list)
+    choices: list[int] = field(default_factory=list)
     noise: Tensor | None = None
 
 
@@ -39,16 +42,20 @@ class Interceptor(TorchDispatchMode):  # type: ignore[no-untyped-call]
         tape        the choices
         generators  watched, so that setting one back replays its draws
         frozen      which of the frozen values the continuous noise has
+        source      gives the values of continuous noise, where it is not frozen
+        taint       follows the noise
     """
 
-    def __init__(self, tape: Tape, generators: Generators, frozen: int) -> None:
+    def __init__(
+        self, tape: Tape, generators: Generators, frozen: int, source: Source | None = None, taint: Taint | None = None
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.tape, self.frozen = tape, frozen
         self.factors: list[tuple[Factor, float]] = []
         self.noise: list[tuple[str, Tensor, str]] = []
         self.keys: list[Key] = []
         self.coarsest = torch.float64
-        self._generators, self._taint = generators, Taint()
+        self._generators, self._source, self._taint = generators, source, taint or Taint()
         self._drawn: dict[Key, Drawn] = {}
 
     def __torch_dispatch__(
@@ -100,13 +107,13 @@ class Interceptor(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _discrete(self, call: Call, key: Key) -> Any:
         if key in self._drawn:
             recorded = self._recorded(call, key, _signature(call))
-            remaining = list(recorded.choices)
-            return DISCRETE[call.name](call, lambda probabilities: _again(call, remaining, probabilities))[0]
+            remaining = iter(recorded.choices)
+            return DISCRETE[call.name](call, lambda _: next(remaining))[0]
         drawn = Drawn(_signature(call))
 
         def choose(probabilities: Sequence[float]) -> int:
             index = self.tape.choose(probabilities, str(call.func))
-            drawn.choices.append((tuple(probabilities), index))
+            drawn.choices.append(index)
             return index
 
         before = len(self.tape.choices)
@@ -124,14 +131,20 @@ class Interceptor(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if key in self._drawn:
             values = self._recorded(call, key, signature).noise
         else:
-            generator.manual_seed(_NOISE_SEED + 100_003 * self.frozen + len(self.noise))
-            values = call().clone()
+            values = self._values(call, generator, output)
             self.noise.append((NOISE[call.name], output, signature))
             self._drawn[key] = Drawn(signature, noise=values)
         generator.set_state(after)
         output.copy_(values) if values is not None else None
         self._taint.add(output, f"from {call.func}", uniform=is_standard_uniform(call))
         return output
+
+    def _values(self, call: Call, generator: torch.Generator, output: Tensor) -> Tensor:
+        if self._source is not None:
+            return self._source(call, len(self.noise), self.tape, output)
+        generator.manual_seed(_NOISE_SEED + 100_003 * self.frozen + len(self.noise))
+        values: Tensor = call().clone()
+        return values
 
     def _recorded(self, call: Call, key: Key, signature: str) -> Drawn:
         recorded = self._drawn[key]
@@ -167,12 +180,6 @@ def _signature(call: Call) -> str:
 
 def _plain(value: Any) -> str:
     return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else str(value)
-
-
-def _again(call: Call, remaining: list[tuple[tuple[float, ...], int]], probabilities: Sequence[float]) -> int:
-    if not remaining or remaining[0][0] != tuple(probabilities):
-        raise _coupled(call)
-    return remaining.pop(0)[1]
 
 
 def _coupled(call: Call) -> NotAuditable:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
 import torch
@@ -36,7 +37,7 @@ class Call:
     @property
     def name(self) -> str:
         """The name without namespace and overload, as in "bernoulli_"."""
-        return str(self.func._schema.name).removeprefix("aten::")
+        return _name_of(self.func)
 
     @property
     def bound(self) -> dict[str, Any]:
@@ -60,6 +61,11 @@ class Call:
     def __call__(self) -> Any:
         """Make the call, as it stands."""
         return self.func(*self.args, **self.kwargs)
+
+
+@cache
+def _name_of(func: Any) -> str:
+    return str(func._schema.name).removeprefix("aten::")
 
 
 def _filled(output: Tensor, values: Sequence[Any]) -> Tensor:
@@ -128,12 +134,17 @@ def multinomial_probability(weights: Tensor, drawn: Tensor, *, replacement: bool
     >>> multinomial_probability(torch.tensor([1.0, 1.0, 2.0]), torch.tensor([[2, 0]]), replacement=False)
     tensor(0.2500, dtype=torch.float64)
     """
+    return multinomial_row_probabilities(weights, drawn, replacement=replacement).prod()
+
+
+def multinomial_row_probabilities(weights: Tensor, drawn: Tensor, *, replacement: bool) -> Tensor:
+    """Return the probability of each row of ordered indices, (rows,) in float64, differentiable in the weights."""
     rows = weights.double().reshape(-1, weights.shape[-1])
     drawn, left = drawn.to(rows.device), torch.ones_like(rows)
-    probability = rows.new_ones(())
+    probability = rows.new_ones(len(rows))
     for column in drawn.unbind(-1):
         kept = rows * left
-        probability = probability * (kept.gather(1, column[:, None])[:, 0] / kept.sum(-1)).prod()
+        probability = probability * kept.gather(1, column[:, None])[:, 0] / kept.sum(-1)
         left = left if replacement else left.scatter(1, column[:, None], 0)
     return probability
 

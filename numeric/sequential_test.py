@@ -43,6 +43,7 @@ class SequentialReport:
         method       "betting" for bounds, "catoni" for a variance
         coordinate   where the capital is largest, an index into the flattened gradient
         mean, exact  the mean of the samples and the exact gradient in that coordinate
+        vacuous      whether exact gradient and all samples are zero in every coordinate: a sampler of zeros passes as well
     """
 
     rejected: bool
@@ -54,6 +55,7 @@ class SequentialReport:
     coordinate: int
     mean: float
     exact: float
+    vacuous: bool
     _null: Null = field_of(repr=False, compare=False)
 
     @cached_property
@@ -81,6 +83,8 @@ class SequentialReport:
                 f"REJECTED after {self.samples} samples: coordinate {self.coordinate} has mean {self.mean:.6g}, exact "
                 f"{self.exact:.6g}; {wealth}; an unbiased estimator is rejected with probability at most {self.alpha:g}"
             )
+        if self.vacuous:
+            return f"VACUOUS after {self.samples} samples: they and the exact gradient are zero; test at other parameters"
         seen = f"a bias of {self.smallest_detectable_bias:.2g} or more would have been found"
         none = "no bias that the bounds allow would have been found for certain; take more samples"
         found = seen if math.isfinite(self.smallest_detectable_bias) else none
@@ -171,6 +175,7 @@ class _Running:
         self.sampler, self.shape, self.null, self.by_dtype = sampler, shape, null, by_dtype
         self.samples, self.rejected, self.log_wealth, self.coordinate = 0, False, 0.0, 0
         self.total = torch.zeros_like(null.exact)
+        self.silent = not bool(null.exact.any())
         self.capitals: Tensor | None = None
         self.last: tuple[Tensor, Tensor] | None = None
 
@@ -182,6 +187,7 @@ class _Running:
         self.rejected = bool(len(crossed))
         used = int(crossed[0]) + 1 if self.rejected else count
         self.total += x[:used].sum(0)
+        self.silent = self.silent and not bool(x[:used].any())
         self.samples += used
         self.log_wealth, self.coordinate = float(wealth[used - 1].amax()), int(wealth[used - 1].argmax())
 
@@ -220,6 +226,7 @@ class _Running:
             coordinate=at,
             mean=float(self.total[at]) / self.samples,
             exact=float(null.exact[at]),
+            vacuous=self.silent,
             _null=null,
         )
 

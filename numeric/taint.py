@@ -23,11 +23,15 @@ from numeric.tape import NotAuditable
 
 _COMPARISONS = {"lt": False, "le": False, "gt": True, "ge": True}
 _FLIPPED = {False: True, True: False}
-_STEPS = {"sign", "sgn", "floor", "ceil", "round", "trunc", "heaviside", "fmod", "remainder", "_local_scalar_dense"}
+STEPS = {"sign", "sgn", "floor", "ceil", "round", "trunc", "heaviside", "fmod", "remainder", "_local_scalar_dense"}
 _CHECKING_FILES = ("distributions/constraints.py", "distributions/distribution.py")
 _CHECKING_FUNCTIONS = {"check", "__init__", "_validate_sample"}
 _SPENT = "uniform noise that was compared with a threshold before"
 _HARMLESS = {"detach", "alias", "is_same_size", "_has_compatible_shallow_copy_type"}
+
+
+class NotFreezable(NotAuditable):
+    """Continuous noise whose frozen values say nothing about the mean: it decides something, or its law has parameters."""
 
 
 class Uniform:
@@ -116,11 +120,15 @@ class Taint:
         origin = self._origin[_address(touched[0])]
         outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
         discrete = any(not (leaf.is_floating_point() or leaf.is_complex()) for leaf in outputs)
-        if (discrete or call.name in _STEPS) and not _is_allowed():
+        if (discrete or call.name in STEPS) and not _is_allowed():
             raise _decides(origin, call)
+        self.mark(touched, outputs)
+
+    def mark(self, touched: list[Tensor], outputs: Sequence[Tensor]) -> None:
+        """Mark the floating-point tensors that were made of noise."""
         for leaf in outputs:
             if leaf.is_floating_point():
-                self._mark(leaf, origin)
+                self._mark(leaf, self._origin[_address(touched[0])])
 
     def _compared(self, call: Call, touched: list[Tensor]) -> tuple[Uniform, Tensor, bool] | None:
         if call.name not in _COMPARISONS or len(touched) != 1 or _is_allowed():
@@ -166,11 +174,11 @@ def _is_allowed() -> bool:
     return False
 
 
-def _decides(origin: str, call: Call) -> NotAuditable:
+def _decides(origin: str, call: Call) -> NotFreezable:
     message = (
         f"continuous noise ({origin}) decides the outcome by {call.func}; expected discrete draws, noise on differentiable "
         "paths only, "
         "or torch.rand(...) compared with a threshold as it was drawn. Draw by torch.bernoulli or torch.multinomial, or "
         f"{SAMPLING}."
     )
-    return NotAuditable(message)
+    return NotFreezable(message)

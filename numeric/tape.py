@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from derive.errors import GradproofError, TooLarge
 
@@ -37,6 +37,23 @@ class Choice:
     def options(self) -> list[int]:
         """The indices of the options that can happen."""
         return [index for index, probability in enumerate(self.probabilities) if probability > 0]
+
+
+class Count(NamedTuple):
+    """How many outcomes a program has, from a few random runs.
+
+    >>> str(Count(32, False, 6)), str(Count(90, True, 6))
+    ('32 outcomes, if all runs draw as the first ones did', 'about 90 outcomes, at least 6')
+    """
+
+    outcomes: int
+    is_estimate: bool
+    at_least: int
+
+    def __str__(self) -> str:
+        if self.is_estimate:
+            return f"about {self.outcomes} outcomes, at least {self.at_least}"
+        return f"{self.outcomes} outcome{'s' if self.outcomes > 1 else ''}, if all runs draw as the first ones did"
 
 
 class Tape:
@@ -83,6 +100,11 @@ class Tape:
     def size(self) -> int:
         """The number of outcomes, if every run had the same draws as this one."""
         return math.prod(len(choice.options) for choice in self.choices)
+
+    @property
+    def at_least(self) -> int:
+        """So many outcomes there are for certain: each option that was passed over leads to one."""
+        return 1 + sum(len(choice.options) - 1 for choice in self.choices)
 
     @property
     def outcome(self) -> tuple[int, ...]:
@@ -143,30 +165,31 @@ def explore(run: Callable[[Tape], T], budget: int) -> Iterator[tuple[Tape, T]]:
         runs += 1
 
 
-def count(run: Callable[[Tape], object], budget: int, probes: int = 4) -> tuple[int, bool]:
-    """Return how many outcomes a program has, and whether that is no more than an estimate, from a few random runs.
+def count(run: Callable[[Tape], object], budget: int, probes: int = 4) -> Count:
+    """Return how many outcomes a program has, whether that is no more than an estimate, and how many there are for certain.
 
     Along a random path the product of the numbers of options is an unbiased estimate of the number of leaves; where every run
-    draws
-    the same, each path gives the number itself.
+    draws the same, each path gives the number itself.
 
     Raises
         TooLarge, if even the smallest of the products exceeds the budget.
 
     >>> count(lambda tape: [tape.choose((0.5, 0.5), "coin") for _ in range(5)], 100)
-    (32, False)
+    Count(outcomes=32, is_estimate=False, at_least=6)
     """
-    generator, sizes = random.Random(0), []
-    tape = Tape()
+    generator, tapes = random.Random(0), []
     for _ in range(probes):
-        tape = Tape(probe=generator)
-        run(tape)
-        sizes.append(tape.size)
+        tapes.append(Tape(probe=generator))
+        run(tapes[-1])
+    sizes, at_least = [tape.size for tape in tapes], max(tape.at_least for tape in tapes)
     if min(sizes) > budget:
-        draws = ", ".join(dict.fromkeys(choice.draw for choice in tape.choices))
-        message = f"there are about {min(sizes):.3g} outcomes (from {draws}), more than the budget of {budget}. {_SMALLER}"
+        draws = ", ".join(dict.fromkeys(choice.draw for choice in tapes[-1].choices))
+        message = (
+            f"there are about {min(sizes):.3g} outcomes, at least {at_least} (from {draws}), more than the budget of {budget}. "
+            f"{_SMALLER}"
+        )
         raise TooLarge(message)
-    return sum(sizes) // len(sizes), len(set(sizes)) > 1
+    return Count(max(at_least, sum(sizes) // len(sizes)), len(set(sizes)) > 1, at_least)
 
 
 _SMALLER = "Audit a smaller case (fewer samples, bits or classes), raise budget=, or test by sampling: numeric.sequential_test."

@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 from derive.cli import run
 from derive.errors import Disagreement
 from numeric import audit_cli
-from numeric.audit import AuditCase, AuditWarning, BiasedGradient, NotAuditable, audit, replay
+from numeric.audit import AuditCase, AuditWarning, BiasedGradient, Count, NotAuditable, VacuousAudit, audit, replay
 from numeric.exact_mean import require_total
 
 torch.set_num_threads(1)
@@ -271,6 +271,75 @@ def test_probabilities_that_do_not_sum_to_one_are_a_bug_of_ours():
         require_total(0.9)
 
 
+def test_the_number_of_outcomes_is_said_before_they_are_run(capsys, monkeypatch):
+    theta, said = parameter(0.2, -0.1, 0.4, 0.0), []
+    loss, objective = reinforce(theta, 2, "mean")
+    audit(loss, theta, objective, progress=lambda what, expected: said.append((what, expected)))
+    assert said == [("loss", Count(16, False, 7)), ("objective", Count(4, False, 4))]
+    assert "16 outcomes" in str(said[0][1])
+    losses, values = rows_of_bits(theta)
+    audit(losses, theta, values, batched=True, progress=lambda what, expected: said.append((what, expected)))
+    assert said[2:] == [("loss", Count(16, False, 16)), ("objective", Count(16, False, 16))]
+    monkeypatch.setattr(audit_cli, "LONG", 3)
+    assert run(application, ["audit", f"{EXAMPLES / 'moving_average.py'}:case"]) == 1
+    assert capsys.readouterr().err.splitlines()[0] == "loss: 3 outcomes, if all runs draw as the first ones did"
+
+
+def test_a_number_that_depends_on_the_draws_is_an_estimate_with_a_lower_bound():
+    theta, said = parameter(0.4), []
+
+    def loss():
+        steps = 0
+        while steps < 6 and torch.bernoulli(theta.detach().sigmoid()):
+            steps += 1
+        return theta.sum() * steps
+
+    audit(loss, theta, theta.sum, raise_exception=False, progress=lambda what, expected: said.append(expected))
+    assert said[0].is_estimate
+    assert 2 <= said[0].at_least <= 7
+    assert "at least" in str(said[0])
+
+
+VACUOUS = """
+import torch
+from numeric.audit import AuditCase
+theta = torch.zeros(1, requires_grad=True)
+case = AuditCase(loss=lambda: None, params=theta, objective=lambda: 1.0)
+"""
+
+
+@pytest.mark.filterwarnings("ignore::numeric.audit_report.AuditWarning")
+def test_an_audit_that_code_without_any_gradient_passes_is_vacuous(capsys, tmp_path):
+    theta = parameter(0.4, -0.7)
+    for loss in (lambda: None, lambda: 0 * theta.sum() * torch.bernoulli(torch.tensor(0.5))):
+        report = audit(loss, theta, lambda: 1.0, raise_exception=False)
+        assert report.vacuous
+        assert report.unbiased
+        assert not report
+        assert report.to_json()["verdict"] == "vacuous"
+        assert str(report).startswith("vacuous")
+        with pytest.raises(VacuousAudit, match="does nothing would pass"):
+            audit(loss, theta, lambda: 1.0)
+    (tmp_path / "vacuous.py").write_text(VACUOUS, encoding="utf-8")
+    assert run(application, ["audit", f"{tmp_path / 'vacuous.py'}:case"]) == 3
+    assert "vacuous" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore::numeric.audit_report.AuditWarning")
+def test_a_gradient_that_is_zero_in_the_mean_or_wrongly_zero_is_not_vacuous():
+    theta = parameter(0.4, -0.7)
+    report = audit(lambda: bits_loss(theta, lambda law, b, f: law.log_prob(b).sum())[0](), theta, lambda: 1.0)
+    assert not report.vacuous
+    assert not audit(lambda: None, theta, theta.sum, raise_exception=False).vacuous
+
+
+def test_a_parameter_without_a_gradient_is_named():
+    theta, other = parameter(0.4, -0.7), parameter(1.0)
+    loss, objective = bits_loss(theta)
+    with pytest.warns(AuditWarning, match=r"theta\[1\] has no gradient"):
+        assert not audit(loss, [theta, other], objective).vacuous
+
+
 def test_a_case_is_called_to_audit_itself():
     theta = parameter(0.4, -0.7)
     loss, objective = bits_loss(theta)
@@ -336,6 +405,68 @@ def test_rows_with_laws_of_their_own_have_a_batched_form():
         return REWARDS[a].prod(-1) * theta.log_softmax(-1)[a].sum(-1)
 
     assert audit(losses, theta, lambda n: REWARDS[draw(n)].prod(-1), batched=True).outcomes == 9
+
+
+@pytest.mark.parametrize("dropout", [torch.nn.functional.dropout, lambda x, p: torch.native_dropout(x, p, True)[0]])
+def test_dropout_has_a_batched_form(dropout):
+    theta = parameter(0.5, -0.3, 1.2)
+
+    def values(n):
+        return dropout(theta.expand(n, -1), 0.25).sum(-1) ** 2
+
+    many = audit(values, theta, values, batched=True)
+    one = audit(lambda: values(1).sum(), theta, lambda: values(1).sum())
+    assert many.outcomes == many.objective_outcomes == one.outcomes == 8
+    torch.testing.assert_close(many.variance, one.variance, rtol=1e-11, atol=1e-12)
+    assert many.value == pytest.approx(one.value, rel=1e-13)
+
+
+@pytest.mark.filterwarnings("ignore::numeric.audit_report.AuditWarning")
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_dropout_that_leaves_no_choice_has_a_batched_form(p):
+    theta = parameter(0.5, -0.3)
+
+    def values(n):
+        return torch.native_dropout(theta.expand(n, -1), p, True)[0].sum(-1) + theta.sum()
+
+    assert audit(values, theta, values, batched=True).outcomes == 1
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_ordered_selections_without_replacement_have_a_batched_form(is_right):
+    theta, f = parameter(0.2, -0.1, 0.4, 0.0), torch.arange(16.0).double().reshape(4, 4).cos()
+
+    def draw(n):
+        return torch.multinomial(theta.softmax(-1).expand(n, -1), 2).unbind(-1)
+
+    def losses(n):
+        first, second = draw(n)
+        p = theta.softmax(-1)
+        left = 1 - p[first] if is_right else 1.0
+        return f[first, second] * (p[first].log() + (p[second] / left).log())
+
+    def values(n):
+        return f[draw(n)]
+
+    many = audit(losses, theta, values, batched=True, raise_exception=False)
+    one = audit(lambda: losses(1).sum(), theta, lambda: values(1).sum(), raise_exception=False)
+    assert many.outcomes == many.objective_outcomes == one.outcomes == 12
+    assert many.unbiased == one.unbiased == is_right
+    torch.testing.assert_close(many.mean, one.mean, rtol=1e-11, atol=1e-12)
+    assert many.value == pytest.approx(one.value, rel=1e-13)
+
+
+def test_outcomes_that_cannot_happen_have_no_say_in_a_batch():
+    theta = parameter(0.4, -0.7)
+
+    def bits(n):
+        return torch.bernoulli(torch.tensor([1.0, 0.5]).double().expand(n, 2))
+
+    def losses(n):
+        b = bits(n)
+        return (b[:, 0].log() + b[:, 1]) * theta.sum()
+
+    assert audit(losses, theta, lambda n: bits(n)[:, 1] * theta.sum(), batched=True).outcomes == 2
 
 
 def test_a_mistake_is_found_in_a_batch():

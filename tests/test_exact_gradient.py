@@ -1,0 +1,45 @@
+"""The exact gradient by halves of a table is the sum over all outcomes, whatever the chunks are and whatever f does."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+
+from numeric.exact_gradient import exact_gradient
+
+torch.set_num_threads(1)
+
+
+def by_hand(f, logits):
+    """The gradient of sum_b p(b) f(b) by autograd, b over all rows of bits."""
+    moving = logits.clone().requires_grad_()
+    batch, n = logits.shape
+    bits = ((torch.arange(2**n)[:, None] >> torch.arange(n)) & 1).double()[:, None, :].expand(-1, batch, -1)
+    p = torch.distributions.Bernoulli(logits=moving).log_prob(bits).sum(-1).exp()
+    return torch.autograd.grad((p * f(bits)).sum(), moving)[0]
+
+
+def wave(b):
+    return (b * torch.arange(1, b.shape[-1] + 1)).sum(-1).sin() + b[..., 0] * b[..., -1]
+
+
+@pytest.mark.parametrize("elements", [1, 2, 16, 64, 2**20])
+@pytest.mark.parametrize(("batch", "n"), [(1, 1), (1, 6), (3, 4)])
+def test_every_way_to_cut_the_outcomes_gives_the_same_gradient(monkeypatch, elements, batch, n):
+    monkeypatch.setattr(sys.modules["numeric.exact_gradient"], "CHUNK_ELEMENTS", elements)
+    logits = torch.linspace(-2, 1.5, batch * n, dtype=torch.float64).reshape(batch, n)
+    torch.testing.assert_close(exact_gradient(wave, logits), by_hand(wave, logits), rtol=1e-12, atol=1e-14)
+
+
+def test_an_f_that_writes_into_its_outcomes_spoils_no_later_chunk(monkeypatch):
+    monkeypatch.setattr(sys.modules["numeric.exact_gradient"], "CHUNK_ELEMENTS", 16)
+    logits = torch.linspace(-2, 1.5, 6, dtype=torch.float64)[None]
+
+    def careless(b):
+        value = wave(b)
+        b.zero_()
+        return value
+
+    torch.testing.assert_close(exact_gradient(careless, logits), by_hand(wave, logits), rtol=1e-12, atol=1e-14)
