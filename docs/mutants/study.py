@@ -1,0 +1,181 @@
+"""Who tests the tests: every single mistake of a list, in every formula and in all generated code, against every check.
+
+Run `python -m docs.mutants.study` from the root of the repository (`make mutants`); it writes results.json and README.md beside
+this file, and fails if a mutant survives or two readings disagree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+
+from derive.catalogue import catalogue
+from derive.errors import GradproofError
+from derive.estimator import Estimator
+from derive.term import FiniteLaw
+from docs.mutants import checks, formulas, page, proofs, sources
+from docs.mutants.checks import KILLED, PASSED, REFUSED, Finding, Subject
+from numeric.torchgen import usual_families
+
+HERE = Path(__file__).parent
+SHORT, LONG = 2**13, 2**22
+CROSSCHECKED_ONLY = {"rebar-variance-eta", "rebar-variance-lambda", "relax-variance-phi"}
+"""A thousand mutants with heavy-tailed estimates: the exact comparison is made for all, sampling them is not."""
+REFUTED = {"refuted", "scaled", "other-target"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """All mutants of one estimator, in its formula ("formula") or in the code for a family."""
+
+    name: str
+    family: str
+
+
+def subjects() -> list[Estimator]:
+    """The estimators that are right as they are; of the others every check says so already."""
+    return [estimator for estimator in catalogue.values() if estimator.verdict == "proved"]
+
+
+def jobs() -> list[Job]:
+    """One for each formula, and one for each family of its code."""
+    found = [Job(estimator.name, "formula") for estimator in subjects()]
+    runs = [estimator for estimator in subjects() if estimator.runs]
+    return found + [Job(estimator.name, family) for estimator in runs for family in usual_families(estimator)]
+
+
+def run(job: Job) -> list[dict[str, Any]]:
+    """Return one row for each mutant."""
+    torch.set_num_threads(1)
+    return list(_formula_rows(job) if job.family == "formula" else _code_rows(job))
+
+
+def _formula_rows(job: Job) -> Iterator[dict[str, Any]]:
+    original = catalogue[job.name]
+    right = checks.subject_of(original, usual_families(original)[0])
+    for mutant in formulas.mutants(original):
+        verdict = proofs.verdict(mutant.estimator)
+        findings = _formula_findings(mutant.estimator, right)
+        findings["derive"] = Finding(KILLED if verdict in REFUTED else PASSED if verdict == "proved" else REFUSED, verdict)
+        proof = "" if verdict != "proved" and _killers(findings) else proofs.formula_proof(mutant.estimator)
+        yield _row(job, mutant.kind, mutant.change, findings, proof)
+
+
+def _formula_findings(mutant: Estimator, original: Subject) -> dict[str, Finding]:
+    """What the checks say about the code of a formula, in the first family that it is about."""
+    try:
+        subject = checks.subject_of(mutant, original.family)
+    except GradproofError as error:
+        return {name: Finding(REFUSED, f"no code: {error}"[:120]) for name in checks.CHECKS}
+    return _findings(subject, original)
+
+
+def _code_rows(job: Job) -> Iterator[dict[str, Any]]:
+    original = checks.subject_of(catalogue[job.name], job.family)
+    for mutant in sources.mutants(original.generated.source):
+        findings = _findings(original.mutated(mutant.source), original)
+        proof = "" if _killers(findings) else proofs.code_proof(mutant, original)
+        if not proof and not _killers(findings):
+            subject = original.mutated(mutant.source)
+            findings["sequential test"] = checks.judge("sequential test", subject, original, samples=LONG)
+        yield _row(job, mutant.kind, mutant.change, findings, proof)
+
+
+def _findings(subject: Subject, original: Subject) -> dict[str, Finding]:
+    """Every check; what the crosscheck lets pass is tested on fewer samples, and an audit by quadrature is not repeated."""
+    said = {"crosscheck": checks.judge("crosscheck", subject, original), "oracle": checks.judge("oracle", subject, original)}
+    if original.estimator.name in CROSSCHECKED_ONLY:
+        return said
+    most = SHORT if said["crosscheck"].verdict == PASSED else checks.SAMPLES
+    said["sequential test"] = checks.judge("sequential test", subject, original, samples=most)
+    if said["sequential test"].verdict == PASSED and said["crosscheck"].bias > checks.ORACLE_TOLERANCE:
+        samples = checks.needed(original, said["crosscheck"].bias)
+        said["sequential test"] = Finding(PASSED, f"a bias of {said['crosscheck'].bias:.1e} may need {samples} samples")
+    if _audits(original.estimator):
+        said["audit"] = checks.judge("audit", subject, original)
+    else:
+        said["audit"] = Finding(REFUSED, "not run: quadrature over continuous noise takes seconds to minutes")
+    return said
+
+
+def _audits(estimator: Estimator) -> bool:
+    return all(isinstance(draw.law, FiniteLaw) for draw in estimator.draws)
+
+
+def _killers(findings: dict[str, Finding]) -> list[str]:
+    """The checks that found another mean; the oracle may see by the variance what is equivalent in the mean."""
+    return sorted(name for name, one in findings.items() if one.verdict == KILLED and (name, one.how) != ("oracle", "variance"))
+
+
+def _row(job: Job, kind: str, change: str, findings: dict[str, Finding], proof: str) -> dict[str, Any]:
+    killers = _killers(findings)
+    proved = bool(proof) and not proof.startswith("NOT READ")
+    status = "disagreement" if proved and killers else "equivalent" if proved else "killed" if killers else "survived"
+    return {
+        "estimator": job.name, "family": job.family, "kind": kind, "change": change, "status": status, "proof": proof,
+        "checks": {name: one.verdict for name, one in findings.items()},
+        "how": {name: one.how for name, one in findings.items() if one.how},
+        "samples": findings["sequential test"].samples if "sequential test" in killers else 0,
+    }  # fmt: skip
+
+
+def sweep(wanted: Sequence[Job], workers: int, cache: Path | None = None) -> list[dict[str, Any]]:
+    """Run jobs in processes of their own, with a bar; a cache keeps the rows of those that are done."""
+    rows: dict[Job, list[dict[str, Any]]] = {}
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool, Progress() as progress:
+        bar = progress.add_task("mutants", total=len(wanted))
+        pending = {pool.submit(_cached, job, cache): job for job in wanted}
+        for done in as_completed(pending):
+            rows[pending[done]] = done.result()
+            progress.update(bar, advance=1, description=f"{pending[done].name}, {pending[done].family}")
+    return [row for job in wanted for row in rows[job]]
+
+
+def _cached(job: Job, cache: Path | None) -> list[dict[str, Any]]:
+    if cache is None:
+        return run(job)
+    path = _file(cache, job)
+    if not path.is_file():
+        path.write_text(json.dumps(run(job)), encoding="utf-8")
+    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _file(cache: Path, job: Job) -> Path:
+    return cache / f"{job.name}.{job.family}.json"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("names", nargs="*", help="estimators; by default all")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--cache", type=Path, help="a folder for the rows of finished jobs")
+    parser.add_argument("--assemble", action="store_true", help="run nothing: write the page from the cache")
+    parser.add_argument("-o", "--output", type=Path, default=HERE, help="the folder to write into")
+    given = parser.parse_args()
+    if given.cache is not None:
+        given.cache.mkdir(parents=True, exist_ok=True)
+    wanted = [job for job in jobs() if not given.names or job.name in given.names]
+    if given.assemble:
+        wanted = [job for job in wanted if given.cache is not None and _file(given.cache, job).is_file()]
+    missing = [f"{job.name} ({job.family})" for job in jobs() if job not in wanted]
+    found = page.summary(sweep(wanted, given.workers, given.cache), missing)
+    (given.output / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (given.output / "README.md").write_text(page.text(found), encoding="utf-8")
+    if found["wrong"]:
+        lines = [f"{one['status']}: {one['estimator']} ({one['family']}) {one['change']}" for one in found["wrong"]]
+        raise SystemExit("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
