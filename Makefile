@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: test test-subjects subjects test-optimised mutants demo lint format examples bench clean
+.PHONY: test test-subjects subjects test-optimised test-exhaustive mutants demo lint format examples bench clean
 
 # torch is pinned without a local suffix: where the package index offers a CPU build (2.13.0+cpu), pip takes it.
 .venv: .venv/.installed
@@ -17,9 +17,13 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 test: .venv/.installed
 	$(BIN)/python -m pytest --numprocesses auto
 
+# Every mutant of the generated code, and of the guards of the audit: about an hour.
+test-exhaustive: .venv/.installed
+	$(BIN)/python -m pytest --numprocesses auto -m exhaustive
+
 # Premises are checked with raise, so nothing may change when assert statements are compiled away.
 test-optimised: .venv/.installed
-	PYTHONOPTIMIZE=1 $(BIN)/python -m pytest --numprocesses auto -m "not slow" -W ignore::pytest.PytestConfigWarning
+	PYTHONOPTIMIZE=1 $(BIN)/python -m pytest --numprocesses auto -m "not slow and not exhaustive" -W ignore::pytest.PytestConfigWarning
 
 # Each mistake of a list in each formula and all generated code, against every check; writes docs/mutants. About an hour.
 mutants: .venv/.installed

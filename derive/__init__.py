@@ -31,6 +31,4 @@ def __getattr__(name: str) -> Any:
 
 if sys.modules.get("hypothesis") is not None:
     # Where it is imported later, its entry point does the same: `numeric.hypothesis_entry`.
-    from derive.strategies import register_types
-
-    register_types()
+    import_module("derive.strategies")

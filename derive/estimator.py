@@ -38,7 +38,6 @@ class Estimator:
         summary      one sentence for lists
         verdict      the verdict that is expected of it, one of `VERDICTS`
         derivation   a function without arguments that returns the hand-written chain from the target to E[formula], or None
-        runs         whether torch code can be generated from it
         integrated   where the mean is no polynomial in the noise: its moments at a point, of which some values are given
         family       where the estimator is one of a family, the function of the number of samples that returns them
 
@@ -64,7 +63,6 @@ class Estimator:
     summary: str = ""
     verdict: str = "proved"
     derivation: Callable[[], Derivation] | None = field(default=None, compare=False)
-    runs: bool = True
     integrated: Callable[[Mapping[str, Fraction]], MomentsAt] | None = field(default=None, compare=False)
     family: Callable[[int], Estimator] | None = field(default=None, compare=False)
 

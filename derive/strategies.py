@@ -1,7 +1,7 @@
 """Strategies of hypothesis: laws, tables of integrands, problems, formulas, and estimators that are right or wrong on purpose.
 
 All numbers are rationals and shrink to small ones. hypothesis is not required by anything else in this package. Where both are
-imported, `st.from_type` knows the types in `register_types`.
+imported, `st.from_type` knows the types that are registered at the end of this file.
 """
 
 from __future__ import annotations
@@ -278,12 +278,9 @@ def _estimator(name: str, formula: Term, verdict: str) -> Estimator:
 
 # Registration
 
-
-def register_types() -> None:
-    """Let `st.from_type` resolve our types."""
-    st.register_type_strategy(Estimator, estimators())
-    st.register_type_strategy(Problem, problems())
-    st.register_type_strategy(RationalCase, cases())
-    st.register_type_strategy(Symbol, st.sampled_from((theta, c)))
-    st.register_type_strategy(Number, rationals().map(Number))
-    st.register_type_strategy(Term, terms())
+st.register_type_strategy(Estimator, estimators())
+st.register_type_strategy(Problem, problems())
+st.register_type_strategy(RationalCase, cases())
+st.register_type_strategy(Symbol, st.sampled_from((theta, c)))
+st.register_type_strategy(Number, rationals().map(Number))
+st.register_type_strategy(Term, terms())

@@ -7,11 +7,10 @@ not us should not pay for that. Where hypothesis is imported first, `import deri
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 
 def register() -> None:
-    """Register the strategies of `derive.strategies` for `st.from_type`, if `derive` is imported."""
+    """Import `derive.strategies`, which registers itself for `st.from_type`, if `derive` is imported."""
     if "derive" in sys.modules:
-        from derive.strategies import register_types
-
-        register_types()
+        import_module("derive.strategies")

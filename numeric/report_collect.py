@@ -190,7 +190,7 @@ def estimator_record(argument: str, page: str, estimator: Estimator) -> Estimato
     seconds: dict[str, float] = {}
     verdict = _timed(seconds, "prove", lambda: derive.prove(estimator))
     variance, no_variance = _timed(seconds, "variance", lambda: _attempt(lambda: derive.variance(estimator)))
-    families = usual_families(estimator) if estimator.runs else ()
+    families = usual_families(estimator)
     checks = _timed(seconds, "crosscheck", lambda: tuple(_crosschecked(verdict, family) for family in families))
     return EstimatorRecord(argument, page, estimator, verdict, variance, no_variance, checks, seconds)
 

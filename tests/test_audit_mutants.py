@@ -143,7 +143,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
     quiet = "-qq --no-header --no-summary --tb=no --assert=plain -p no:cacheprovider".split()
     quiet += ["-W", "ignore::pytest.PytestConfigWarning"]
-    unmutated = pytest.main([*TESTS, "-m", "not slow", *quiet], plugins=[board])
+    unmutated = pytest.main([*TESTS, "-m", "not slow and not exhaustive", *quiet], plugins=[board])
     found = {"": {"tests": [], "killed": unmutated == 1}}
     for key in guards():
         tests = list(dict.fromkeys(test for test in board.tripped.get(key, ()) if test))
@@ -179,7 +179,7 @@ def test_guards_have_names_of_their_own():
     assert set(OTHERWISE) <= set(guards())
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_guard_is_needed_by_a_test():
     command = [sys.executable, __file__]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=3600)

@@ -70,7 +70,7 @@ def test_a_fresh_run_finds_what_the_page_says(name, family):
     assert found["equivalent"] == [row for row in stored()["equivalent"] if (row["estimator"], row["family"]) == (name, family)]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("job", study.jobs(), ids=lambda job: f"{job.name}-{job.family}")
 def test_a_fresh_run_of_the_whole_table_finds_no_survivor(job):
     assert page.summary(study.run(job))["wrong"] == []

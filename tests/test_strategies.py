@@ -54,7 +54,7 @@ def test_a_document_of_a_problem_is_read_as_one(document):
     assert len(problem.f) == len(problem.probabilities)
 
 
-@pytest.mark.parametrize("imports", ["hypothesis, derive", "derive, hypothesis"])
+@pytest.mark.parametrize("imports", ["hypothesis, derive", "derive, hypothesis", "derive.strategies"])
 def test_types_are_registered_whoever_is_imported_first(imports):
     code = f"import {imports}; from hypothesis import find, strategies as st; from derive.estimator import Estimator; "
     code += "assert find(st.from_type(Estimator), lambda one: True).name == 'unbiased'"
