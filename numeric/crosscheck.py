@@ -9,7 +9,8 @@ Reparameterized estimates of targets that are no polynomials (importance-weighte
 sides are taken over the same nodes, z = loc + scale * x: the mean of a right estimate is the derivative of the quadrature of
 the objective, whatever the nodes, so the two still agree to 1e-12; `ZeroNoiseCheck.same_nodes` says so.
 
-Last, a batch of two parameter vectors must get the estimates that each of them gets alone.
+Last, a batch of two parameter vectors must get the estimates that each of them gets alone, and finite draws must have exactly
+the law that they should have.
 
 What is compared is the mean. A change that moves no mean, such as a baseline with another constant, is not seen here.
 """
@@ -28,6 +29,7 @@ from derive.errors import NotEvaluable, UsageError
 from derive.estimator import Estimator
 from numeric.callable_module import make_callable
 from numeric.cases import TEMPERATURES, Case, flat
+from numeric.exact_draws import draw_error
 from numeric.noise_nodes import noise_rows
 from numeric.torchgen import natural_family
 from numeric.torchrun import Compiled, compile as compile_estimator
@@ -118,6 +120,8 @@ class CrosscheckReport:
     sampling: SamplingCheck
     batch_error: float = 0.0
     """By how much the estimates for a batch of two parameter vectors differ from those for each alone, relative to 1 + size."""
+    draw_error: float | None = None
+    """The largest error of the probability of an outcome of `draw`; None where noise is continuous or has too many outcomes."""
 
     @property
     def agrees(self) -> bool:
@@ -131,7 +135,8 @@ class CrosscheckReport:
 
     @property
     def _passed(self) -> bool:
-        return all(check.passed for check in self.zero_noise) and self.sampling.passed and self.batch_error <= TOLERANCE
+        exact = all(check.passed for check in self.zero_noise) and max(self.batch_error, self.draw_error or 0.0) <= TOLERANCE
+        return exact and self.sampling.passed
 
     def to_json(self) -> dict[str, Any]:
         """The report as a dictionary that `json.dumps` takes, with "schema": "gradproof/crosscheck/1"."""
@@ -146,6 +151,7 @@ class CrosscheckReport:
             "zero_noise": [_plain(check) for check in self.zero_noise],
             "sampling": _plain(self.sampling),
             "batch_error": _finite(self.batch_error),
+            "draw_error": _finite(self.draw_error),
         }
 
     def __str__(self) -> str:
@@ -154,11 +160,14 @@ class CrosscheckReport:
         verdict = vacuous if self.vacuous else "agrees" if self.agrees else "DISAGREES"
         z = max(map(abs, self.sampling.z_scores))
         batch = "" if self.batch_error <= TOLERANCE else f"; a batch differs from its parts by {self.batch_error:.1e}"
+        wrong = self.draw_error is not None and not self.draw_error <= TOLERANCE
+        draws = f"; the probability of a draw is wrong by {self.draw_error:.1e}" if wrong else ""
         return (
             f"{self.estimator} ({self.family}, size {self.size}, {self.device}): {verdict}; without noise: largest error "
             f"{worst.max_error:.1e} (tolerance {worst.tolerance:.0e}); {self.sampling.samples} samples: largest |z| {z:.2f} "
             f"(threshold {self.sampling.threshold:.2f}, smallest detectable bias {self.sampling.smallest_detectable_bias:.1e})"
             + batch
+            + draws
         )
 
 
@@ -222,7 +231,8 @@ def crosscheck(
     if progress is not None:
         progress("sampling", total, total)
     batch_error = _batch_error(compiled, case, seed)
-    return CrosscheckReport(estimator.name, family, device, case.size, tuple(checks), sampling, batch_error)
+    law_error = draw_error(estimator, compiled, next(iter(case.parameters(0).values())).cpu())
+    return CrosscheckReport(estimator.name, family, device, case.size, tuple(checks), sampling, batch_error, law_error)
 
 
 def _check_arguments(size: int | None, samples: int, false_alarm: float, device: str) -> None:

@@ -44,7 +44,7 @@ LAYERS = {
     8: "derive.exact derive.rules derive.markdown derive.html derive.sympy_door numeric.backward numeric.audit_mean",
     9: "derive.tactic derive.verdict numeric.torchgen numeric.exact_gradient numeric.quadrature",
     10: "derive.catalogue numeric.torchrun numeric.noise_nodes numeric.exact_target numeric.sequential_test",
-    11: "derive.prover derive.variance_report derive.oracle numeric.exact_variance numeric.audit",
+    11: "derive.prover derive.variance_report derive.oracle numeric.exact_variance numeric.audit numeric.exact_draws",
     12: "numeric.cases numeric.torch_oracle derive.audit.checks",
     13: "derive.audit.cases derive.audit.pages numeric.crosscheck",
     14: " ".join(f"derive.audit.note_00{i}" for i in range(5)) + " numeric.report_collect numeric.report_figures",
@@ -62,7 +62,7 @@ _EVALUATOR += "series views enclosures bernoulli bounds logistic points two_samp
 EVALUATOR = {f"derive.{name}" for name in _EVALUATOR.split()}
 MAY_EVALUATE_WITH = {"derive.errors", "derive.term", "derive.estimator"} | EVALUATOR
 _TORCH = (
-    "inputs exact_variance "
+    "exact_draws inputs exact_variance "
     "torch_oracle torchrun capital exact_gradient noise_nodes exact_target cases crosscheck sequential_test audit "
     "audit_report random_ops generators moments taint restoring interception exact_mean audit_runs "
     "batched batched_mean quadrature_rules noise_sources audit_mean quadrature "

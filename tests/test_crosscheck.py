@@ -19,6 +19,7 @@ from derive.term import Term
 from numeric.crosscheck import CrosscheckReport, crosscheck
 from numeric.noise_nodes import noise_rows
 from numeric.noise_roles import roles
+from numeric.torchrun import Compiled
 
 THETA = parameter("theta")
 B, U, V = finite("b", THETA), uniform("u"), uniform("v")
@@ -200,6 +201,29 @@ def test_a_draw_that_is_wrong_is_seen_by_sampling_where_the_exact_stage_cannot(m
     assert all(check.passed for check in report.zero_noise)
     assert not report.sampling.passed
     assert not report.agrees
+    assert "the probability of a draw is wrong by" in str(report)
+
+
+@pytest.mark.parametrize("family", ["bernoulli", "categorical"])
+def test_samples_that_are_one_sample_are_seen_exactly(monkeypatch, family):
+    """Where the others are much alike, thousands of samples do not show it."""
+    original = Compiled.draw
+
+    def twice(self, *args, **kwargs):
+        noise = original(self, *args, **kwargs)
+        return noise | {"b_1": noise["b_2"]}
+
+    assert quick(catalogue["vimco"], family).draw_error < 1e-15
+    monkeypatch.setattr(Compiled, "draw", twice)
+    report = quick(catalogue["vimco"], family)
+    assert report.draw_error > 0.1
+    assert all(check.passed for check in report.zero_noise)
+    assert not report.agrees
+
+
+def test_continuous_noise_and_many_outcomes_have_no_exact_law():
+    assert quick(catalogue["rebar"]).draw_error is None
+    assert quick(catalogue["score-function"], size=11).draw_error is None
 
 
 # The report
