@@ -38,11 +38,16 @@ UPDATE = Fraction(1, 20)
 
 @dataclass(frozen=True)
 class Position:
-    """A subterm, how another is put in its place, and the parameter by which it is differentiated there."""
+    """A subterm, how another is put in its place, and the parameter by which it is differentiated there.
+
+    Args
+        is_differentiated   whether it is all that a gradient is taken of: to detach that is to drop the gradient
+    """
 
     term: Term
     put: Put
     differentiated: Symbol | None
+    is_differentiated: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ def _positions(term: Term) -> Iterator[Position]:
         whole = position.term
         inside = whole.parameter if isinstance(whole, Grad) else None if isinstance(whole, Stop) else position.differentiated
         for i, part in reversed(list(enumerate(parts(whole)))):
-            stack.append(Position(part, _putter(position, i), inside))
+            stack.append(Position(part, _putter(position, i), inside, isinstance(whole, Grad)))
 
 
 def _putter(position: Position, i: int) -> Put:
@@ -119,7 +124,7 @@ def _edits(position: Position, estimator: Estimator) -> Iterator[Edit]:
             yield from _unconditional(term, estimator)
     if position.term is estimator.formula:
         yield "flip a sign", -term
-    if by is not None and depends(term, by) and not isinstance(term, (Symbol, Stop)):
+    if by is not None and depends(term, by) and not isinstance(term, (Symbol, Stop)) and not position.is_differentiated:
         yield "detach", Stop(term)
 
 

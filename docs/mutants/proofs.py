@@ -10,6 +10,7 @@ from functools import lru_cache
 import torch
 
 import derive
+from derive.algebra import derivative, tidy
 from derive.errors import Disagreement, GradproofError
 from derive.estimator import Estimator
 from derive.scope import substitute
@@ -17,12 +18,14 @@ from derive.term import (
     Add,
     Apply,
     Density,
+    Grad,
     Log,
     Mul,
     NormalLaw,
     Number,
     RandomVariable,
     Stop,
+    Symbol,
     Term,
     Threshold,
     parts,
@@ -75,6 +78,7 @@ def _rewritten(estimator: Estimator) -> Iterator[tuple[str, Term, Term]]:
     """A lemma, and formula and target after it."""
     formula, target = estimator.formula, estimator.target
     yield "d H(z) = 0", _everywhere(formula, _without_stop), target
+    yield f"d_{estimator.parameter.name} is taken", _everywhere(formula, lambda term: _taken(term, estimator.parameter)), target
     yield "log(c x) = log c + log x", _everywhere(formula, _split_log), _everywhere(target, _split_log)
     for noise in estimator.draws:
         if noise.law == NormalLaw(Number(0), Number(1)):  # type: ignore[arg-type]
@@ -94,6 +98,11 @@ def _without_stop(term: Term) -> Term:
         case Apply(Threshold() as function, (Stop(inner),)):
             return Apply(function, (inner,))
     return term
+
+
+def _taken(term: Term, parameter: Symbol) -> Term:
+    """What does not depend on the parameter, such as f(b) in the derivative by eta, drops out."""
+    return tidy(derivative(term.body, parameter)) if isinstance(term, Grad) and term.parameter == parameter else term
 
 
 def _split_log(term: Term) -> Term:
