@@ -9,6 +9,7 @@ decision is exact: the untouched output of `torch.rand` compared with a threshol
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
@@ -120,7 +121,7 @@ class Taint:
         origin = self._origin[_address(touched[0])]
         outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
         discrete = any(not (leaf.is_floating_point() or leaf.is_complex()) for leaf in outputs)
-        if (discrete or call.name in STEPS) and not _is_allowed():
+        if (discrete or call.name in STEPS) and not _asks_for_nan(call) and not _is_allowed():
             raise _decides(origin, call)
         self.mark(touched, outputs)
 
@@ -160,6 +161,14 @@ class Taint:
 
 def _address(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
+
+
+def _asks_for_nan(call: Call) -> bool:
+    """Whether it is asked if noise is nan or infinite, as libraries do before they warn: almost surely it is not."""
+    if call.name in {"eq", "ne"}:
+        left, right = call.args
+        return left is right or (not isinstance(right, Tensor) and math.isinf(right))
+    return call.name in {"isnan", "isinf"}
 
 
 def _is_allowed() -> bool:

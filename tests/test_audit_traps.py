@@ -426,6 +426,28 @@ def test_pathwise_code_is_audited_under_frozen_noise():
     assert report.scaled_by == pytest.approx(0.5, abs=1e-12)
 
 
+@pytest.mark.parametrize("asks", [torch.isnan, torch.isinf, lambda z: ~torch.isfinite(z), lambda z: z != z])
+@pytest.mark.filterwarnings("ignore::numeric.audit_report.AuditWarning")
+def test_to_ask_whether_noise_is_a_number_is_no_decision(asks):
+    theta = parameter(0.4, -0.3)
+
+    def sample():
+        z = torch.distributions.Normal(theta[0], theta[1].exp()).rsample()
+        if asks(z).any():
+            raise ValueError
+        return z.pow(3)
+
+    report = audit(sample, theta, sample)
+    assert report.frozen_noise == 1
+
+
+@pytest.mark.parametrize("asks", [lambda z: z == 0.0, lambda z: z != z.abs(), torch.signbit])
+def test_to_ask_for_another_value_is_a_decision(asks):
+    theta = parameter(0.4)
+    with pytest.raises(NotAuditable, match="decides the outcome"):
+        audit(lambda: theta.sum(), theta, lambda: theta.sum() * (2 if asks(torch.randn(())) else 1))
+
+
 def test_noise_whose_law_has_parameters_is_refused_where_it_has_no_quadrature():
     theta = parameter(0.4)
 
