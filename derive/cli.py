@@ -208,7 +208,7 @@ def _print(*parts: RenderableType) -> None:
     with console.capture() as captured:
         for part in parts:
             console.print(part)
-    write(captured.get())
+    write(re.sub(r" +$", "", captured.get(), flags=re.MULTILINE))  # a table fills its lines up with spaces
 
 
 def _verdict(verdict: str) -> Text:
