@@ -180,7 +180,7 @@ def _checks(found: dict[str, Any]) -> list[str]:
         "Of the mutants that are not equivalent. A check cannot judge what it is not made for: the oracle states problems of",
         "finite laws and replaces the draws, the audit by quadrature takes seconds to minutes and is not run on mutants with",
         "continuous noise, and some formulas with a mistake have no code at all. Of the variance gradients the mutants are",
-        "derived and crosschecked, and no more.",
+        "derived and crosschecked, and sampled only where they cannot be compared exactly.",
         "",
         *_table(("check", "mutants", "killed", "let pass", "cannot judge"), rows),
     ]

@@ -161,10 +161,11 @@ def _by_terms(mutant: CodeMutant, subject: Subject) -> str:
 
 
 def _sizes(subject: Subject) -> tuple[int, ...]:
-    many = len(subject.generated.noise) > 1
+    many, relaxed = len(subject.generated.noise) > 1, "u" in subject.generated.noise
+    large = relaxed and subject.generated.parameter is not None  # the square of an estimate, differentiated twice
     if subject.family == "categorical":
-        return (2,) if len(subject.generated.noise) > 2 else (2, 3)
-    return (1,) if many and subject.family == "bernoulli" and "u" not in subject.generated.noise else (1, 2)
+        return (2,) if large or len(subject.generated.noise) > 2 else (2, 3)
+    return (1,) if large or (many and subject.family == "bernoulli" and not relaxed) else (1, 2)
 
 
 def _as_formula(source: str, subject: Subject) -> str:

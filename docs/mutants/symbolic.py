@@ -300,7 +300,7 @@ def identical(left: str, right: str, generated: Generated, sizes: tuple[int, ...
     for n in sizes:
         for outcomes in _cases(generated, n):
             one, other = estimate(left, generated, n, outcomes), estimate(right, generated, n, outcomes, reflected)
-            if len(one) != len(other) or not all(map(equal, one, other)):
+            if one != other and (len(one) != len(other) or not all(map(equal, one, other))):
                 return False
     return True
 
