@@ -221,6 +221,13 @@ def test_samples_that_are_one_sample_are_seen_exactly(monkeypatch, family):
     assert not report.agrees
 
 
+@pytest.mark.parametrize("field", ["batch_error", "draw_error"])
+def test_an_error_that_is_no_number_does_not_agree(field):
+    report = quick(catalogue["score-function"])
+    assert report.agrees
+    assert not replace(report, **{field: float("nan")}).agrees
+
+
 def test_continuous_noise_and_many_outcomes_have_no_exact_law():
     assert quick(catalogue["rebar"]).draw_error is None
     assert quick(catalogue["score-function"], size=11).draw_error is None
