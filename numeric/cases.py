@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,12 +17,13 @@ from numeric.exact_variance import exact_variance_gradient
 from numeric.expressions import Kind
 from numeric.families import family_of
 from numeric.inputs import Gradient, Objective
-from numeric.inventory import functions_of, is_summed, vector_constants
-from numeric.noise_roles import exact_rule, is_polynomial, reparameterized, roles, uses_raw_latent
+from numeric.inventory import is_summed, vector_constants
+from numeric.noise_roles import exact_rule, is_polynomial, latent_controls, reparameterized, roles, uses_raw_latent
 from numeric.torchgen import generate
 
 HERMITE_NODES = 5
 LEGENDRE_NODES = 14
+JOINT_NODES = 12  # of three classes, where noise in h and in h_tilde is multiplied: the rows are their fourth power
 UNBOUNDED_NODES = (30, 18)
 MOST_NODES = 220
 MAX_ROWS = 2**16
@@ -43,13 +45,21 @@ class Case:
         self.size = natural_size(estimator, family) if size is None else size
         self.names = family_of(family).parameters
         self.device = torch.device(device)
-        squash = {"bernoulli": torch.sigmoid, "categorical": lambda x: torch.softmax(x, -1)}.get(family)
-        raw = squash if uses_raw_latent(estimator.formula) else None
-        make = _objective if self.polynomial else _log_joint
-        self.function = {name: make(i, raw) for i, name in enumerate(self.generated.functions)}
+        self.function = self._functions()
         self.plain, self.summed = _is_plain(estimator), is_summed(estimator)
         self.unbounded = roles(estimator).unbounded
         self.vectors = self._vectors()
+
+    def _functions(self) -> dict[str, Objective]:
+        """One for each function of the formula; a control of the latent variable of a class also gets a part that shifts."""
+        squash = {"bernoulli": torch.sigmoid, "categorical": lambda x: torch.softmax(x, -1)}.get(self.family)
+        raw = squash if uses_raw_latent(self.estimator.formula) else None
+        make = _objective if self.polynomial else _log_joint
+        made = {name: make(i, raw) for i, name in enumerate(self.generated.functions)}
+        if raw is not None and self.family == "categorical" and roles(self.estimator).shifted:
+            controls = {self.generated.names[function] for function in latent_controls(self.estimator.formula)}
+            made |= {name: _shifted(i, raw) for i, name in enumerate(made) if name in controls}
+        return made
 
     @property
     def objective(self) -> tuple[Objective, ...]:
@@ -85,16 +95,6 @@ class Case:
                 constants[name] = known.get(name, 0.4 + 0.1 * i)
         return {name: self.function[name] for name in self.generated.functions[1:]} | constants
 
-    def unshifted(self) -> dict[str, Objective]:
-        """For sampling, controls of the latent z of a class that change when all its entries are shifted.
-
-        Those of the other stage do not: its nodes are up to a common shift of z, so it cannot see what code does along it.
-        """
-        if self.family != "categorical" or not uses_raw_latent(self.estimator.formula):
-            return {}
-        of_target = {function.name for function in functions_of(self.estimator.objective)}
-        return {name: _rising for name in self.generated.functions if name not in of_target}
-
     def _vectors(self) -> set[str]:
         """The constants that get a vector: they multiply one, are an argument of a function, or are differentiated by."""
         kinds, names = self.generated.kinds, self.generated.names
@@ -112,6 +112,8 @@ class Case:
         if not exact_rule(self.estimator):
             large = {"categorical": 4, "bernoulli": 3, "normal": 3}[self.family]
             fewer = 3 if self.family == "categorical" else 1
+            if self.family == "categorical" and self.size > 2 and not roles(self.estimator).separate:
+                return JOINT_NODES
             return LEGENDRE_NODES - fewer if self.size > large else LEGENDRE_NODES
         if self.polynomial:
             return HERMITE_NODES
@@ -170,7 +172,7 @@ def natural_size(estimator: Estimator, family: str) -> int:
     (3, 2)
     """
     if not roles(estimator).separate:
-        return 2
+        return 3 if family == "categorical" else 2  # a Gumbel less another is symmetric: two classes see no sign of it
     draws = len([draw for draw in estimator.draws if not isinstance(draw.law, UniformLaw)])
     if family == "normal":
         fits = [n for n in (1, 2, 3) if HERMITE_NODES ** (n * draws) <= MAX_POLYNOMIAL]
@@ -197,9 +199,7 @@ def _objective(k: int, squash: Objective | None) -> Objective:
     """
 
     def objective(*args: Tensor) -> Tensor:
-        x = args[0]
-        for i, arg in enumerate(args[1:], 1):
-            x = x + (1 + 0.5 * i) * arg
+        x = _weighted_sum(args)
         x = x if squash is None else squash(x)
         n = x.shape[-1]
         w = torch.cos(torch.arange(1, n + 1, device=x.device, dtype=x.dtype) * (1 + 0.37 * k))
@@ -208,12 +208,17 @@ def _objective(k: int, squash: Objective | None) -> Objective:
     return objective
 
 
-def _rising(*args: Tensor) -> Tensor:
-    """A function that grows with every entry of its arguments, and so when all of them are shifted."""
+def _weighted_sum(args: Sequence[Tensor]) -> Tensor:
     x = args[0]
-    for arg in args[1:]:
-        x = x + arg
-    return torch.sigmoid(x).square().sum(-1)
+    for i, arg in enumerate(args[1:], 1):
+        x = x + (1 + 0.5 * i) * arg
+    return x
+
+
+def _shifted(k: int, squash: Objective) -> Objective:
+    """One of latent variables that is linear in a common shift of its arguments: a soft minimum, times another function."""
+    other = _objective(k, squash)
+    return lambda *args: -torch.logsumexp(-_weighted_sum(args), -1) * other(*args)
 
 
 def _log_joint(k: int, squash: Objective | None) -> Objective:

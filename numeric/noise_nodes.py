@@ -9,17 +9,18 @@ The mean of an estimate over these rows is its expectation, exactly (outcomes, p
 - Noise that decides an outcome is split where the outcome changes: on each piece the integrand is smooth, and Gauss-Legendre
   nodes converge geometrically; where z itself occurs, they are moved towards the end at which it is infinite. For the K Gumbels
   of a categorical the pieces are the K! orders of the exponentials T_k = exp(-z_k); in the ratios of neighbours the integrand
-  is analytic on a cube, and a common scale of all T_k drops out.
+  is analytic on a cube, and a common scale of all T_k drops out. Where functions of z itself occur it does not: its logarithm
+  is then that of a gamma variable, and gets a rule that is exact for squares.
 - Where no summand of the formula multiplies two noises (other than through the outcome), their nodes are paired, or one runs
   over its nodes while the others stand still.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, permutations, product
-from math import comb, factorial
+from math import comb, cos, exp, factorial, pi, sin, sqrt
 
 import torch
 from torch import Tensor
@@ -170,9 +171,19 @@ def _class_tables(estimator: Estimator, logits: Tensor, nodes: int) -> Iterator[
 
 def _gumbel_table(names: list[str], known: Roles, logits: Tensor, winner: int, nodes: int) -> Table:
     """The uniform noises behind the Gumbels where one class wins: those that decide it, and those conditional on it."""
-    groups, weights = _gumbel_groups(names, known, logits, winner, nodes)
+    groups = [sorted(known.deciding), *([name] for name in names if name not in known.deciding)]
+    shifts = _log_gamma(logits.numel(), len(groups)) if known.shifted else [[None] * len(groups)]
+    return _stack([_shifted_table(groups, known, logits, winner, nodes, shift, 1 / len(shifts)) for shift in shifts])
+
+
+def _shifted_table(
+    names: list[list[str]], known: Roles, logits: Tensor, winner: int, nodes: int, shifts: Sequence[float | None], share: float
+) -> Table:
+    """The nodes at one common shift of z for each group of noises."""
+    groups, weights = _gumbel_groups(names, known, logits, winner, nodes, shifts)
+    weights = share * weights
     if known.separate:
-        return _one_by_one(groups, _gumbel_groups(names, known, logits, winner, ANCHOR_NODES)[0], weights)
+        return _one_by_one(groups, _gumbel_groups(names, known, logits, winner, ANCHOR_NODES, shifts)[0], weights)
     table = Table(groups[0], weights)
     for values in groups[1:]:
         table = _join(table, Table(values, weights / weights.sum()))
@@ -180,15 +191,29 @@ def _gumbel_table(names: list[str], known: Roles, logits: Tensor, winner: int, n
 
 
 def _gumbel_groups(
-    names: list[str], known: Roles, logits: Tensor, winner: int, nodes: int
+    names: list[list[str]], known: Roles, logits: Tensor, winner: int, nodes: int, shifts: Sequence[float | None]
 ) -> tuple[list[dict[str, Tensor]], Tensor]:
     """The nodes of the noises that decide, those of each conditional noise, and the weights that all of them share."""
     p = torch.softmax(logits, -1)
     t, weights = _exponentials(p, winner, nodes, unbounded=known.unbounded)
     gaps = torch.where(torch.arange(p.numel(), device=p.device) == winner, t, p * (t - t[:, winner, None]))
-    conditional = torch.exp(-GUMBEL_SCALE * gaps)
-    deciding = {name: torch.exp(-GUMBEL_SCALE * p * t) for name in known.deciding}
-    return [deciding, *({name: conditional} for name in names if name not in known.deciding)], weights
+    groups = []
+    for k, (group, shift) in enumerate(zip(names, shifts, strict=True)):
+        scale = GUMBEL_SCALE if shift is None else exp(shift) / (t @ p)[:, None]
+        values = torch.exp(-scale * (gaps if k else p * t))
+        groups.append(dict.fromkeys(group, values))
+    return groups, weights
+
+
+def _log_gamma(k: int, dimensions: int) -> list[list[float]]:
+    """Points of equal weight with the first two moments of independent logarithms of gamma(k) variables (Stroud 1957)."""
+    mean, spread = (float(torch.special.polygamma(n, torch.tensor(float(k), dtype=torch.float64))) for n in (0, 1))
+    points = []
+    for j in range(dimensions + 1):
+        angles = [2 * pi * r * j / (dimensions + 1) for r in range(1, dimensions // 2 + 1)]
+        circle = [sqrt(2) * turned(angle) for angle in angles for turned in (cos, sin)]
+        points.append([mean + sqrt(spread) * x for x in (*circle, *[(-1.0) ** j] * (dimensions % 2))])
+    return points
 
 
 def _one_by_one(groups: list[dict[str, Tensor]], few: list[dict[str, Tensor]], weights: Tensor) -> Table:

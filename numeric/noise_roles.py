@@ -37,6 +37,9 @@ from derive.term import (
 )
 from numeric.expressions import one, zero
 
+MANY = 10**6
+SHIFT_DEGREE = 2
+
 
 @dataclass(frozen=True)
 class Roles:
@@ -47,12 +50,15 @@ class Roles:
         separate  whether no summand multiplies functions of two different uniform draws, other than through outcomes
         order     at most so many coordinates interact in one coordinate of the estimate, when functions are quadratic
         unbounded whether a derivative by the temperature makes the integrand contain z itself, which is infinite at the ends
+        shifted   whether functions of a latent variable itself occur, at most two multiplied: a common shift of its entries
+                  is then seen, and two moments of it are enough
     """
 
     deciding: frozenset[str]
     separate: bool
     order: int
     unbounded: bool = False
+    shifted: bool = False
 
 
 def roles(estimator: Estimator) -> Roles:
@@ -60,12 +66,13 @@ def roles(estimator: Estimator) -> Roles:
 
     >>> from derive.catalogue import catalogue
     >>> roles(catalogue["rebar"])
-    Roles(deciding=frozenset({'u'}), separate=True, order=3, unbounded=False)
+    Roles(deciding=frozenset({'u'}), separate=True, order=3, unbounded=False, shifted=False)
     """
     deciding = frozenset(_deciding(estimator.formula))
     groups = _groups(estimator.formula)
     separate, order = all(len(group) <= 1 for group in groups), _order(estimator.formula)
-    return Roles(deciding, separate, order, _by_temperature(estimator))
+    shifted = 1 <= max(map(_latent_degree, (estimator.formula, estimator.objective))) <= SHIFT_DEGREE
+    return Roles(deciding, separate, order, _by_temperature(estimator), shifted)
 
 
 def _by_temperature(estimator: Estimator) -> bool:
@@ -109,7 +116,6 @@ def _groups(term: Term) -> set[frozenset[str]]:
 
 def _order(term: Term) -> int:
     """How many coordinates interact in one coordinate of the term; a large number where nothing is known."""
-    many = 10**6
     match term:
         case Number() | Symbol():
             return 0
@@ -120,22 +126,38 @@ def _order(term: Term) -> int:
         case Add(args):
             return max(map(_order, args))
         case Mul(args):
-            return min(many, sum(map(_order, args)))
+            return min(MANY, sum(map(_order, args)))
         case Power(base, exponent) if exponent > 0:
-            return min(many, exponent * _order(base))
+            return min(MANY, exponent * _order(base))
         case Grad(body, _) | Stop(body):
             return _order(body)
         case Expect(body, variable):
-            return 0 if _closed(body, variable) else many
+            return 0 if _closed(body, variable) else MANY
         case Exp() | Log() | Sigmoid() | Power():
-            return 0 if _order(parts(term)[0]) == 0 else many
-    return many
+            return 0 if _order(parts(term)[0]) == 0 else MANY
+    return MANY
 
 
 def _closed(body: Term, variable: RandomVariable) -> bool:
     if isinstance(body, RandomVariable):
         return body == variable
     return all(_closed(part, variable) for part in parts(body))
+
+
+def _latent_degree(term: Term) -> int:
+    """How many functions of a latent variable itself are multiplied; a large number where they are in no polynomial."""
+    match term:
+        case Apply():
+            return int(_is_raw(term))
+        case Add(args):
+            return max(map(_latent_degree, args))
+        case Mul(args):
+            return min(MANY, sum(map(_latent_degree, args)))
+        case Power(base, exponent) if exponent > 0:
+            return min(MANY, exponent * _latent_degree(base))
+        case Grad(body, _) | Stop(body) | Expect(body, _) | Over(body, _):
+            return _latent_degree(body)
+    return MANY * int(uses_raw_latent(term))
 
 
 def exact_rule(estimator: Estimator) -> bool:
@@ -171,9 +193,24 @@ def reparameterized(estimator: Estimator) -> bool:
 
 def uses_raw_latent(term: Term) -> bool:
     """Whether a function of the user is applied to a latent variable itself, not to its relaxation."""
-    if isinstance(term, Apply) and type(term.function) is Function and any(_is_latent(arg) for arg in term.args):
-        return True
-    return any(uses_raw_latent(part) for part in parts(term))
+    return anywhere(term, _is_raw)
+
+
+def latent_controls(term: Term) -> set[Function]:
+    """The user's functions that are applied to latent variables themselves and to nothing else."""
+    found = {False: set[Function](), True: set[Function]()}
+
+    def collect(part: Term) -> bool:
+        if isinstance(part, Apply) and type(part.function) is Function:
+            found[_is_raw(part)].add(part.function)
+        return False
+
+    anywhere(term, collect)
+    return found[True] - found[False]
+
+
+def _is_raw(term: Term) -> bool:
+    return isinstance(term, Apply) and type(term.function) is Function and any(_is_latent(arg) for arg in term.args)
 
 
 def _is_latent(arg: Term) -> bool:

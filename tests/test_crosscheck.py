@@ -17,7 +17,7 @@ from derive.estimator import Estimator
 from derive.notation import E, constant, copies, finite, function, grad, normal, parameter, relaxation, score, uniform
 from derive.term import Term
 from numeric.crosscheck import CrosscheckReport, crosscheck
-from numeric.noise_nodes import noise_rows
+from numeric.noise_nodes import _log_gamma, noise_rows
 from numeric.noise_roles import roles
 from numeric.torchrun import Compiled
 
@@ -125,6 +125,36 @@ def test_the_rows_have_the_law_of_the_draw(family, size):
     assert abs(float(total) - 1) < 1e-10
     if family == "bernoulli":
         assert float((first - 0.5).abs().max()) < 1e-12
+
+
+def relax_with(power: int) -> Estimator:
+    """RELAX with c^power for c."""
+    _, z, b, z_tilde = relaxed()
+    soft, tilde = C(z) ** power, C(z_tilde) ** power
+    return mine((F(b) - tilde) * score(B, at=b) + grad(soft, THETA) - grad(tilde, THETA), U, V)
+
+
+@pytest.mark.parametrize(("power", "shifted"), [(1, True), (2, True), (3, False)])
+def test_a_common_shift_of_a_latent_variable_is_fed_up_to_squares(power, shifted):
+    assert roles(relax_with(power)).shifted is shifted
+    assert_exact(quick(relax_with(power), "categorical"))
+    assert not roles(catalogue["rebar"]).shifted
+
+
+def test_the_rule_for_the_shift_is_not_exact_for_a_cube(monkeypatch):
+    monkeypatch.setattr(sys.modules["numeric.noise_roles"], "SHIFT_DEGREE", 3)
+    assert not any(check.passed for check in quick(relax_with(3), "categorical").zero_noise)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_the_rule_for_the_shift_has_the_moments_of_the_logarithm_of_a_gamma_variable(dimensions):
+    x = torch.tensor(_log_gamma(3, dimensions), dtype=torch.float64)
+    euler = 0.5772156649015329
+    assert x.mean(0).tolist() == pytest.approx([1.5 - euler] * dimensions, abs=1e-14)
+    around = x - (1.5 - euler)
+    assert (around.T @ around / len(x)).flatten().tolist() == pytest.approx(
+        (torch.eye(dimensions) * (torch.pi**2 / 6 - 1.25)).flatten().tolist(), abs=1e-7
+    )
 
 
 # Wrong estimators
@@ -311,6 +341,19 @@ def test_a_quadrature_that_does_not_converge_decides_nothing(monkeypatch):
     monkeypatch.setattr(sys.modules["numeric.cases"], "LEGENDRE_NODES", 4)
     with pytest.raises(NotEvaluable, match="has not converged"):
         quick(catalogue["rebar"])
+
+
+def test_where_the_quadrature_does_not_converge_sampling_may_still_disagree(monkeypatch):
+    """Minus a Gumbel moves the jump away from the nodes; of two classes it has the same law, of three it has another."""
+    families = sys.modules["numeric.families"]
+    original = families.Categorical.latent
+    monkeypatch.setattr(families.Categorical, "latent", lambda *a, **k: original(*a, **k).replace(" - torch", " + torch"))
+    with pytest.raises(NotEvaluable, match="has not converged"):
+        quick(catalogue["rebar"], "categorical", 2)
+    report = quick(catalogue["rebar"], "categorical", 3)
+    assert not any(check.decided or check.passed for check in report.zero_noise)
+    assert not report.sampling.passed
+    assert not report.agrees
 
 
 def test_too_many_rows_are_refused():

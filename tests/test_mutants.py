@@ -158,6 +158,24 @@ def test_a_sum_of_derivatives_of_softmax_is_zero_and_the_terms_know_it():
     assert symbolic.identical(rebar.generated.source.replace(line, "d_z"), rebar.generated.source, rebar.generated, (2,))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "proved"),
+    [
+        ("eta * (d_z - torch.softmax(logits, -1) * d_z.sum(-1, keepdim=True))\n", "eta * (d_z - logits)\n", True),
+        ("eta * (d_z - torch.softmax(logits, -1) * d_z.sum(-1, keepdim=True))\n", "eta * (d_z - b)\n", False),
+        ("eta * (d_z - torch.softmax(logits, -1) * d_z.sum(-1, keepdim=True))\n", "eta * (d_z - u)\n", False),
+        ("eta * (d_z - torch.softmax(logits, -1) * d_z.sum(-1, keepdim=True))\n", "eta * d_z * logits\n", False),
+        ("(weight * (d_z - torch.softmax(logits, -1) * d_z.sum(-1, keepdim=True)))", "(weight * (d_z - logits))", False),
+    ],
+)
+def test_a_constant_added_to_an_estimate_leaves_the_gradient_of_its_variance(old, new, proved):
+    """Not what an outcome or noise moves, no factor, and nothing in the derivative of the estimate."""
+    eta = checks.subject_of(catalogue["rebar-variance-eta"], "categorical")
+    assert eta.generated.source.count(old) == 1
+    found = proofs._by_constant(eta.generated.source.replace(old, new), eta)
+    assert ("E[2 (g + k) dg] is derived" in found) is proved
+
+
 def test_code_that_has_no_exact_meaning_is_not_read():
     with pytest.raises(symbolic.NotReadable):
         symbolic.identical(changed("f(b_1)", "torch.rand(3)"), LEFT.generated.source, LEFT.generated, (1,))
@@ -214,6 +232,7 @@ GUARDS = [(("no_grad", "detach"), True), (("no_grad",), True), (("detach",), Tru
     [
         ("rebar", "d_z_tilde * dz_tilde", "d_z * dz_tilde"),
         ("relax", "torch.softmax(logits, -1) * dc_z_phi.sum(-1, keepdim=True)", "0"),
+        ("relax-variance-phi", "torch.softmax(logits, -1) * dc_z_phi.sum(-1, keepdim=True)", "dc_z_phi.sum(-1, keepdim=True)"),
     ],
 )
 def test_noises_of_one_class_do_not_stand_in_for_each_other_and_a_shift_of_z_is_seen(name, old, new):

@@ -34,6 +34,7 @@ from derive.term import (
 from docs.mutants import formulas, symbolic
 from docs.mutants.checks import Subject
 from docs.mutants.sources import CodeMutant
+from numeric.expressions import Kind
 from numeric.torchgen import generate
 
 HELPER_SHAPES = ((1,), (4,), (2, 3), (2, 1, 3))
@@ -157,7 +158,7 @@ def _by_terms(mutant: CodeMutant, subject: Subject) -> str:
             return f"the same mean, as terms ({said})"
     except symbolic.NotReadable:
         pass
-    return _as_formula(mutant.source, subject)
+    return _by_constant(mutant.source, subject) or _as_formula(mutant.source, subject)
 
 
 def _sizes(subject: Subject) -> tuple[int, ...]:
@@ -166,6 +167,38 @@ def _sizes(subject: Subject) -> tuple[int, ...]:
     if subject.family == "categorical":
         return (2,) if large or len(subject.generated.noise) > 2 else (2, 3)
     return (1,) if large or (many and subject.family == "bernoulli" and not relaxed) else (1, 2)
+
+
+def _by_constant(source: str, subject: Subject) -> str:
+    """Whether an estimate g, of whose square the code takes the derivative, is changed by what no noise moves: E[dg] = 0."""
+    g, sizes, original = dict(subject.estimator.where).get("g"), _sizes(subject), subject.generated
+    if g is None or original.parameter is None or _with_g(source, "0") != _with_g(original.source, "0"):
+        return ""
+    k, by = Symbol("k"), subject.estimator.parameter
+    shifted = replace(subject.estimator, formula=2 * (g + k) * Grad(g, by), derivation=None, where=())
+    generated = generate(shifted, subject.family)
+    vectors = replace(generated, kinds={**generated.kinds, "k": Kind.VECTOR})
+    with_k = _with_g(original.source, "({}) + k").replace("*, ", "*, k, ", 1)
+    moved = (_with_g(one, "{}", returned=True) for one in (source, original.source))
+    if (
+        verdict(shifted, (2,)) == "proved"
+        and symbolic.identical(with_k, generated.source, vectors, sizes)
+        and symbolic.constant_difference(*moved, original, sizes)
+    ):
+        return "a constant is added to g, and E[2 (g + k) dg] is derived"
+    return ""
+
+
+def _with_g(source: str, form: str, *, returned: bool = False) -> str:
+    """The source with another value of the estimate g, its own being {} in the form; or one that returns g."""
+    module = ast.parse(source)
+    body = next(part for part in module.body if isinstance(part, ast.FunctionDef) and part.name == "estimate").body
+    for statement in body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "g":
+            statement.value = ast.parse(form.format(ast.unparse(statement.value)), mode="eval").body
+    if returned:
+        body[-1] = ast.Return(ast.Name("g", ast.Load()))
+    return ast.unparse(ast.fix_missing_locations(module))
 
 
 def _as_formula(source: str, subject: Subject) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from derive.algebra import equal
+from derive.scope import substitute
 from derive.term import Exp, Function, Log, Number, Sigmoid, Symbol, Term, lift
 from numeric.torchgen import Generated
 
@@ -309,6 +310,24 @@ def constant(generated: Generated, n: int) -> bool:
     """Whether the estimate is the same at every outcome of the draws."""
     first, *others = (estimate(generated.source, generated, n, outcomes) for outcomes in _cases(generated, n))
     return all(equal(a, b) for other in others for a, b in zip(first, other, strict=True))
+
+
+def constant_difference(left: str, right: str, generated: Generated, sizes: tuple[int, ...]) -> bool:
+    """Whether the difference of two estimates is the same at every outcome, and for all noise.
+
+    Raises
+        NotReadable, if one of them cannot be run on symbols.
+    """
+    for n in sizes:
+        other_noise = {Symbol(f"{name}{i}"): Symbol(f"other {name}{i}") for name in generated.noise for i in range(n)}
+        gaps = []
+        for outcomes in _cases(generated, n):
+            pair = zip(*(estimate(source, generated, n, outcomes) for source in (left, right)), strict=True)
+            gaps.append([one - other for one, other in pair])
+        moved = [[substitute(gap, other_noise) for gap in case] for case in gaps]
+        if not all(equal(gap, first) for case in (*gaps, *moved) for gap, first in zip(case, gaps[0], strict=True)):
+            return False
+    return True
 
 
 def same_mean(left: str, right: str, generated: Generated, sizes: tuple[int, ...]) -> bool:
