@@ -124,8 +124,9 @@ def audit(
                          normal of mean 0 and deviation 1, ...), one list for each draw in their order; found if not given
         progress         called with "loss" and "objective" and the `Count` of its outcomes before the long work starts
 
-    Continuous noise on differentiable paths is frozen, at three sets of values. Where it is thresholded too, or its law has
-    parameters, it is integrated: by quadrature between breakpoints, with an error that is estimated and tolerated.
+    Continuous noise on differentiable paths is frozen, at three sets of values. Where the gradients differ there, or noise is
+    thresholded too, or its law has parameters, it is integrated: by quadrature between breakpoints, with an error that is
+    estimated and tolerated.
 
     Returns
         An AuditReport, true if the gradient is unbiased and there was something to see.
@@ -202,15 +203,29 @@ def _audited(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], 
     reason = ""
     if plan.breakpoints is None:
         try:
-            return _enumerated(runs, loss, objective, plan)
+            report = _enumerated(runs, loss, objective, plan)
         except NotFreezable as error:
             reason = str(error)
+        else:
+            if not report.frozen_noise or report.unbiased or report.vacuous or not report.finite:
+                return report
+            reason = _differs(report)
     try:
         result = integrated(runs, loss, objective, plan.budget, plan.tolerances, plan.breakpoints, plan.progress)
     except (NotAuditable, TooLarge) as error:
         message = f"{reason} Quadrature over the noise was tried: {error}".strip()
         raise type(error)(message) from error
     return _report(runs, result.found, runs.draws, 0, result)
+
+
+def _differs(report: AuditReport) -> str:
+    name, index = report.worst
+    at = "".join(f"[{position}]" for position in index)
+    bias = float(report.bias[name][index] if index else report.bias[name])
+    return (
+        f"with its noise frozen, the gradient of {name}{at} differs from that of the objective by {bias:.3g}. This alone "
+        "decides nothing: the loss may use its noise in another way, as antithetic pairs do, and have the same mean."
+    )
 
 
 def _enumerated(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], plan: _Plan) -> AuditReport:

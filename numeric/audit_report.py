@@ -90,6 +90,11 @@ class AuditReport:
         return all(bool((bias.abs() <= self.tolerance[name]).all()) for name, bias in self.bias.items())
 
     @property
+    def finite(self) -> bool:
+        """Whether every coordinate of the mean and of the exact gradient is a finite number."""
+        return all(bool(bias.isfinite().all()) for bias in self.bias.values())
+
+    @property
     def scaled_by(self) -> float | None:
         """The constant c with mean = c * exact in every coordinate, or None."""
         mean, exact, tolerance = (_flat(part) for part in (self.mean, self.exact, self.tolerance))

@@ -421,9 +421,45 @@ def test_pathwise_code_is_audited_under_frozen_noise():
 
     with pytest.warns(AuditWarning, match="frozen"):
         assert audit(lambda: sample().pow(3).mean(), theta, lambda: sample().pow(3).mean())
-    with pytest.warns(AuditWarning, match="frozen"):
-        report = audit(lambda: sample().pow(3).mean() * 0.5, theta, lambda: sample().pow(3).mean(), raise_exception=False)
+    report = audit(lambda: sample().pow(3).mean() * 0.5, theta, lambda: sample().pow(3).mean(), raise_exception=False)
     assert report.scaled_by == pytest.approx(0.5, abs=1e-12)
+    assert report.quadrature
+
+
+def test_noise_that_is_used_in_another_way_than_in_the_objective_is_integrated_before_it_is_judged():
+    """An antithetic pair and a reflected sample have the right mean, and another gradient at each value of the noise."""
+    theta = parameter(0.4, -0.3)
+
+    def z(sign):
+        return theta[0] + sign * theta[1].exp() * torch.randn((), dtype=torch.float64)
+
+    def pair():
+        epsilon = torch.randn((), dtype=torch.float64)
+        return sum((theta[0] + sign * theta[1].exp() * epsilon).pow(3) for sign in (1, -1)) / 2
+
+    for loss in (pair, lambda: z(-1).pow(3)):
+        report = audit(loss, theta, lambda: z(1).pow(3))
+        assert report.unbiased
+        assert report.quadrature
+    assert audit(lambda: z(-1).pow(3) + theta[1] / 100, theta, lambda: z(1).pow(3), raise_exception=False).verdict == "biased"
+
+
+def test_a_difference_under_frozen_noise_that_cannot_be_integrated_decides_nothing():
+    theta = parameter(*[0.1] * 12)
+
+    def square(sign):
+        return (theta + sign * torch.randn(12, dtype=torch.float64)).square().sum()
+
+    with pytest.raises(TooLarge, match=r"the gradient of theta\[\d+\] differs from that of the objective by .*Quadrature"):
+        audit(lambda: square(-1), theta, lambda: square(1))
+
+
+@pytest.mark.filterwarnings("ignore::numeric.audit_report.AuditWarning")
+def test_a_gradient_that_is_no_number_needs_no_quadrature():
+    theta = parameter(0.4)
+    report = audit(lambda: (theta * torch.randn(9, dtype=torch.float64)).sum() * torch.nan, theta,
+                   lambda: (theta * torch.randn(9, dtype=torch.float64)).sum(), raise_exception=False)  # fmt: skip
+    assert report.verdict == "biased"
 
 
 @pytest.mark.parametrize("asks", [torch.isnan, torch.isinf, lambda z: ~torch.isfinite(z), lambda z: z != z])

@@ -157,17 +157,16 @@ def _stacked(case: Case, original: Subject, points: tuple[int, ...]) -> tuple[di
 
 
 def _first_killed(check: Callable[[tuple[int, ...]], Finding]) -> Finding:
-    """What a check says of the batch, or of one alone where it lets the batch pass."""
-    found = check(BATCHED)
-    return found if found.verdict == KILLED else check(ALONE)
+    """What a check says of one parameter vector alone, or of the batch where it lets that pass."""
+    found = check(ALONE)
+    return found if found.verdict == KILLED else check(BATCHED)
 
 
 # The audit, of the surrogate loss
 
 
 def _audited(subject: Subject, original: Subject, points: tuple[int, ...]) -> Finding:
-    small = len(original.estimator.draws) > 1 or subject.family == "normal"
-    size = 3 if subject.family == "categorical" else 1 if small else 2
+    size = _audited_size(original, points)
     case, compiled = Case(original.estimator, subject.family, "cpu", size), subject.compiled()
     law, keywords = _stacked(case, original, points)
     params = {name: part.requires_grad_() for name, part in law.items()}
@@ -182,6 +181,14 @@ def _audited(subject: Subject, original: Subject, points: tuple[int, ...]) -> Fi
 
     report = audit(loss, params, objective, raise_exception=False)
     return Finding(PASSED if report else KILLED, report.verdict)
+
+
+def _audited_size(original: Subject, points: tuple[int, ...]) -> int:
+    """Small: the code runs once for each outcome of all draws together."""
+    several = len(original.estimator.draws) > 1
+    if original.family == "categorical":
+        return 2 if several and points == BATCHED else 3
+    return 1 if several or original.family == "normal" else 2
 
 
 def _used(compiled: Compiled, keywords: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from rich.progress import Progress
 from derive.catalogue import catalogue
 from derive.errors import GradproofError
 from derive.estimator import Estimator
-from derive.term import FiniteLaw
+from derive.term import UniformLaw
 from docs.mutants import checks, formulas, page, proofs, sources
 from docs.mutants.checks import KILLED, PASSED, REFUSED, Finding, Subject
 from numeric.torchgen import usual_families
@@ -102,12 +102,12 @@ def _findings(subject: Subject, original: Subject) -> dict[str, Finding]:
     if _audits(original.estimator):
         said["audit"] = checks.judge("audit", subject, original)
     else:
-        said["audit"] = Finding(REFUSED, "not run: quadrature over continuous noise takes seconds to minutes")
+        said["audit"] = Finding(REFUSED, "not run: quadrature over noise that decides an outcome takes minutes")
     return said
 
 
 def _audits(estimator: Estimator) -> bool:
-    return all(isinstance(draw.law, FiniteLaw) for draw in estimator.draws)
+    return not any(isinstance(draw.law, UniformLaw) for draw in estimator.draws)
 
 
 def _killers(findings: dict[str, Finding]) -> list[str]:
