@@ -7,26 +7,14 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Any
 
+from docs.mutants.checks import ALPHA, CHECKS as OF_CODE, CROSSCHECK_SAMPLES, LONG, SAMPLES, SPREAD
+
 Row = dict[str, Any]
 
-CHECKS = ("derive", "crosscheck", "audit", "sequential test", "oracle")
+CHECKS = ("derive", *OF_CODE)
 STATUSES = ("killed", "equivalent", "survived", "disagreement")
 MISSED_SHOWN = 60
-MISSED = (
-    "A test by sampling sees a bias that is large beside its noise: what it would need stands behind the mutant. The audit\n"
-    "and the sequential test run one vector of parameters, so what goes wrong in a batch is seen by the crosscheck alone; and\n"
-    "the sequential test runs at temperature 1, where a temperature that is left out changes nothing."
-)
-
-
-SURVIVED = (
-    "Mutants of the gradients of variances that no check rejects and nothing proves. What we believe to be the reasons, not\n"
-    "shown by a machine, in the code of those gradients: the noise of the categorical relaxation is\n"
-    "integrated up to a common scale of its Gumbels, along which a correction by the mean slope of c moves; sampling sees\n"
-    "it, but not beside the heavy tails of a squared estimate. Where the sign of the Gumbels is turned the quadrature does\n"
-    "not converge, and the crosscheck refuses to decide. To add a constant to the estimate g would be right, since\n"
-    "E[d_eta g] = 0."
-)
+MISSED = "Each is killed by another check, and neither proved nor sampled any further."
 
 
 def summary(rows: Sequence[Row], missing: Sequence[str] = ()) -> dict[str, Any]:
@@ -84,8 +72,7 @@ def _missed(row: Row) -> list[str]:
 
 def _short(row: Row) -> Row:
     kept = {key: row[key] for key in ("estimator", "family", "kind", "change", "proof")}
-    seen = row["how"].get("oracle", "") if row["checks"].get("oracle") == "killed" else ""
-    return kept | {"oracle": seen, "samples": row["how"].get("sequential test", "")}
+    return kept | {"seen": {name: row["how"].get(name, "") for name, said in row["checks"].items() if said == "killed"}}
 
 
 # The page
@@ -101,7 +88,7 @@ def text(found: dict[str, Any]) -> str:
         [
             *_head(total, readings),
             *([f"**Not run: {', '.join(found['missing'])}.**", ""] if found["missing"] else []),
-            *(_section("Survived", _survived(found["wrong"])) if found["wrong"] else []),
+            *(_section("Survived, or in disagreement", _survived(found["wrong"])) if found["wrong"] else []),
             *_section("By estimator", _by_estimator(found["counts"])),
             *_section("By kind of mistake", _by_kind(found["counts"])),
             *_section("Which check kills what", _checks(found["checks"])),
@@ -138,7 +125,7 @@ def _head(total: Counter[str], readings: dict[str, Counter[str]]) -> list[str]:
 
 def _survived(wrong: Sequence[Row]) -> list[str]:
     """Each mutant that no check rejects and nothing proves, and each about which the readings disagree."""
-    return [*SURVIVED.splitlines(), "", *(f"- {row['status']}: {_line(row)}" for row in wrong)]
+    return [f"- {row['status']}: {_line(row)}" for row in wrong]
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:
@@ -194,9 +181,10 @@ def _checks(found: dict[str, Any]) -> list[str]:
     ]
     return [
         "Of the mutants that are not equivalent. A check cannot judge what it is not made for: the oracle states problems of",
-        "finite laws and replaces the draws, the audit by quadrature takes seconds to minutes and is not run on mutants with",
-        "continuous noise, and some formulas with a mistake have no code at all. Of the variance gradients the mutants are",
-        "derived and crosschecked, and sampled only where they cannot be compared exactly.",
+        "finite laws and replaces the draws; an audit by quadrature takes minutes where noise decides an outcome or several",
+        "draws are normal, and is not run there; and some formulas with a mistake have no code at all. Of the variance",
+        "gradients the mutants are derived and crosschecked, and sampled only where they cannot be compared exactly. The",
+        "crosscheck feeds two parameter vectors, and a batch of both; the others feed one and, if they see nothing, the batch.",
         "",
         *_table(("check", "mutants", "killed", "let pass", "cannot judge"), rows),
     ]
@@ -204,7 +192,8 @@ def _checks(found: dict[str, Any]) -> list[str]:
 
 def _sample_table(found: dict[str, list[int]]) -> list[str]:
     return [
-        "At a false-alarm rate of 1e-6, with 1.5 times the variance of 20,000 samples as the bound; at most 131,072 samples.",
+        f"At a false-alarm rate of {ALPHA:g}, with {SPREAD} times the variance of {CROSSCHECK_SAMPLES:,} samples as the bound;",
+        f"first with at most {SAMPLES:,} samples, then with at most {LONG:,} where the crosscheck has seen what these do not.",
         "",
         *_table(("mistake", "rejected", "median", "most"), [(kind, *numbers) for kind, numbers in found.items()]),
     ]
@@ -213,20 +202,19 @@ def _sample_table(found: dict[str, list[int]]) -> list[str]:
 def _missed_list(rows: Sequence[Row]) -> list[str]:
     totals = Counter((name, row["estimator"]) for row in rows for name in row["missed"])
     table = _table(("check", "estimator", "mutants"), [(name, f"`{one}`", n) for (name, one), n in sorted(totals.items())])
-    shown = [f"- {', '.join(row['missed'])}: {_line(row)}{_reason(row)}" for row in rows[:MISSED_SHOWN]]
+    shown = [f"- {', '.join(row['missed'])}: {_line(row)}" for row in rows[:MISSED_SHOWN]]
     more = [f"- and {len(rows) - MISSED_SHOWN} more, in `results.json`"] if len(rows) > MISSED_SHOWN else []
     return [MISSED, "", *table, "", *shown, *more] if rows else ["Nothing."]
 
 
-def _reason(row: Row) -> str:
-    if "sequential test" not in row["missed"]:
-        return ""
-    return f" ({row['samples']})" if row["samples"].startswith("a bias") else " (no bias at the parameters of the test)"
-
-
 def _equivalent(rows: Sequence[Row]) -> list[str]:
-    head = "Those that the oracle tells apart all the same, by their variance, are marked with a star."
-    return [head, "", *(f"- {_line(row)}{' *' if row['oracle'] == 'variance' else ''} -- {row['proof']}" for row in rows)]
+    head = "The mean is the same. Some are told apart all the same, by a variance or by the law of the draws."
+    lines = [f"- {_line(row)} -- {row['proof']}{_told_apart(row)}" for row in rows]
+    return [head, "", *lines]
+
+
+def _told_apart(row: Row) -> str:
+    return "".join(f" (the {name} sees it by {how.removeprefix('by ')})" for name, how in row["seen"].items())
 
 
 def _line(row: Row) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 from derive.algebra import equal
 from derive.scope import substitute
 from derive.term import Exp, Function, Log, Number, Sigmoid, Symbol, Term, lift
+from numeric.expressions import Kind
 from numeric.torchgen import Generated
 
 
@@ -264,9 +265,15 @@ def _arguments(generated: Generated, n: int, outcomes: Mapping[str, tuple[int, .
 
 
 def _keywords(generated: Generated, n: int) -> dict[str, Any]:
-    constants = {name: _vector(name, n) if kind.name in {"VECTOR", "ANYTHING"} or name == generated.parameter else
-                 Array(Symbol(name)) for name, kind in generated.kinds.items()}
-    return {name: _function(name) for name in generated.functions[1:]} | constants
+    functions = {name: _function(name) for name in generated.functions[1:]}
+    return functions | {name: _constant(name, kind, generated, n) for name, kind in generated.kinds.items()}
+
+
+def _constant(name: str, kind: Kind, generated: Generated, n: int) -> Array:
+    """A number; a vector; or, where the estimate is a derivative by it, a vector of one number."""
+    if kind in {Kind.VECTOR, Kind.ANYTHING}:
+        return _vector(name, n)
+    return _vector(name, 1) if name == generated.parameter else Array(Symbol(name))
 
 
 def possible(n: int, family: str) -> list[tuple[int, ...]]:
