@@ -161,6 +161,7 @@ class AuditReport:
 
     def _headline(self) -> str:
         over = "by quadrature over its noise" if self.quadrature else "over every outcome"
+        over += ", given its noise," if self.frozen_noise and not self.unbiased else ""
         if self.vacuous:
             return "vacuous: no outcome has a gradient and the exact gradient is zero, so code that does nothing would pass"
         if self.unbiased:

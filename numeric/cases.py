@@ -171,8 +171,9 @@ def natural_size(estimator: Estimator, family: str) -> int:
     >>> natural_size(catalogue["vimco"], "bernoulli"), natural_size(catalogue["iwae"], "normal")
     (3, 2)
     """
-    if not roles(estimator).separate:
-        return 3 if family == "categorical" else 2  # a Gumbel less another is symmetric: two classes see no sign of it
+    known = roles(estimator)
+    if not known.separate:  # three classes where 1e-12 is within reach: of two, a Gumbel and minus a Gumbel have one law
+        return 3 if family == "categorical" and not known.unbounded else 2
     draws = len([draw for draw in estimator.draws if not isinstance(draw.law, UniformLaw)])
     if family == "normal":
         fits = [n for n in (1, 2, 3) if HERMITE_NODES ** (n * draws) <= MAX_POLYNOMIAL]
