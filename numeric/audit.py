@@ -225,9 +225,9 @@ def _differing(
     """The gradients differ at frozen noise; their means need not, as antithetic pairs show, so a small quadrature is tried."""
     budget = min(plan.budget, DIFFERING_BUDGET)
     try:
-        result = integrated(runs, loss, objective, budget, plan.tolerances, None, plan.progress, until_clear=True)
+        result = integrated(runs, loss, objective, budget, plan.tolerances, None, plan.progress)
     except (NotAuditable, TooLarge) as error:
-        text = f"the gradients differ at each frozen value of the noise; whether their means do was not decided: {error}"
+        text = f"the gradients differ at a frozen value of the noise; whether their means do was not decided: {error}"
         return replace(report, warnings=(*report.warnings, text))
     return _report(runs, result.found, runs.draws, 0, result)
 

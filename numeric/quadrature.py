@@ -40,9 +40,6 @@ HOPELESS = 0.5
 LARGEST_ERROR = 1e-4
 """An error estimate larger than this part of E|gradient| is no convergence."""
 
-CLEAR = 100.0
-"""A bias of so many times the error is clear: where nothing else is asked, it needs no more nodes."""
-
 _STEPS = torch.linspace(-13, 13, 41, dtype=torch.float64).tolist()
 _GIVEN_WIDTH = 1e-12
 
@@ -246,12 +243,6 @@ class _Tried:
     relative: float
     agrees: bool
 
-    @property
-    def is_clear(self) -> bool:
-        """Whether the bias of a coordinate is far larger than its error."""
-        exact, mean = self.level.found.exact.gradient, self.level.mean
-        return any(bool(((mean[name] - exact[name]).abs() > CLEAR * error).any()) for name, error in self.error.items())
-
 
 def integrated(
     runs: Runs,
@@ -261,12 +252,8 @@ def integrated(
     tolerances: Tolerances,
     given: Sequence[Sequence[float]] | None,
     progress: Callable[[str, Count], object],
-    *,
-    until_clear: bool = False,
 ) -> Integrated:
     """Integrate the gradient of the loss over its noise, and the objective where it has noise too.
-
-    With until_clear a bias that is far larger than the error ends it; else it goes on until the error is within the tolerance.
 
     Raises
         NotAuditable, if the objective decides by noise, a decision has no fixed breakpoints, or nothing converges.
@@ -288,7 +275,7 @@ def integrated(
         bystanders.require_untouched()
         return compared(runs, moments, aim.exact(method, size), tolerances)
 
-    best, error = _converged(runs, level, until_clear)
+    best, error = _converged(runs, level)
     runs.integrated = sought.on_grid(breakpoints, best.method, best.size)
     runs.require_repeated(loss, best.found.moments.kept)
     found = compared(runs, best.found.moments, best.found.exact, tolerances, error)
@@ -323,13 +310,13 @@ class _Aim:
         return self._runs.objective(self._objective, tape, differentiate=False)
 
 
-def _converged(runs: Runs, level: Callable[[str, int], Found], until_clear: bool) -> tuple[_Level, dict[str, Tensor]]:
+def _converged(runs: Runs, level: Callable[[str, int], Found]) -> tuple[_Level, dict[str, Tensor]]:
     """Double the nodes until two grids agree; return the finer one, and how far it is from the one before."""
     tried: list[_Tried] = []
     for method in LEVELS:
         for each in _doubled(runs, level, method, first=not tried):
             tried.append(each)
-            if each.agrees or (until_clear and each.is_clear):
+            if each.agrees:
                 return each.level, each.error
     best = min(tried, key=lambda each: each.relative)
     if not best.relative <= LARGEST_ERROR:
