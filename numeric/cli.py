@@ -6,6 +6,7 @@ Only `crosscheck` needs torch, and imports it when it is called.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
@@ -80,6 +81,7 @@ def _crosscheck() -> Callable[..., Any]:
     Raises
         UsageError, if torch is not installed.
     """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that wait for each other on a busy machine cost more than they gain
     try:
         from numeric.crosscheck import crosscheck as check
     except ModuleNotFoundError as error:
