@@ -343,6 +343,14 @@ def test_a_quadrature_that_does_not_converge_decides_nothing(monkeypatch):
         quick(catalogue["rebar"])
 
 
+def test_an_error_within_what_a_quadrature_still_moves_by_is_no_agreement():
+    check = quick(catalogue["rebar"]).zero_noise[0]
+    assert check.passed
+    loose = replace(check, max_error=1e-4, quadrature_change=1e-3, tolerance=1e-3)
+    assert not loose.decided
+    assert not loose.passed
+
+
 def test_where_the_quadrature_does_not_converge_sampling_may_still_disagree(monkeypatch):
     """Minus a Gumbel moves the jump away from the nodes; of two classes it has the same law, of three it has another."""
     families = sys.modules["numeric.families"]

@@ -174,6 +174,16 @@ def test_a_constant_added_to_an_estimate_leaves_the_gradient_of_its_variance(old
     assert ("E[2 (g + k) dg] is derived" in found) is proved
 
 
+def test_a_constant_in_an_estimate_proves_nothing_where_the_formula_with_it_is_not_derived(monkeypatch):
+    eta = checks.subject_of(catalogue["rebar-variance-eta"], "categorical")
+    centred = "eta * (d_z - torch.softmax(logits, -1) * d_z.sum(-1, keepdim=True))\n"
+    mutant = eta.generated.source.replace(centred, "eta * (d_z - logits)\n")
+    assert mutant != eta.generated.source
+    assert proofs._by_constant(mutant, eta)
+    monkeypatch.setattr(proofs, "verdict", lambda *_: "undecided")
+    assert proofs._by_constant(mutant, eta) == ""
+
+
 def test_code_that_has_no_exact_meaning_is_not_read():
     with pytest.raises(symbolic.NotReadable):
         symbolic.identical(changed("f(b_1)", "torch.rand(3)"), LEFT.generated.source, LEFT.generated, (1,))
