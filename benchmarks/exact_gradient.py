@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from numeric.exact_gradient import exact_gradient
+from numeric.checking.exact_gradient import exact_gradient
 
 BITS, MORE_BITS, REPEATS = 20, 24, 9
 

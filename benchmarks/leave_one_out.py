@@ -15,10 +15,10 @@ from multiprocessing.connection import Connection
 
 import sympy
 
-from derive import evaluate, exact
 from derive.estimator import Estimator
+from derive.exact import comparison as exact, evaluate
+from derive.language.term import lift
 from derive.notation import E, copies, finite, function, grad, parameter, score
-from derive.term import lift
 
 
 def leave_one_out(samples: int) -> Estimator:

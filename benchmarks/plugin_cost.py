@@ -38,7 +38,7 @@ def main() -> int:
         pytest_run = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", str(test)]
         rows: dict[str, tuple[Run, Run]] = {
             "import of the pytest plugin": (
-                (["-c", "import pytest"], {}), (["-c", "import pytest, numeric.pytest_plugin"], {})
+                (["-c", "import pytest"], {}), (["-c", "import pytest, gradproof.pytest_plugin"], {})
             ),
             "a run of pytest": (([*pytest_run, "-p", "no:gradproof"], {}), (pytest_run, {})),
             "import hypothesis": (

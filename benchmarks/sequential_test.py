@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from numeric.capital import null_hypothesis, running_log_wealth
-from numeric.sequential_test import sequential_test
+from numeric.checking.capital import null_hypothesis, running_log_wealth
+from numeric.checking.sequential_test import sequential_test
 
 RUNS, SAMPLES, RATE, SEEDS = 10_000, 1_000, 1e-3, 50
 STATED: dict[str, dict[str, Any]] = {"bounds (0, 1)": {"bounds": (0.0, 1.0)}, "variance 1/16": {"variance": 1 / 16}}

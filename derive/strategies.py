@@ -13,9 +13,8 @@ from typing import Any, TypeAlias
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from derive.estimator import Estimator
-from derive.models import RationalCase
-from derive.notation import (
+from derive.language.estimator import Estimator
+from derive.language.notation import (
     E,
     Over,
     constant,
@@ -32,8 +31,9 @@ from derive.notation import (
     stop,
     total,
 )
-from derive.problem import SCHEMA, Problem, problem_of
-from derive.term import Exact, Number, Symbol, Term
+from derive.language.term import Exact, Number, Symbol, Term
+from derive.laws.models import RationalCase
+from derive.verdicts.problem import SCHEMA, Problem, problem_of
 
 Table: TypeAlias = tuple[Fraction, ...]
 Law: TypeAlias = tuple[Table, Table]
@@ -166,7 +166,7 @@ def problem_documents(draw: DrawFn) -> dict[str, Any]:
 
 
 def problems() -> SearchStrategy[Problem]:
-    """Problems for `derive.oracle.oracle`."""
+    """Problems for `derive.verdicts.oracle.oracle`."""
     return problem_documents().map(problem_of)
 
 
@@ -231,7 +231,7 @@ def unbiased_estimators(draw: DrawFn) -> Estimator:
     """Unbiased estimators of `TARGET` from two samples: weighted means of `UNBIASED`, plus anything of `ZERO_MEAN`.
 
     >>> from hypothesis import find
-    >>> from derive import text
+    >>> from derive.printing import text
     >>> text.render(find(unbiased_estimators(), lambda found: True).formula)
     'f(b_1) * d_theta log p(b_1; theta)'
     """

@@ -11,9 +11,9 @@ from typing import Any
 
 import sympy
 
-from derive.errors import NotExact, UnknownNode
-from derive.term import Add, Exp, Log, Mul, Number, Power, Sigmoid, Symbol, Term
-from derive.text import render
+from derive.language.errors import NotExact, UnknownNode
+from derive.language.term import Add, Exp, Log, Mul, Number, Power, Sigmoid, Symbol, Term
+from derive.printing.text import render
 
 
 def to_sympy(term: Term) -> tuple[Any, dict[Any, Term]]:

@@ -8,8 +8,8 @@ import shlex
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from derive.cli import run
-from numeric.cli import app
+from derive.cli.main import run
+from numeric.cli.main import app
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```console\n\$ gradproof ([^\n]*)\n.*?^```", re.MULTILINE | re.DOTALL)

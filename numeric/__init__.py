@@ -3,8 +3,8 @@
 Nothing is imported before it is used, so `import numeric` works without torch.
 
 >>> import numeric
->>> sorted(numeric.__all__)
-['AuditCase', 'audit', 'compile', 'crosscheck', 'emit', 'exact_gradient', 'sequential_test']
+>>> "audit" in numeric.__all__
+True
 """
 
 from __future__ import annotations
@@ -13,26 +13,60 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from numeric.audit import AuditCase as AuditCase, audit as audit
-    from numeric.crosscheck import crosscheck as crosscheck
-    from numeric.exact_gradient import exact_gradient as exact_gradient
-    from numeric.sequential_test import sequential_test as sequential_test
-    from numeric.torchgen import emit as emit
-    from numeric.torchrun import compile as compile
+    from numeric.auditing.audit import AuditCase as AuditCase, audit as audit, replay as replay
+    from numeric.auditing.audit_report import (
+        AuditReport as AuditReport,
+        AuditWarning as AuditWarning,
+        BiasedGradient as BiasedGradient,
+        VacuousAudit as VacuousAudit,
+    )
+    from numeric.checking.crosscheck import crosscheck as crosscheck
+    from numeric.checking.exact_gradient import exact_gradient as exact_gradient
+    from numeric.checking.sequential_test import sequential_test as sequential_test
+    from numeric.checking.torch_oracle import (
+        RejectedSampler as RejectedSampler,
+        VacuousCheckWarning as VacuousCheckWarning,
+        WrongGradient as WrongGradient,
+    )
+    from numeric.codegen.torchgen import emit as emit
+    from numeric.codegen.torchrun import compile as compile
+    from numeric.draws.tape import NotAuditable as NotAuditable
 
-__all__ = ["AuditCase", "audit", "compile", "crosscheck", "emit", "exact_gradient", "sequential_test"]
+_HOMES = {
+    "numeric.auditing.audit": ("AuditCase", "audit", "replay"),
+    "numeric.auditing.audit_report": ("AuditReport", "AuditWarning", "BiasedGradient", "VacuousAudit"),
+    "numeric.checking.crosscheck": ("crosscheck",),
+    "numeric.checking.exact_gradient": ("exact_gradient",),
+    "numeric.checking.sequential_test": ("sequential_test",),
+    "numeric.checking.torch_oracle": ("RejectedSampler", "VacuousCheckWarning", "WrongGradient"),
+    "numeric.codegen.torchgen": ("emit",),
+    "numeric.codegen.torchrun": ("compile",),
+    "numeric.draws.tape": ("NotAuditable",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
 
-_FUNCTIONS = {"AuditCase": "numeric.audit", "compile": "numeric.torchrun", "emit": "numeric.torchgen"}
-
-# A module and its main function share these names. Importing `numeric.crosscheck` binds the module here, whoever does it and
-# whenever; so the name always means the module, and the module can be called (`numeric.callable_module`).
-_CALLABLE_MODULES = {"audit", "crosscheck", "exact_gradient", "sequential_test"}
+__all__ = [
+    "AuditCase",
+    "AuditReport",
+    "AuditWarning",
+    "BiasedGradient",
+    "NotAuditable",
+    "RejectedSampler",
+    "VacuousAudit",
+    "VacuousCheckWarning",
+    "WrongGradient",
+    "audit",
+    "compile",
+    "crosscheck",
+    "emit",
+    "exact_gradient",
+    "replay",
+    "sequential_test",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _CALLABLE_MODULES:
-        return import_module(f"numeric.{name}")
-    if name in _FUNCTIONS:
-        return getattr(import_module(_FUNCTIONS[name]), name)
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
     message = f"module 'numeric' has no attribute {name!r}"
     raise AttributeError(message)

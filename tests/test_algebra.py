@@ -9,11 +9,11 @@ import sympy
 from hypothesis import given, settings, strategies as st
 
 from derive import strategies
-from derive.algebra import derivative, equal, monomials, tidy
-from derive.errors import NotExact, RuleError, UnknownNode
+from derive.kernel.algebra import derivative, equal, monomials, tidy
+from derive.language.errors import NotExact, RuleError, UnknownNode
+from derive.language.term import Term
 from derive.notation import E, constant, copies, exp, finite, function, log, p, parameter, score, sigmoid
 from derive.sympy_door import from_sympy, to_sympy
-from derive.term import Term
 
 x, y, theta = constant("x"), constant("y"), parameter("theta")
 b, f = finite("b", theta), function("f")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from derive.errors import Disagreement, TooLarge, UsageError
-from numeric.audit import NotAuditable, audit, replay
-from numeric.batched import digits_of
-from numeric.batched_mean import CHUNK
-from numeric.tape import Choice, Tape
+from derive.language.errors import Disagreement, TooLarge, UsageError
+from numeric.auditing.audit import NotAuditable, audit, replay
+from numeric.auditing.batched import digits_of
+from numeric.auditing.batched_mean import CHUNK
+from numeric.draws.tape import Choice, Tape
 
 torch.set_num_threads(1)
 
@@ -172,7 +172,7 @@ def test_probabilities_that_do_not_sum_to_one_are_a_bug_wherever_they_are_summed
         for loss, objective in ((drawn, theta.sum), (theta.sum, drawn)):
             with pytest.raises(Disagreement, match="sum to"):
                 audit(loss, theta, objective)
-    monkeypatch.setattr("numeric.batched_mean.digits_of", without_the_last)
+    monkeypatch.setattr("numeric.auditing.batched_mean.digits_of", without_the_last)
     for left_out in (0, CHUNK):  # noqa: B007
         with pytest.raises(Disagreement, match="sum to"):
             audit(rows, theta, rows, batched=True)

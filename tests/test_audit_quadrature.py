@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from derive.errors import TooLarge, UsageError
-from numeric.audit import NotAuditable, audit
-from numeric.quadrature_rules import FAMILIES, Bracket, cumulative, quantile, rule
+from derive.language.errors import TooLarge, UsageError
+from numeric.auditing.audit import NotAuditable, audit
+from numeric.draws.quadrature_rules import FAMILIES, Bracket, cumulative, quantile, rule
 
 torch.set_num_threads(1)
 
@@ -114,7 +114,7 @@ def test_the_error_of_quadrature_is_tolerated_and_shown():
     assert f"estimated error {float(report.quadrature_error['theta']):.1e}" in str(report)
 
 
-@pytest.mark.filterwarnings("ignore::numeric.audit_report.AuditWarning")
+@pytest.mark.filterwarnings("ignore::numeric.auditing.audit_report.AuditWarning")
 def test_the_error_of_an_integrated_objective_counts():
     theta = parameter(0.3)
 

@@ -11,11 +11,11 @@ import torch
 import typer
 from hypothesis import given, settings, strategies as st
 
-from derive.cli import run
-from derive.errors import Disagreement
-from numeric import audit_cli
-from numeric.audit import AuditCase, AuditWarning, BiasedGradient, Count, NotAuditable, VacuousAudit, audit, replay
-from numeric.exact_mean import require_total
+from derive.cli.main import run
+from derive.language.errors import Disagreement
+from numeric.auditing.audit import AuditCase, AuditWarning, BiasedGradient, Count, NotAuditable, VacuousAudit, audit, replay
+from numeric.auditing.exact_mean import require_total
+from numeric.cli import audit as audit_cli
 
 torch.set_num_threads(1)
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
@@ -196,7 +196,7 @@ def test_the_report_shows_what_gradcheck_would_and_a_line_that_reproduces_it():
         assert part in text
     name, index = report.worst
     top = report.contributions[0]
-    assert f"numeric.audit.replay(loss, params, {top.choices})" in text
+    assert f"numeric.replay(loss, params, {top.choices})" in text
     assert float(replay(loss, theta, top.choices)[name][index]) * top.probability == pytest.approx(top.gradient, rel=1e-13)
 
 
@@ -218,7 +218,7 @@ def test_a_gradient_that_is_not_a_number_is_no_agreement():
 
 BROKEN = """
 import torch
-from numeric.audit import AuditCase
+from numeric.auditing.audit import AuditCase
 def loss():
     1 / 0
 case = AuditCase(loss=loss, params=torch.zeros(1, requires_grad=True), objective=lambda: 0.0)
@@ -302,13 +302,13 @@ def test_a_number_that_depends_on_the_draws_is_an_estimate_with_a_lower_bound():
 
 VACUOUS = """
 import torch
-from numeric.audit import AuditCase
+from numeric.auditing.audit import AuditCase
 theta = torch.zeros(1, requires_grad=True)
 case = AuditCase(loss=lambda: None, params=theta, objective=lambda: 1.0)
 """
 
 
-@pytest.mark.filterwarnings("ignore::numeric.audit_report.AuditWarning")
+@pytest.mark.filterwarnings("ignore::numeric.auditing.audit_report.AuditWarning")
 def test_an_audit_that_code_without_any_gradient_passes_is_vacuous(capsys, tmp_path):
     theta = parameter(0.4, -0.7)
     for loss in (lambda: None, lambda: 0 * theta.sum() * torch.bernoulli(torch.tensor(0.5))):
@@ -325,7 +325,7 @@ def test_an_audit_that_code_without_any_gradient_passes_is_vacuous(capsys, tmp_p
     assert "vacuous" in capsys.readouterr().out
 
 
-@pytest.mark.filterwarnings("ignore::numeric.audit_report.AuditWarning")
+@pytest.mark.filterwarnings("ignore::numeric.auditing.audit_report.AuditWarning")
 def test_a_gradient_that_is_zero_in_the_mean_or_wrongly_zero_is_not_vacuous():
     theta = parameter(0.4, -0.7)
     report = audit(lambda: bits_loss(theta, lambda law, b, f: law.log_prob(b).sum())[0](), theta, lambda: 1.0)
@@ -421,7 +421,7 @@ def test_dropout_has_a_batched_form(dropout):
     assert many.value == pytest.approx(one.value, rel=1e-13)
 
 
-@pytest.mark.filterwarnings("ignore::numeric.audit_report.AuditWarning")
+@pytest.mark.filterwarnings("ignore::numeric.auditing.audit_report.AuditWarning")
 @pytest.mark.parametrize("p", [0.0, 1.0])
 def test_dropout_that_leaves_no_choice_has_a_batched_form(p):
     theta = parameter(0.5, -0.3)

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from derive.errors import GradproofError, TooLarge, UsageError
-from numeric import audit as auditing
-from numeric.audit import AuditWarning, BiasedGradient, NotAuditable, audit
-from numeric.tape import Choice, Tape
+from derive.language.errors import GradproofError, TooLarge, UsageError
+from numeric.auditing import audit as auditing
+from numeric.auditing.audit import AuditWarning, BiasedGradient, NotAuditable, audit
+from numeric.draws.tape import Choice, Tape
 
 torch.set_num_threads(1)
 
@@ -444,7 +444,7 @@ def test_noise_that_is_used_in_another_way_than_in_the_objective_is_integrated_b
     assert audit(lambda: z(-1).pow(3) + theta[1] / 100, theta, lambda: z(1).pow(3), raise_exception=False).verdict == "biased"
 
 
-@pytest.mark.filterwarnings("ignore::numeric.audit_report.AuditWarning")
+@pytest.mark.filterwarnings("ignore::numeric.auditing.audit_report.AuditWarning")
 def test_a_difference_at_frozen_noise_that_cannot_be_integrated_is_called_one_given_the_noise():
     theta = parameter(*[0.1] * 12)
 
@@ -457,7 +457,7 @@ def test_a_difference_at_frozen_noise_that_cannot_be_integrated_is_called_one_gi
     assert "given its noise" in str(report)
 
 
-@pytest.mark.filterwarnings("ignore::numeric.audit_report.AuditWarning")
+@pytest.mark.filterwarnings("ignore::numeric.auditing.audit_report.AuditWarning")
 def test_a_gradient_that_is_no_number_needs_no_quadrature():
     theta = parameter(0.4)
     report = audit(lambda: (theta * torch.randn(9, dtype=torch.float64)).sum() * torch.nan, theta,
@@ -466,7 +466,7 @@ def test_a_gradient_that_is_no_number_needs_no_quadrature():
 
 
 @pytest.mark.parametrize("asks", [torch.isnan, torch.isinf, lambda z: ~torch.isfinite(z), lambda z: z != z])
-@pytest.mark.filterwarnings("ignore::numeric.audit_report.AuditWarning")
+@pytest.mark.filterwarnings("ignore::numeric.auditing.audit_report.AuditWarning")
 def test_to_ask_whether_noise_is_a_number_is_no_decision(asks):
     theta = parameter(0.4, -0.3)
 
@@ -640,7 +640,7 @@ def test_a_loop_that_may_never_end_is_refused():
 
 
 def test_a_run_that_does_not_end_is_refused(monkeypatch):
-    monkeypatch.setattr("numeric.tape.LONGEST_RUN", 50)
+    monkeypatch.setattr("numeric.draws.tape.LONGEST_RUN", 50)
     theta = parameter(0.4)
 
     def loss():

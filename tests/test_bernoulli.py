@@ -9,12 +9,12 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from derive import exact
-from derive.bernoulli import RelaxedBernoulli, derivative, evaluate
 from derive.catalogue import catalogue
-from derive.enclosures import Enclosure
-from derive.errors import UsageError
-from derive.models import RationalCase
+from derive.exact import comparison as exact
+from derive.language.errors import UsageError
+from derive.laws.bernoulli import RelaxedBernoulli, derivative, evaluate
+from derive.laws.models import RationalCase
+from derive.numbers.enclosures import Enclosure
 
 HALF, THIRD = Fraction(1, 2), Fraction(1, 3)
 T = Fraction(499, 1000)
@@ -99,7 +99,7 @@ def test_rebar_and_relax_are_unbiased_to_twenty_digits(p, f, lam):
 
 
 def test_what_lies_beyond_the_cut_is_in_the_radius(monkeypatch):
-    monkeypatch.setattr("derive.bernoulli.CUT", 8)
+    monkeypatch.setattr("derive.laws.bernoulli.CUT", 8)
     for p in (Fraction(1, 9), THIRD, Fraction(8, 9)):
         case = RelaxedBernoulli(p, CUBIC, HALF)
         assert case.relax(CONTROL).mean.contains(case.gradient)

@@ -9,9 +9,9 @@ from itertools import product
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from derive.bounds import FiniteLatent
-from derive.enclosures import Enclosure
-from derive.errors import TooLarge, UsageError
+from derive.language.errors import TooLarge, UsageError
+from derive.laws.bounds import FiniteLatent
+from derive.numbers.enclosures import Enclosure
 from derive.strategies import probabilities, tables
 
 HALF = Fraction(1, 2)

@@ -14,15 +14,15 @@ import pytest
 import derive
 import numeric
 from derive.catalogue import catalogue
-from derive.cli import MOST_OUTCOMES, run
-from numeric.cli import app
+from derive.cli.main import MOST_OUTCOMES, run
+from numeric.cli.main import app
 
 ROOT = Path(__file__).parent.parent
 
 
 def gradproof(*arguments, **environment):
     """The command in a process of its own."""
-    code = "from numeric.cli import main; main()"
+    code = "from numeric.cli.main import main; main()"
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=variables, cwd=ROOT)
@@ -220,7 +220,7 @@ def test_a_file_that_cannot_be_replaced_stays_and_nothing_lies_beside_it(capsys,
 
 def test_crosscheck_without_torch_is_one_line_and_exits_2(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    for module in [name for name in sys.modules if name.startswith("numeric.") and name != "numeric.cli"]:
+    for module in [name for name in sys.modules if name.startswith("numeric.") and name != "numeric.cli.main"]:
         monkeypatch.delitem(sys.modules, module)
     assert "torch, which is not installed" in refused(capsys, "crosscheck", "rebar")
 
@@ -229,7 +229,7 @@ def test_crosscheck_without_torch_is_one_line_and_exits_2(capsys, monkeypatch):
 def test_crosscheck_exits_by_what_it_found(capsys, monkeypatch, agrees, vacuous, status):
     answer = {"schema": "gradproof/crosscheck/1", "agrees": agrees}
     report = SimpleNamespace(agrees=agrees, vacuous=vacuous, to_json=lambda: answer)
-    monkeypatch.setitem(sys.modules, "numeric.crosscheck", SimpleNamespace(crosscheck=lambda *_, **__: report))
+    monkeypatch.setitem(sys.modules, "numeric.checking.crosscheck", SimpleNamespace(crosscheck=lambda *_, **__: report))
     assert run(app, ["crosscheck", "rebar", "--json"]) == status
     assert json.loads(capsys.readouterr().out)["agrees"] is agrees
 
@@ -254,7 +254,7 @@ def test_the_command_as_a_process():
 def test_a_reader_that_has_gone_is_no_error(options):
     read, write = os.pipe()
     os.close(read)
-    command = [sys.executable, "-c", "from numeric.cli import main; main()", "list", *options]
+    command = [sys.executable, "-c", "from numeric.cli.main import main; main()", "list", *options]
     result = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False, timeout=60)
     os.close(write)
     assert (result.returncode, result.stderr) == (0, "")

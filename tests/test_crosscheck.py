@@ -12,14 +12,14 @@ import torch
 
 from derive.catalogue import catalogue
 from derive.catalogue.control_variate import without_correction
-from derive.errors import NotEvaluable, TooLarge, UsageError
 from derive.estimator import Estimator
+from derive.language.errors import NotEvaluable, TooLarge, UsageError
+from derive.language.term import Term
 from derive.notation import E, constant, copies, finite, function, grad, normal, parameter, relaxation, score, uniform
-from derive.term import Term
-from numeric.crosscheck import CrosscheckReport, crosscheck
-from numeric.noise_nodes import _log_gamma, noise_rows
-from numeric.noise_roles import roles
-from numeric.torchrun import Compiled
+from numeric.checking.crosscheck import CrosscheckReport, crosscheck
+from numeric.checking.noise_nodes import _log_gamma, noise_rows
+from numeric.codegen.noise_roles import roles
+from numeric.codegen.torchrun import Compiled
 
 THETA = parameter("theta")
 B, U, V = finite("b", THETA), uniform("u"), uniform("v")
@@ -96,7 +96,7 @@ def test_a_control_variate_on_the_latent_variable_itself_agrees(family):
 def test_paired_and_full_products_of_nodes_give_the_same_mean(monkeypatch):
     paired = quick(catalogue["rebar"], "categorical")
     roles_of = roles
-    monkeypatch.setattr(sys.modules["numeric.noise_nodes"], "roles", lambda e: replace(roles_of(e), separate=False))
+    monkeypatch.setattr(sys.modules["numeric.checking.noise_nodes"], "roles", lambda e: replace(roles_of(e), separate=False))
     for family, size in (("bernoulli", 1), ("categorical", 2)):
         full = quick(catalogue["rebar"], family, size)
         assert_exact(full)
@@ -142,7 +142,7 @@ def test_a_common_shift_of_a_latent_variable_is_fed_up_to_squares(power, shifted
 
 
 def test_the_rule_for_the_shift_is_not_exact_for_a_cube(monkeypatch):
-    monkeypatch.setattr(sys.modules["numeric.noise_roles"], "SHIFT_DEGREE", 3)
+    monkeypatch.setattr(sys.modules["numeric.codegen.noise_roles"], "SHIFT_DEGREE", 3)
     assert not any(check.passed for check in quick(relax_with(3), "categorical").zero_noise)
 
 
@@ -213,7 +213,7 @@ def test_a_wrong_pathwise_estimator_is_rejected_without_noise():
 
 
 def test_generated_code_that_is_wrong_is_rejected_though_its_formula_is_right(monkeypatch):
-    families = sys.modules["numeric.families"]
+    families = sys.modules["numeric.codegen.families"]
     for method, broken in (
         ("pull_conditional", lambda self, slope, v, b, hint, assign: slope),
         ("conditional", lambda self, v, b, hint, assign: f"logits + torch.logit({v})"),
@@ -225,7 +225,7 @@ def test_generated_code_that_is_wrong_is_rejected_though_its_formula_is_right(mo
 
 
 def test_a_draw_that_is_wrong_is_seen_by_sampling_where_the_exact_stage_cannot(monkeypatch):
-    families = sys.modules["numeric.families"]
+    families = sys.modules["numeric.codegen.families"]
     monkeypatch.setattr(families.Bernoulli, "draw", lambda self, shape: [f"torch.bernoulli(torch.full({shape}, 0.5))"])
     report = quick(catalogue["score-function"])
     assert all(check.passed for check in report.zero_noise)
@@ -338,7 +338,7 @@ def test_a_target_is_read_as_it_stands_and_not_taken_for_that_of_f():
 
 
 def test_a_quadrature_that_does_not_converge_decides_nothing(monkeypatch):
-    monkeypatch.setattr(sys.modules["numeric.cases"], "LEGENDRE_NODES", 4)
+    monkeypatch.setattr(sys.modules["numeric.checking.cases"], "LEGENDRE_NODES", 4)
     with pytest.raises(NotEvaluable, match="has not converged"):
         quick(catalogue["rebar"])
 
@@ -353,7 +353,7 @@ def test_an_error_within_what_a_quadrature_still_moves_by_is_no_agreement():
 
 def test_where_the_quadrature_does_not_converge_sampling_may_still_disagree(monkeypatch):
     """Minus a Gumbel moves the jump away from the nodes; of two classes it has the same law, of three it has another."""
-    families = sys.modules["numeric.families"]
+    families = sys.modules["numeric.codegen.families"]
     original = families.Categorical.latent
     monkeypatch.setattr(families.Categorical, "latent", lambda *a, **k: original(*a, **k).replace(" - torch", " + torch"))
     with pytest.raises(NotEvaluable, match="has not converged"):

@@ -7,13 +7,13 @@ from itertools import pairwise
 
 import pytest
 
-from derive import exact
-from derive.calc import Line
 from derive.catalogue import catalogue
-from derive.recheck import recheck
-from derive.scope import alpha_equal
-from derive.tactic import find
-from derive.term import Number
+from derive.exact import comparison as exact
+from derive.kernel.recheck import recheck
+from derive.language.scope import alpha_equal
+from derive.language.term import Number
+from derive.proofs.calc import Line
+from derive.proofs.tactic import find
 
 PROVED = [name for name in catalogue if catalogue[name].verdict == "proved"]
 DERIVED = [name for name in PROVED if catalogue[name].derivation is not None]

@@ -10,16 +10,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from derive import html, latex, markdown, text
-from derive.calc import calc
 from derive.catalogue import catalogue
 from derive.estimator import Estimator
-from derive.kernel import Equation
+from derive.kernel.premises import Dominated, SupportFixed
+from derive.kernel.theorem import Equation
+from derive.language.term import Number
 from derive.notation import E, Over, constant, copies, finite, function, grad, p, parameter, score
-from derive.premises import Dominated, SupportFixed
-from derive.rules import expectation, leibniz, log_derivative_trick
-from derive.tactic import find
-from derive.term import Number
+from derive.printing import html, latex, markdown, text
+from derive.proofs.calc import calc
+from derive.proofs.rules import expectation, leibniz, log_derivative_trick
+from derive.proofs.tactic import find
 
 FORMATS = {"text": text, "markdown": markdown, "latex": latex, "html": html}
 theta = parameter("theta")

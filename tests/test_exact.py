@@ -9,12 +9,14 @@ from math import prod
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from derive import exact, strategies
+from derive import strategies
 from derive.catalogue import catalogue
-from derive.errors import NotEvaluable, TooLarge, UnknownNode, UsageError
 from derive.estimator import Estimator
-from derive.evaluate import LIMIT, Reader
-from derive.models import EnclosedModel, RationalCase
+from derive.exact import comparison as exact
+from derive.exact.evaluate import LIMIT, Reader
+from derive.language.errors import NotEvaluable, TooLarge, UnknownNode, UsageError
+from derive.language.term import RandomVariable, Term, lift
+from derive.laws.models import EnclosedModel, RationalCase
 from derive.notation import (
     E,
     Over,
@@ -32,8 +34,7 @@ from derive.notation import (
     sigmoid,
     stop,
 )
-from derive.ring import is_exact
-from derive.term import RandomVariable, Term, lift
+from derive.numbers.ring import is_exact
 
 theta, c = parameter("theta"), constant("c")
 b = finite("b", theta)
@@ -177,7 +178,7 @@ def test_a_difference_of_logarithms_is_no_proof():
 def way(request, monkeypatch):
     """Read means over copies as sums of products where that is possible, or never."""
     if request.param != "sums of products":
-        monkeypatch.setattr("derive.evaluate.SUMMANDS", 0)
+        monkeypatch.setattr("derive.exact.evaluate.SUMMANDS", 0)
 
 
 @pytest.mark.usefixtures("way")
@@ -189,12 +190,12 @@ def test_both_ways_to_average_over_copies_prove_leave_one_out_and_scale_the_grou
 
 def test_both_ways_to_average_over_copies_give_the_same_variance(monkeypatch):
     split = exact.variance(with_group_mean(3, itself=True), 2).formula
-    monkeypatch.setattr("derive.evaluate.SUMMANDS", 0)
+    monkeypatch.setattr("derive.exact.evaluate.SUMMANDS", 0)
     assert exact.variance(with_group_mean(3, itself=True), 2).formula == split
 
 
 def test_multisets_reach_eight_outcomes_and_six_samples(monkeypatch):
-    monkeypatch.setattr("derive.evaluate.SUMMANDS", 0)
+    monkeypatch.setattr("derive.exact.evaluate.SUMMANDS", 0)
     assert exact.check(with_group_mean(6, itself=False), 8).zero
 
 
@@ -280,7 +281,7 @@ def test_an_unknown_node_is_refused_by_name():
 
 
 def test_every_node_of_the_language_has_a_reading():
-    leaves = {kind for kind in Term.__subclasses__() if kind.__module__ == "derive.term"}
+    leaves = {kind for kind in Term.__subclasses__() if kind.__module__ == "derive.language.term"}
     assert leaves == set(Reader.readings)
 
 

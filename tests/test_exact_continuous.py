@@ -8,11 +8,12 @@ from math import comb
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from derive import exact
 from derive.catalogue import catalogue
-from derive.errors import NotEvaluable, UsageError
 from derive.estimator import Estimator
-from derive.models import RationalCase
+from derive.exact import comparison as exact
+from derive.language.errors import NotEvaluable, UsageError
+from derive.language.term import ConditionalLatent, Density, Latent, Threshold
+from derive.laws.models import RationalCase
 from derive.notation import (
     E,
     Over,
@@ -31,7 +32,6 @@ from derive.notation import (
     stop,
     uniform,
 )
-from derive.term import ConditionalLatent, Density, Latent, Threshold
 
 theta, eta, lambda_ = parameter("theta"), constant("eta"), constant("lambda")
 b = finite("b", theta)

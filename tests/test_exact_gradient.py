@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from numeric.exact_gradient import exact_gradient
+from numeric.checking.exact_gradient import exact_gradient
 
 torch.set_num_threads(1)
 
@@ -28,13 +28,13 @@ def wave(b):
 @pytest.mark.parametrize("elements", [1, 2, 16, 64, 2**20])
 @pytest.mark.parametrize(("batch", "n"), [(1, 1), (1, 6), (3, 4)])
 def test_every_way_to_cut_the_outcomes_gives_the_same_gradient(monkeypatch, elements, batch, n):
-    monkeypatch.setattr(sys.modules["numeric.exact_gradient"], "CHUNK_ELEMENTS", elements)
+    monkeypatch.setattr(sys.modules["numeric.checking.exact_gradient"], "CHUNK_ELEMENTS", elements)
     logits = torch.linspace(-2, 1.5, batch * n, dtype=torch.float64).reshape(batch, n)
     torch.testing.assert_close(exact_gradient(wave, logits), by_hand(wave, logits), rtol=1e-12, atol=1e-14)
 
 
 def test_an_f_that_writes_into_its_outcomes_spoils_no_later_chunk(monkeypatch):
-    monkeypatch.setattr(sys.modules["numeric.exact_gradient"], "CHUNK_ELEMENTS", 16)
+    monkeypatch.setattr(sys.modules["numeric.checking.exact_gradient"], "CHUNK_ELEMENTS", 16)
     logits = torch.linspace(-2, 1.5, 6, dtype=torch.float64)[None]
 
     def careless(b):

@@ -6,13 +6,13 @@ from fractions import Fraction
 
 import pytest
 
-from derive import exact
 from derive.catalogue import catalogue
 from derive.catalogue.importance_weighted import epsilon, importance_weighted, log_joint, log_mean_exp, mu, sigma
-from derive.errors import NotEvaluable
+from derive.exact import comparison as exact
+from derive.exact.series import _compare_zero, refute
+from derive.language.errors import NotEvaluable
+from derive.laws.occurrences import normal_draws
 from derive.notation import E, Over, constant, copies, exp, function, grad, log, normal, p, parameter, score, stop
-from derive.occurrences import normal_draws
-from derive.series import _compare_zero, refute
 
 theta, c = parameter("theta"), constant("c")
 f = function("f")

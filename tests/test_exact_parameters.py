@@ -6,11 +6,11 @@ from fractions import Fraction
 
 import pytest
 
-from derive import exact
 from derive.catalogue import catalogue, relax
-from derive.errors import NotEvaluable
 from derive.estimator import Estimator
-from derive.models import RationalCase
+from derive.exact import comparison as exact
+from derive.language.errors import NotEvaluable
+from derive.laws.models import RationalCase
 from derive.notation import (
     E,
     constant,

@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from derive import kernel
-from derive.errors import RuleError
-from derive.kernel import Equation, Theorem
+from derive.kernel import theorem as kernel
+from derive.kernel.premises import EVERYTHING, Differentiable
+from derive.kernel.recheck import recheck
+from derive.kernel.theorem import Equation, Theorem
+from derive.language.errors import RuleError
+from derive.language.scope import alpha_equal
+from derive.language.term import Density, Mul, Number
 from derive.notation import (
     E,
     Over,
@@ -31,11 +35,7 @@ from derive.notation import (
     score,
     uniform,
 )
-from derive.premises import EVERYTHING, Differentiable
-from derive.recheck import recheck
-from derive.rules import conditional_marginalization, control_variate_correction, log_derivative, zero_mean_score
-from derive.scope import alpha_equal
-from derive.term import Density, Mul, Number
+from derive.proofs.rules import conditional_marginalization, control_variate_correction, log_derivative, zero_mean_score
 
 theta, x, y, z = parameter("theta"), constant("x"), constant("y"), constant("z")
 b = finite("b", theta)

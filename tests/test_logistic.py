@@ -8,14 +8,14 @@ import mpmath
 import pytest
 
 from derive.catalogue import catalogue
-from derive.enclosures import enclosed
-from derive.errors import NotEvaluable, UsageError
-from derive.logistic import Logistic, derivatives
-from derive.points import Point
-from derive.ring import bounds, precision
-from derive.unknowns import Generator, Outcome, Value
-from derive.views import viewed
-from derive.witness import value_at
+from derive.exact.points import Point
+from derive.exact.views import viewed
+from derive.exact.witness import value_at
+from derive.language.errors import NotEvaluable, UsageError
+from derive.laws.logistic import Logistic, derivatives
+from derive.numbers.enclosures import enclosed
+from derive.numbers.ring import bounds, precision
+from derive.numbers.unknowns import Generator, Outcome, Value
 
 HALF, THIRD = Fraction(1, 2), Fraction(1, 3)
 ONE = Fraction(1)
@@ -122,7 +122,7 @@ def test_the_moments_satisfy_the_relations_of_every_relaxation(name):
 
 def test_a_certified_moment_does_not_depend_on_where_the_range_is_cut(monkeypatch):
     """The bound of what lies beyond the cut covers what a wider range adds."""
-    from derive import logistic
+    from derive.laws import logistic
 
     key = Generator("moment", "p", (), (Outcome(2), ((soft(0, 1), 2), (soft(0, 0), 3))))
     with precision(128):

@@ -11,15 +11,15 @@ import pytest
 import torch
 
 import derive
-from derive import exact
 from derive.catalogue import catalogue
-from derive.errors import NotEvaluable, RuleError
 from derive.estimator import Estimator
+from derive.exact import comparison as exact
+from derive.language.errors import NotEvaluable, RuleError
 from derive.notation import E, constant, exp, finite, function, grad, log, parameter, relaxation, score, uniform
 from docs.mutants import checks, formulas, page, proofs, sources, study, symbolic
-from numeric.audit import audit
-from numeric.crosscheck import crosscheck
-from numeric.sequential_test import sequential_test
+from numeric.auditing.audit import audit
+from numeric.checking.crosscheck import crosscheck
+from numeric.checking.sequential_test import sequential_test
 
 FOLDER = Path(study.__file__).parent
 SUBSET = [("score-function", "formula"), ("score-function", "categorical"), ("constant-baseline", "bernoulli")]
@@ -217,7 +217,7 @@ def test_the_logarithm_of_zero_is_no_atom():
     wrong = Estimator("wrong", (F(B) - log(weight)) * score(B), draws=(B,), target=grad(E(F(B), B), THETA))
     assert derive.prove(wrong, (2,)).verdict == "undecided"
     with pytest.raises(RuleError, match="logarithm of something that is identically zero"):
-        derive.algebra.tidy(log(weight))
+        derive.kernel.algebra.tidy(log(weight))
     with pytest.raises(NotEvaluable, match="identically zero"):
         exact.check(wrong, 2)
 

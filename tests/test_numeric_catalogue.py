@@ -17,8 +17,9 @@ from derive.catalogue import catalogue
 from derive.catalogue.elbo import log_joint, mu, sigma, z, z_of_epsilon
 from derive.catalogue.importance_weighted import log_mean_exp
 from derive.catalogue.muprop import expansion
-from derive.errors import NotEvaluable, UsageError
 from derive.estimator import Estimator
+from derive.language.errors import NotEvaluable, UsageError
+from derive.language.term import Term
 from derive.notation import (
     E,
     constant,
@@ -35,12 +36,11 @@ from derive.notation import (
     score,
     uniform,
 )
-from derive.term import Term
-from numeric.cli import app, run
-from numeric.crosscheck import CrosscheckReport, crosscheck
-from numeric.exact_target import exact_target
-from numeric.torchgen import emit, generate, usual_families
-from numeric.torchrun import compile
+from numeric.checking.crosscheck import CrosscheckReport, crosscheck
+from numeric.checking.exact_target import exact_target
+from numeric.cli.main import app, run
+from numeric.codegen.torchgen import emit, generate, usual_families
+from numeric.codegen.torchrun import compile
 
 NAMES = tuple(catalogue)
 VARIANCES = ("rebar-variance-eta", "rebar-variance-lambda", "relax-variance-phi")
@@ -121,7 +121,7 @@ def test_a_score_function_estimate_of_a_bound_approaches_the_same_gradient_as_th
 
     vimco = replace(catalogue["vimco"], target=catalogue["vimco"].target)
     finely = exact_target(catalogue["iwae"], "normal", params, {"log_joint": joint}, {}, nodes=40)
-    x, w = sys.modules["numeric.exact_gradient"].gauss_hermite(40)
+    x, w = sys.modules["numeric.checking.exact_gradient"].gauss_hermite(40)
     points = torch.cartesian_prod(x, x)
     noise = {f"b_{i + 1}": params["loc"] + params["log_scale"].exp() * points[:, i, None] for i in range(2)}
     estimates = compile(vimco, "normal").estimate(params, noise, joint)
@@ -272,7 +272,7 @@ def test_the_builders_of_the_twins_give_the_right_estimators_too():
 
 
 def test_generated_code_that_is_wrong_is_rejected_though_its_formula_is_right(monkeypatch):
-    families, walk = sys.modules["numeric.families"], sys.modules["numeric.walk"]
+    families, walk = sys.modules["numeric.codegen.families"], sys.modules["numeric.codegen.walk"]
     for name, target, method, broken in (
         ("muprop", families.Bernoulli, "pull_mean", lambda self, slope, *_: slope),
         ("elbo-score-function", families.Bernoulli, "log_prob", lambda self, b, *_: f"logsigmoid({b} * logits).sum(-1)"),

@@ -17,15 +17,16 @@ import typer
 from hypothesis import given, settings, strategies as st
 
 import derive
-from derive import strategies, strict_json
+from derive import strategies
 from derive.catalogue import catalogue
-from derive.cli import run
-from derive.errors import GradproofError, TooLarge, UsageError
-from derive.formula import MOST_DEGREE, MOST_NESTED, parse_formula
-from derive.oracle import number, oracle, read_oracle
-from derive.oracle_cli import register
-from derive.problem import problem_of, read_problem
-from derive.strict_json import parse_json, read_json, schema, validate
+from derive.cli.main import run
+from derive.cli.oracle import register
+from derive.language.errors import GradproofError, TooLarge, UsageError
+from derive.language.formula import MOST_DEGREE, MOST_NESTED, parse_formula
+from derive.verdicts import strict_json
+from derive.verdicts.oracle import number, oracle, read_oracle
+from derive.verdicts.problem import problem_of, read_problem
+from derive.verdicts.strict_json import parse_json, read_json, schema, validate
 
 EXAMPLE = Path(__file__).parent.parent / "docs" / "examples" / "problem.json"
 APP = typer.Typer()

@@ -9,18 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from derive import kernel, rules
+from derive.kernel import theorem as kernel
+from derive.proofs import rules
 
 ROOT = Path(__file__).parent.parent
 MUTANT = """
 import sys, pytest
-import derive.kernel, derive.premises, derive.rules
-rule, premise, require = *sys.argv[1:], derive.premises.require
+import derive.kernel.theorem, derive.kernel.premises, derive.proofs.rules
+rule, premise, require = *sys.argv[1:], derive.kernel.premises.require
 
 def forgetful(name, premises, assuming):
     return require(name, [one for one in premises if (name, one.name) != (rule, premise)], assuming)
 
-derive.kernel.require = derive.rules.require = forgetful
+derive.kernel.theorem.require = derive.proofs.rules.require = forgetful
 quiet = ["-W", "ignore::pytest.PytestConfigWarning", "-p", "no:cacheprovider"]
 sys.exit(pytest.main(["tests/test_refusals.py", "-qx", *quiet]))
 """

@@ -9,9 +9,9 @@ from fractions import Fraction
 
 import pytest
 
-from derive import html, latex, text
 from derive.catalogue import catalogue
-from derive.errors import UnknownNode
+from derive.language.errors import UnknownNode
+from derive.language.term import Add, Law, Mul, Number, Power, RandomVariable, Term
 from derive.notation import (
     E,
     Over,
@@ -31,8 +31,8 @@ from derive.notation import (
     stop,
     uniform,
 )
-from derive.printing import BREAK, INDENT, SOFT, broken
-from derive.term import Add, Law, Mul, Number, Power, RandomVariable, Term
+from derive.printing import html, latex, text
+from derive.printing.layout import BREAK, INDENT, SOFT, broken
 
 theta, phi, c, x, y = parameter("theta"), parameter("phi"), constant("c"), constant("x"), constant("y")
 b, z, u = finite("b", theta), continuous("z", phi, law="q"), uniform("u")

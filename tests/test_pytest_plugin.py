@@ -12,12 +12,12 @@ import hypothesis  # noqa: F401, an inner run of pytest would import it, and for
 import pytest
 import torch
 
-import numeric.audit
-from derive.errors import UsageError
-from derive.oracle import oracle
-from derive.problem import problem_of, read_problem
-from numeric.sequential_test import SequentialReport
-from numeric.torch_oracle import RejectedSampler, TorchOracle, VacuousCheckWarning, WrongGradient, torch_oracle
+import numeric.auditing.audit
+from derive.language.errors import UsageError
+from derive.verdicts.oracle import oracle
+from derive.verdicts.problem import problem_of, read_problem
+from numeric.checking.sequential_test import SequentialReport
+from numeric.checking.torch_oracle import RejectedSampler, TorchOracle, VacuousCheckWarning, WrongGradient, torch_oracle
 
 pytest_plugins = ["pytester"]
 
@@ -78,7 +78,7 @@ def test_it(gradproof_audit):
 """
 CASE = """
 def test_it(gradproof_audit):
-    from numeric.audit import AuditCase
+    from numeric.auditing.audit import AuditCase
     gradproof_audit(AuditCase(loss=loss, params=theta, objective=objective))
 """
 
@@ -100,7 +100,7 @@ def test_wrong_code_fails_with_the_report_and_without_our_frames(run):
             "E*worst*the gradient of theta[[]1[]]",
             "E*exact*-0.36574267470*",
             "E*mean*-0.34745554097*",
-            "E*reproduce*numeric.audit.replay(loss, params, (?,))",
+            "E*reproduce*numeric.replay(loss, params, (?,))",
             "test_inner.py:*: BiasedGradient",
             "1 audit over 3 outcomes",
         ]
@@ -110,7 +110,7 @@ def test_wrong_code_fails_with_the_report_and_without_our_frames(run):
 
 def test_the_exceptions_are_those_of_numeric_audit(run):
     text = """
-    from numeric.audit import BiasedGradient, NotAuditable
+    from numeric.auditing.audit import BiasedGradient, NotAuditable
 
 def test_raised(gradproof_audit):
     with pytest.raises(BiasedGradient) as caught:
@@ -353,7 +353,7 @@ def test_a_junit_file_has_what_was_checked(run, pytester):
 
 def test_importing_the_plugin_imports_neither_torch_nor_the_language():
     heavy = {"derive", "torch", "sympy", "flint", "numpy", "rich", "typer"}
-    code = "import sys, pytest; before = set(sys.modules); import numeric.pytest_plugin; "
+    code = "import sys, pytest; before = set(sys.modules); import gradproof.pytest_plugin; "
     code += f"sys.exit(any(name.split('.')[0] in {heavy} for name in set(sys.modules) - before))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

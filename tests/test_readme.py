@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from derive.cli import run
-from numeric.cli import app
+from derive.cli.main import run
+from numeric.cli.main import app
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]

@@ -6,9 +6,9 @@ from fractions import Fraction
 
 import pytest
 
-from derive import kernel
-from derive.calc import calc
-from derive.errors import PremiseError, RuleError
+from derive.kernel import theorem as kernel
+from derive.kernel.premises import EVERYTHING, Differentiable, Dominated, Premise, SupportFixed, consult
+from derive.language.errors import PremiseError, RuleError
 from derive.notation import (
     E,
     Over,
@@ -26,8 +26,8 @@ from derive.notation import (
     score,
     uniform,
 )
-from derive.premises import EVERYTHING, Differentiable, Dominated, Premise, SupportFixed, consult
-from derive.rules import (
+from derive.proofs.calc import calc
+from derive.proofs.rules import (
     algebra,
     conditional_marginalization,
     control_variate_correction,

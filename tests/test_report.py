@@ -17,13 +17,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from derive import html
-from derive.bernoulli import RelaxedBernoulli
 from derive.catalogue import catalogue
-from derive.cli import run
-from numeric import report, report_collect, report_figures, report_plots
-from numeric.cli import app
-from numeric.report_pages import pages
+from derive.cli.main import run
+from derive.laws.bernoulli import RelaxedBernoulli
+from derive.printing import html
+from numeric.cli.main import app
+from numeric.report import collect as report_collect, figures as report_figures, plots as report_plots, site as report
+from numeric.report.pages import pages
 
 ROOT = Path(__file__).parent.parent
 VOID = {"meta", "link", "img", "br", "hr"}
@@ -232,7 +232,7 @@ def without_run(text):
 
 def test_another_process_writes_the_same_files_but_for_the_run(made):
     again = made.with_name("again")
-    gradproof = [sys.executable, "-c", "from numeric.cli import main; main()"]
+    gradproof = [sys.executable, "-c", "from numeric.cli.main import main; main()"]
     command = [*gradproof, "report", "-o", str(again), *arguments(made.parent)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7"}
     subprocess.run(command, env=environment, cwd=ROOT, check=False, capture_output=True, timeout=120)
@@ -322,7 +322,7 @@ def test_code_that_contradicts_its_verdict_fails_and_vacuous_code_decides_nothin
 
 
 def test_a_crosscheck_is_held_to_the_verdict(monkeypatch):
-    from numeric import crosscheck
+    from numeric.checking import crosscheck
 
     answers = {"bernoulli": True, "categorical": False}
     monkeypatch.setattr(crosscheck, "crosscheck", lambda _, family: SimpleNamespace(agrees=answers[family], vacuous=False))
@@ -334,7 +334,7 @@ def test_a_crosscheck_is_held_to_the_verdict(monkeypatch):
 def without(monkeypatch, package):
     """Make the import of a package fail, as where it is not installed."""
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, "numeric.crosscheck", raising=False)
+    monkeypatch.delitem(sys.modules, "numeric.checking.crosscheck", raising=False)
 
 
 def test_without_torch_the_pages_say_what_was_not_run(monkeypatch, tmp_path, capsys):

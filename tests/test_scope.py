@@ -7,10 +7,10 @@ from fractions import Fraction
 import pytest
 import sympy
 
-from derive.errors import NotExact, ScopeError
+from derive.language.errors import NotExact, ScopeError
+from derive.language.scope import alpha_equal, canonical, depends, free, substitute
+from derive.language.term import Expect, Grad, Stop
 from derive.notation import E, Over, constant, copies, finite, function, grad, p, parameter, relaxation, score, uniform
-from derive.scope import alpha_equal, canonical, depends, free, substitute
-from derive.term import Expect, Grad, Stop
 
 theta, x, y = parameter("theta"), constant("x"), constant("y")
 b = finite("b", theta)

@@ -15,10 +15,10 @@ from math import comb
 import pytest
 import torch
 
-from derive.errors import UsageError
-from numeric import capital
-from numeric.capital import null_hypothesis, running_log_wealth
-from numeric.sequential_test import samples_needed, sequential_test
+from derive.language.errors import UsageError
+from numeric.checking import capital
+from numeric.checking.capital import null_hypothesis, running_log_wealth
+from numeric.checking.sequential_test import samples_needed, sequential_test
 
 RUNS, RATE = 10_000, Fraction(1, 1000)
 NOMINAL = int(RUNS * RATE)

@@ -15,19 +15,21 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
 import derive
-from derive import exact, latex, strategies, text
-from derive.algebra import derivative, equal, tidy
-from derive.conversions import normalise
-from derive.errors import GradproofError, NotEvaluable, RuleError, TooLarge
+from derive import strategies
 from derive.estimator import Estimator
-from derive.models import RationalCase
+from derive.exact import comparison as exact
+from derive.kernel.algebra import derivative, equal, tidy
+from derive.kernel.premises import EVERYTHING
+from derive.language.errors import GradproofError, NotEvaluable, RuleError, TooLarge
+from derive.language.scope import alpha_equal, canonical
+from derive.language.term import Add, Apply, Expect, Grad, Mul, Number, Power, Score, Symbol, Term
+from derive.laws.models import RationalCase
 from derive.notation import constant
-from derive.oracle import oracle
-from derive.premises import EVERYTHING
-from derive.problem import Problem, problem_of
-from derive.scope import alpha_equal, canonical
+from derive.printing import latex, text
+from derive.proofs.conversions import normalise
 from derive.strategies import BIASED, DRAWS, TARGET, UNBIASED, ZERO_MEAN, C, f, theta
-from derive.term import Add, Apply, Expect, Grad, Mul, Number, Power, Score, Symbol, Term
+from derive.verdicts.oracle import oracle
+from derive.verdicts.problem import Problem, problem_of
 
 steady = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """Every run tries the same examples, so that none fails by chance."""
@@ -62,12 +64,12 @@ def test_types_are_registered_whoever_is_imported_first(imports):
 
 
 def test_importing_hypothesis_does_not_import_what_is_not_used():
-    code = "import sys, hypothesis, numeric.hypothesis_entry; sys.exit(bool({'derive', 'flint', 'torch'} & set(sys.modules)))"
+    code = "import sys, hypothesis, gradproof.hypothesis_entry; sys.exit(bool({'derive', 'flint', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_importing_derive_does_not_import_hypothesis():
-    code = "import sys, derive, derive.oracle, derive.prover; sys.exit('hypothesis' in sys.modules)"
+    code = "import sys, derive, derive.verdicts.oracle, derive.verdicts.prover; sys.exit('hypothesis' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -85,7 +87,7 @@ def test_the_public_types_resolve(kind):
 
 
 class Plain:
-    """A term read at a rational case, by sums over outcomes; another reading than that of `derive.exact`."""
+    """A term read at a rational case, by sums over outcomes; another reading than that of `derive.exact.comparison`."""
 
     def __init__(self, case):
         self.values = case.values

@@ -11,11 +11,11 @@ from fractions import Fraction
 import pytest
 
 from derive.catalogue import catalogue
-from derive.errors import UnknownNode, UsageError
 from derive.estimator import Estimator
+from derive.language.errors import UnknownNode, UsageError
+from derive.language.term import FiniteLaw, RandomVariable, Score, Term
 from derive.notation import E, constant, copies, finite, function, grad, normal, parameter, relaxation, score, uniform
-from derive.term import FiniteLaw, RandomVariable, Score, Term
-from numeric.torchgen import emit, generate
+from numeric.codegen.torchgen import emit, generate
 
 THETA = parameter("theta")
 B = finite("b", THETA)

@@ -10,12 +10,12 @@ import torch
 
 import numeric
 from derive.catalogue import catalogue
-from derive.errors import TooLarge, UsageError
 from derive.estimator import Estimator
+from derive.language.errors import TooLarge, UsageError
+from derive.language.term import Term
 from derive.notation import E, copies, finite, function, grad, parameter, relaxation, score, sigmoid, uniform
-from derive.term import Term
-from numeric.inputs import logits_of
-from numeric.torchrun import compile
+from numeric.codegen.inputs import logits_of
+from numeric.codegen.torchrun import compile
 
 THETA = parameter("theta")
 B = finite("b", THETA)
@@ -289,7 +289,7 @@ def test_the_exact_gradient_is_that_of_autograd_through_the_enumerated_expectati
     (expected,) = torch.autograd.grad((p * objective(every.expand(-1, 2, -1))).sum(), logits)
     torch.testing.assert_close(numeric.exact_gradient(objective, logits), expected, rtol=1e-13, atol=1e-14)
     for elements in (1, 12, 24):  # 0, 1 and 2 of the three bits inside a chunk
-        monkeypatch.setattr(sys.modules["numeric.exact_gradient"], "CHUNK_ELEMENTS", elements)
+        monkeypatch.setattr(sys.modules["numeric.checking.exact_gradient"], "CHUNK_ELEMENTS", elements)
         torch.testing.assert_close(numeric.exact_gradient(objective, logits), expected, rtol=1e-13, atol=1e-14)
     (p,) = (torch.softmax(logits, -1),)
     classes = torch.eye(3, dtype=torch.float64)[:, None, :].expand(-1, 2, -1)
@@ -312,14 +312,14 @@ def test_the_exact_normal_gradient_is_exact_for_polynomials():
 
 
 @pytest.mark.parametrize(
-    "first", ["numeric.crosscheck", "numeric.exact_gradient", "numeric.torchrun", "numeric.torchgen", "numeric"]
+    "first", ["numeric.checking.crosscheck", "numeric.checking.exact_gradient", "numeric.codegen.torchrun", "numeric"]
 )
 def test_functions_that_share_a_modules_name_can_be_called_whatever_is_imported_first(first):
     program = (
         f"import {first}; import numeric; from derive.catalogue import catalogue as c; import torch;"
         "r = numeric.crosscheck(c['score-function'], size=1, samples=100); "
         "g = numeric.exact_gradient(lambda b: b.sum(-1), torch.zeros(1));"
-        "from numeric.crosscheck import crosscheck; from numeric import crosscheck as again, exact_gradient as e;"
+        "from numeric.checking.crosscheck import crosscheck; from numeric import crosscheck as again, exact_gradient as e;"
         "import sys; sys.exit(not (r.agrees and g == 0.25 and crosscheck.__name__ == 'crosscheck' and callable(again) and e))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 import derive
-from derive import exact, two_samples
 from derive.catalogue import catalogue
-from derive.errors import TooLarge, UsageError
-from derive.two_samples import TwoSampleBound
-from derive.unknowns import readable
-from derive.views import viewed
-from derive.witness import value_at
+from derive.exact import comparison as exact
+from derive.exact.views import viewed
+from derive.exact.witness import value_at
+from derive.language.errors import TooLarge, UsageError
+from derive.laws import two_samples
+from derive.laws.two_samples import TwoSampleBound
+from derive.numbers.unknowns import readable
 
 HALF, THIRD = Fraction(1, 2), Fraction(1, 3)
 CASES = [

@@ -11,18 +11,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from derive.bernoulli import RelaxedBernoulli
 from derive.catalogue import catalogue
 from derive.catalogue.constant_baseline import c as baseline_constant
 from derive.catalogue.variance_gradient import variance_gradient
-from derive.errors import UsageError
 from derive.estimator import Estimator
+from derive.language.errors import UsageError
+from derive.laws.bernoulli import RelaxedBernoulli
 from derive.notation import E, constant, copies, exp, finite, function, grad, parameter, relaxation, score, stop, uniform
-from numeric.crosscheck import crosscheck
-from numeric.exact_variance import exact_variance_gradient
-from numeric.expressions import Code, Level, Shape
-from numeric.torchgen import emit
-from numeric.torchrun import compile
+from numeric.checking.crosscheck import crosscheck
+from numeric.checking.exact_variance import exact_variance_gradient
+from numeric.codegen.expressions import Code, Level, Shape
+from numeric.codegen.torchgen import emit
+from numeric.codegen.torchrun import compile
 
 DOUBLE = torch.float64
 NAMES = {"rebar-variance-eta": "eta", "rebar-variance-lambda": "lambda_", "relax-variance-phi": "phi"}
@@ -223,7 +223,7 @@ OF_MANY = {"the sum over coordinates is a mean", "only the first coordinate"}
 @pytest.mark.parametrize(("what", "name"), [(what, name) for what, entry in WRONG.items() for name in entry[-1]])
 def test_generated_code_that_is_wrong_is_rejected_without_noise(monkeypatch, what, name, family):
     module, owner, method, broken, _ = WRONG[what]
-    target = getattr(sys.modules[f"numeric.{module}"], owner.format(family=family.capitalize()))
+    target = getattr(sys.modules[f"numeric.codegen.{module}"], owner.format(family=family.capitalize()))
     monkeypatch.setattr(target, method, broken)
     size = 2 if family == "categorical" or what in OF_MANY else 1
     report = crosscheck(catalogue[name], family, size=size, samples=2000)
@@ -233,7 +233,7 @@ def test_generated_code_that_is_wrong_is_rejected_without_noise(monkeypatch, wha
 @pytest.mark.parametrize("family", ["bernoulli", "categorical"])
 def test_a_transposed_derivative_of_the_latent_variable_is_rejected(monkeypatch, family):
     """Of independent bits it is diagonal, so the two are the same there."""
-    families = sys.modules["numeric.families"]
+    families = sys.modules["numeric.codegen.families"]
     law = getattr(families, family.capitalize())
     monkeypatch.setattr(law, "push_latent", lambda self, direction, assign: self.pull_latent(direction, assign))
     report = crosscheck(catalogue["relax-variance-phi"], family, samples=2000)
@@ -277,7 +277,7 @@ def test_a_mean_that_moves_with_the_parameter_is_part_of_the_variance(family):
 
 
 def test_three_classes_agree(monkeypatch):
-    monkeypatch.setattr(sys.modules["numeric.cases"], "LEGENDRE_NODES", 10)
+    monkeypatch.setattr(sys.modules["numeric.checking.cases"], "LEGENDRE_NODES", 10)
     report = crosscheck(catalogue["relax-variance-phi"], "categorical", size=3, samples=2000)
     assert report.agrees, str(report)
     assert max(check.max_error for check in report.zero_noise) < 1e-12

@@ -13,10 +13,10 @@ import pytest
 import sympy
 
 import derive
-from derive import cli
-from derive.bernoulli import RelaxedBernoulli
 from derive.catalogue import catalogue
-from derive.errors import UsageError
+from derive.cli import main as cli
+from derive.language.errors import UsageError
+from derive.laws.bernoulli import RelaxedBernoulli
 
 THIRD, HALF = Fraction(1, 3), Fraction(1, 2)
 
@@ -221,7 +221,7 @@ def test_straight_through_is_the_slope_times_the_spread(p):
     assert (named.mean, named.variance) == (report.mean, report.variance)
 
 
-# Relaxations: the closed forms of derive.bernoulli, and quadrature over both noises
+# Relaxations: the closed forms of derive.laws.bernoulli, and quadrature over both noises
 
 
 @pytest.mark.parametrize(("p", "temperature", "eta"), [(THIRD, HALF, HALF), (Fraction(4, 5), Fraction(2), Fraction(-1))])

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from derive import exact
-from derive.models import RationalCase
+from derive.exact import comparison as exact
+from derive.laws.models import RationalCase
 from docs.variance import baselines, cosine, forms, study
 
 FOLDER = Path(study.__file__).parent

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 import derive
-from derive import exact, text
-from derive.calc import calc
-from derive.errors import Disagreement, GradproofError, ScopeError, TooLarge, UsageError
 from derive.estimator import Estimator
-from derive.models import RationalCase
+from derive.exact import comparison as exact
+from derive.language.errors import Disagreement, GradproofError, ScopeError, TooLarge, UsageError
+from derive.laws.models import RationalCase
 from derive.notation import E, continuous, finite, function, grad, normal, parameter, score, uniform
-from derive.rules import algebra
+from derive.printing import text
+from derive.proofs.calc import calc
+from derive.proofs.rules import algebra
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples" / "multi_sample.py"
 theta = parameter("theta")

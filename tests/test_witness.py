@@ -7,10 +7,10 @@ from fractions import Fraction
 import pytest
 
 import derive
-from derive import exact
 from derive.catalogue import catalogue
+from derive.exact import comparison as exact
+from derive.language.term import lift
 from derive.notation import E, constant, finite, function, log, normal, p, parameter, relaxation, score, uniform
-from derive.term import lift
 
 theta, c = parameter("theta"), constant("c")
 b = finite("b", theta)

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 
-from derive.errors import UsageError
-from derive.estimator import Estimator
+from derive.language.errors import UsageError
+from derive.language.estimator import Estimator
 
 _MODULES = {
     "score-function": "score_function",

@@ -1,7 +1,7 @@
 """The Concrete (Gumbel-softmax) estimator: the pathwise gradient of the relaxed objective, not of the discrete one."""
 
-from derive.estimator import Estimator
-from derive.notation import E, constant, finite, function, grad, parameter, relaxation, uniform
+from derive.language.estimator import Estimator
+from derive.language.notation import E, constant, finite, function, grad, parameter, relaxation, uniform
 
 theta, lambda_ = parameter("theta"), constant("lambda")
 b = finite("b", theta)

@@ -1,9 +1,9 @@
 """The score function estimator with a constant baseline."""
 
-from derive.calc import Derivation, calc
-from derive.estimator import Estimator
-from derive.notation import E, constant, finite, function, grad, parameter, score
-from derive.rules import linearity, mean_score, score_function_estimator
+from derive.language.estimator import Estimator
+from derive.language.notation import E, constant, finite, function, grad, parameter, score
+from derive.proofs.calc import Derivation, calc
+from derive.proofs.rules import linearity, mean_score, score_function_estimator
 
 theta, c = parameter("theta"), constant("c")
 b = finite("b", theta)

@@ -1,9 +1,9 @@
 """The score function estimator with a control variate C(b) and the correction d/dtheta E[C(b)] that it needs."""
 
-from derive.calc import Derivation, calc
-from derive.estimator import Estimator
-from derive.notation import E, finite, function, grad, parameter, score
-from derive.rules import algebra, linearity, score_function_estimator
+from derive.language.estimator import Estimator
+from derive.language.notation import E, finite, function, grad, parameter, score
+from derive.proofs.calc import Derivation, calc
+from derive.proofs.rules import algebra, linearity, score_function_estimator
 
 theta = parameter("theta")
 b = finite("b", theta)

@@ -1,9 +1,9 @@
 """The gradient of the evidence lower bound: by the score function (black-box inference), and by reparameterization (SGVB)."""
 
-from derive.calc import Derivation, calc
-from derive.estimator import Estimator
-from derive.notation import E, finite, function, grad, log, normal, p, parameter, score
-from derive.rules import (
+from derive.language.estimator import Estimator
+from derive.language.notation import E, finite, function, grad, log, normal, p, parameter, score
+from derive.proofs.calc import Derivation, calc
+from derive.proofs.rules import (
     linearity,
     mean_score,
     pathwise_gradient,

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from operator import mul
 
-from derive.calc import Derivation, calc
-from derive.errors import UsageError
-from derive.estimator import Estimator
-from derive.notation import E, copies, exp, finite, function, grad, log, normal, p, parameter, score, total
-from derive.rules import pathwise_gradient, reparameterization
-from derive.term import RandomVariable, Term
-from derive.two_samples import two_samples
+from derive.language.errors import UsageError
+from derive.language.estimator import Estimator
+from derive.language.notation import E, copies, exp, finite, function, grad, log, normal, p, parameter, score, total
+from derive.language.term import RandomVariable, Term
+from derive.laws.two_samples import two_samples
+from derive.proofs.calc import Derivation, calc
+from derive.proofs.rules import pathwise_gradient, reparameterization
 
 theta = parameter("theta")
 log_joint = function("log_joint", differentiable=True)

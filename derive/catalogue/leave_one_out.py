@@ -1,8 +1,8 @@
 """The score function estimator with a leave-one-out baseline, also called RLOO or VarGrad."""
 
-from derive.errors import UsageError
-from derive.estimator import Estimator
-from derive.notation import E, copies, finite, function, grad, parameter, score, total
+from derive.language.errors import UsageError
+from derive.language.estimator import Estimator
+from derive.language.notation import E, copies, finite, function, grad, parameter, score, total
 
 theta = parameter("theta")
 b = finite("b", theta)

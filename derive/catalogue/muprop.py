@@ -1,7 +1,7 @@
 """MuProp: a first-order expansion of the integrand as control variate, with the gradient of its mean added back."""
 
-from derive.estimator import Estimator
-from derive.notation import E, constant, finite, function, grad, parameter, score
+from derive.language.estimator import Estimator
+from derive.language.notation import E, constant, finite, function, grad, parameter, score
 
 theta = parameter("theta")
 b = finite("b", theta)

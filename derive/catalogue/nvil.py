@@ -1,7 +1,7 @@
 """NVIL: the score function gradient of the evidence lower bound with a learned baseline, and the gradient that learns it."""
 
-from derive.estimator import Estimator
-from derive.notation import E, constant, finite, function, grad, log, p, parameter, score
+from derive.language.estimator import Estimator
+from derive.language.notation import E, constant, finite, function, grad, log, p, parameter, score
 
 theta, psi = parameter("theta"), parameter("psi")
 x, c = constant("x"), constant("c")

@@ -1,9 +1,9 @@
 """The pathwise estimator, also called the reparameterization trick, for a normal law."""
 
-from derive.calc import Derivation, calc
-from derive.estimator import Estimator
-from derive.notation import E, function, grad, normal, parameter
-from derive.rules import pathwise_gradient, reparameterization
+from derive.language.estimator import Estimator
+from derive.language.notation import E, function, grad, normal, parameter
+from derive.proofs.calc import Derivation, calc
+from derive.proofs.rules import pathwise_gradient, reparameterization
 
 theta = parameter("theta")
 mu, sigma = function("mu", differentiable=True), function("sigma", differentiable=True)

@@ -1,9 +1,9 @@
 """REBAR: the score function with a relaxed control variate that is marginalized conditionally on the sample."""
 
-from derive.calc import Derivation, calc
-from derive.estimator import Estimator
-from derive.notation import E, Over, constant, finite, function, grad, p, parameter, relaxation, score, uniform
-from derive.rules import (
+from derive.language.estimator import Estimator
+from derive.language.notation import E, Over, constant, finite, function, grad, p, parameter, relaxation, score, uniform
+from derive.proofs.calc import Derivation, calc
+from derive.proofs.rules import (
     algebra,
     conditional_reparameterization,
     expectation,

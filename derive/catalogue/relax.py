@@ -1,9 +1,9 @@
 """RELAX: REBAR with any differentiable control variate c of the latent variable."""
 
-from derive.calc import Derivation, calc
-from derive.estimator import Estimator
-from derive.notation import E, finite, function, grad, parameter, relaxation, score, uniform
-from derive.rules import (
+from derive.language.estimator import Estimator
+from derive.language.notation import E, finite, function, grad, parameter, relaxation, score, uniform
+from derive.proofs.calc import Derivation, calc
+from derive.proofs.rules import (
     algebra,
     conditional_reparameterization,
     linearity,

@@ -1,9 +1,9 @@
 """The score function estimator, also called REINFORCE or the likelihood ratio method."""
 
-from derive.calc import Derivation, calc
-from derive.estimator import Estimator
-from derive.notation import E, Over, finite, function, grad, p, parameter, score
-from derive.rules import expectation, leibniz, log_derivative_trick
+from derive.language.estimator import Estimator
+from derive.language.notation import E, Over, finite, function, grad, p, parameter, score
+from derive.proofs.calc import Derivation, calc
+from derive.proofs.rules import expectation, leibniz, log_derivative_trick
 
 theta = parameter("theta")
 b = finite("b", theta)

@@ -1,7 +1,7 @@
 """The straight-through estimator: the forward pass uses the sample, the backward pass its mean."""
 
-from derive.estimator import Estimator
-from derive.notation import E, constant, finite, function, grad, parameter, stop
+from derive.language.estimator import Estimator
+from derive.language.notation import E, constant, finite, function, grad, parameter, stop
 
 theta = parameter("theta")
 b = finite("b", theta)

@@ -6,14 +6,14 @@ The mean does not depend on the parameter, so d Var[g] = d E[g^2], and a single 
 from collections.abc import Callable
 from functools import partial
 
-from derive.calc import Derivation, calc
 from derive.catalogue.rebar import estimator as rebar, eta, lambda_
 from derive.catalogue.relax import estimator as relax, phi
-from derive.errors import UsageError
-from derive.estimator import Estimator
-from derive.notation import E, grad
-from derive.rules import known, linearity, pathwise_gradient
-from derive.term import Symbol, Term
+from derive.language.errors import UsageError
+from derive.language.estimator import Estimator
+from derive.language.notation import E, grad
+from derive.language.term import Symbol, Term
+from derive.proofs.calc import Derivation, calc
+from derive.proofs.rules import known, linearity, pathwise_gradient
 
 
 def variance_gradient(estimator: Estimator, parameter: Symbol, name: str) -> Estimator:

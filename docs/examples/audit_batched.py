@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from numeric.audit import AuditCase
+from numeric.auditing.audit import AuditCase
 
 logits = torch.linspace(-1, 1, 14, dtype=torch.float64).requires_grad_()
 WEIGHTS = torch.linspace(-1, 2, 14, dtype=torch.float64)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from numeric.audit import AuditCase
+from numeric.auditing.audit import AuditCase
 
 SAMPLES = 4
 REWARDS = torch.tensor([1.0, -0.5, 2.0], dtype=torch.float64)

@@ -6,7 +6,7 @@ temperature at which the estimator is both unbiased and of bounded variance.
 
 from fractions import Fraction
 
-from derive.bernoulli import RelaxedBernoulli
+from derive.laws.bernoulli import RelaxedBernoulli
 
 PROBABILITY = Fraction(1, 3)
 TOY = (Fraction(499, 1000) ** 2, -2 * Fraction(499, 1000), Fraction(1))

@@ -6,7 +6,7 @@ import torch
 
 import derive
 import numeric
-from numeric.torchrun import Compiled
+from numeric.codegen.torchrun import Compiled
 
 LOGITS = torch.tensor([[-1.0], [0.0], [0.5], [2.0]], dtype=torch.float64)
 BATCH, BATCHES = 250_000, 16

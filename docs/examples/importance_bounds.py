@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from derive.bounds import FiniteLatent
+from derive.laws.bounds import FiniteLatent
 
 LATENT = FiniteLatent(
     proposal=(Fraction(1, 2), Fraction(1, 3), Fraction(1, 6)),

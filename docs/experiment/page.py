@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from derive import exact
 from derive.catalogue import catalogue
-from derive.models import RationalCase
+from derive.exact import comparison as exact
+from derive.laws.models import RationalCase
 from docs.experiment.controls import Control, Network, Rebar, Sigmoid, objective
 from docs.experiment.quadrature import moments
 from docs.experiment.training import GOOD, METHODS, relax

@@ -1,7 +1,8 @@
 """Mean and variance of a generated estimator over its noise u, v, by quadrature: nodes are fed in place of the draws.
 
 Let x = logit(u) and y = logit(v), logistic variables. Given the outcome b, which x decides at -logits, the estimate is a sum
-A(v) + B(u): no term multiplies u and v (`numeric.noise_roles.roles` reads that off the formula). So single integrals suffice.
+A(v) + B(u): no term multiplies u and v (`numeric.codegen.noise_roles.roles` reads that off the formula). So single
+integrals suffice.
 On each side of the decision the trapezoidal rule is applied after x = -logits +- exp(s - exp(-s)), and to y as it is: for
 these smooth, exponentially decaying integrands the error falls exponentially with the number of nodes.
 """

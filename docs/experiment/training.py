@@ -19,8 +19,8 @@ import numeric
 from derive.catalogue import catalogue
 from docs.experiment.controls import Control, Network, Rebar, Sigmoid, objective
 from docs.experiment.quadrature import Estimate, moments
-from numeric.noise_roles import roles
-from numeric.torchrun import Compiled
+from numeric.codegen.noise_roles import roles
+from numeric.codegen.torchrun import Compiled
 
 RELAX = "relax"
 

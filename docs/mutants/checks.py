@@ -16,11 +16,9 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from derive.errors import NotEvaluable, TooLarge, UsageError
 from derive.estimator import Estimator
-from derive.oracle import Oracle, oracle
-from derive.problem import problem_of
-from derive.term import (
+from derive.language.errors import NotEvaluable, TooLarge, UsageError
+from derive.language.term import (
     Add,
     Apply,
     Density,
@@ -36,14 +34,16 @@ from derive.term import (
     Term,
     UniformLaw,
 )
-from numeric.audit import NotAuditable, audit
-from numeric.cases import Case, flat
-from numeric.crosscheck import TOLERANCE, CrosscheckReport, crosscheck
-from numeric.noise_nodes import noise_rows
-from numeric.noise_roles import roles
-from numeric.sequential_test import sequential_test
-from numeric.torchgen import Generated, generate
-from numeric.torchrun import Compiled
+from derive.verdicts.oracle import Oracle, oracle
+from derive.verdicts.problem import problem_of
+from numeric.auditing.audit import NotAuditable, audit
+from numeric.checking.cases import Case, flat
+from numeric.checking.crosscheck import TOLERANCE, CrosscheckReport, crosscheck
+from numeric.checking.noise_nodes import noise_rows
+from numeric.checking.sequential_test import sequential_test
+from numeric.codegen.noise_roles import roles
+from numeric.codegen.torchgen import Generated, generate
+from numeric.codegen.torchrun import Compiled
 
 CHECKS = ("crosscheck", "audit", "sequential test", "oracle")
 ALPHA, BATCH = 1e-6, 2**16
@@ -84,7 +84,7 @@ class Subject:
 
 
 def subject_of(estimator: Estimator, family: str) -> Subject:
-    """The generated code of an estimator; errors as `numeric.torchgen.generate`."""
+    """The generated code of an estimator; errors as `numeric.codegen.torchgen.generate`."""
     return Subject(estimator, family, generate(estimator, family))
 
 
@@ -130,7 +130,7 @@ def _size(original: Subject) -> int | None:
 
 
 def _report(subject: Subject, size: int | None) -> CrosscheckReport:
-    with mock.patch.object(sys.modules["numeric.crosscheck"], "compile_estimator", return_value=subject.compiled()):
+    with mock.patch.object(sys.modules["numeric.checking.crosscheck"], "compile_estimator", return_value=subject.compiled()):
         return crosscheck(subject.estimator, subject.family, size=size, samples=CROSSCHECK_SAMPLES)
 
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TypeAlias
 
-from derive import text
-from derive.errors import GradproofError
 from derive.estimator import Estimator
-from derive.scope import canonical, depends, free
-from derive.term import (
+from derive.language.errors import GradproofError
+from derive.language.scope import canonical, depends, free
+from derive.language.term import (
     Add,
     Apply,
     ConditionalLatent,
@@ -29,6 +28,7 @@ from derive.term import (
     parts,
     rebuild,
 )
+from derive.printing import text
 
 Put: TypeAlias = Callable[[Term], Term]
 Edit: TypeAlias = tuple[str, Term]

@@ -10,11 +10,11 @@ from functools import lru_cache
 import torch
 
 import derive
-from derive.algebra import derivative, tidy
-from derive.errors import Disagreement, GradproofError
 from derive.estimator import Estimator
-from derive.scope import substitute
-from derive.term import (
+from derive.kernel.algebra import derivative, tidy
+from derive.language.errors import Disagreement, GradproofError
+from derive.language.scope import substitute
+from derive.language.term import (
     Add,
     Apply,
     Density,
@@ -34,8 +34,8 @@ from derive.term import (
 from docs.mutants import formulas, symbolic
 from docs.mutants.checks import Subject
 from docs.mutants.sources import CodeMutant
-from numeric.expressions import Kind
-from numeric.torchgen import generate
+from numeric.codegen.expressions import Kind
+from numeric.codegen.torchgen import generate
 
 HELPER_SHAPES = ((1,), (4,), (2, 3), (2, 1, 3))
 

@@ -27,7 +27,7 @@ class CodeMutant:
 def mutants(source: str) -> Iterator[CodeMutant]:
     """Yield every single mistake of the list in `draw`, `estimate` and their helpers; the same source only once.
 
-    >>> from numeric.torchgen import emit
+    >>> from numeric.codegen.torchgen import emit
     >>> from derive.catalogue import catalogue
     >>> [one.change for one in mutants(emit(catalogue["score-function"])) if one.kind == "drop a term"]
     ['b - torch.sigmoid(logits) -> b', 'b - torch.sigmoid(logits) -> -torch.sigmoid(logits)']

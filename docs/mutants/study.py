@@ -19,12 +19,12 @@ import torch
 from rich.progress import Progress
 
 from derive.catalogue import catalogue
-from derive.errors import GradproofError
 from derive.estimator import Estimator
-from derive.term import NormalLaw, UniformLaw
+from derive.language.errors import GradproofError
+from derive.language.term import NormalLaw, UniformLaw
 from docs.mutants import checks, formulas, page, proofs, sources
 from docs.mutants.checks import KILLED, PASSED, REFUSED, Finding, Subject
-from numeric.torchgen import usual_families
+from numeric.codegen.torchgen import usual_families
 
 HERE = Path(__file__).parent
 CROSSCHECKED_ONLY = {"rebar-variance-eta", "rebar-variance-lambda", "relax-variance-phi"}

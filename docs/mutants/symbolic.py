@@ -1,4 +1,6 @@
-"""Generated code, run on exact symbols in place of tensors: what it computes, as terms that `derive.algebra` decides about.
+"""Generated code, run on exact symbols in place of tensors: what it computes, as terms.
+
+`derive.kernel.algebra` decides about them.
 
 Two sources that give the same terms are the same function of logits, noise, f and constants: that is a proof, for so many
 coordinates. It knows torch by its definitions: softmax is a ratio of exponentials, log1p(x) is log(1 + x), and `detach` and
@@ -20,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from derive.algebra import equal
-from derive.scope import substitute
-from derive.term import Exp, Function, Log, Number, Sigmoid, Symbol, Term, lift
-from numeric.expressions import Kind
-from numeric.torchgen import Generated
+from derive.kernel.algebra import equal
+from derive.language.scope import substitute
+from derive.language.term import Exp, Function, Log, Number, Sigmoid, Symbol, Term, lift
+from numeric.codegen.expressions import Kind
+from numeric.codegen.torchgen import Generated
 
 
 class NotReadable(Exception):

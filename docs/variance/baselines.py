@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from derive import exact
 from derive.catalogue import catalogue
 from derive.estimator import Estimator
-from derive.models import RationalCase
+from derive.exact import comparison as exact
+from derive.laws.models import RationalCase
 from derive.notation import E, constant, finite, function, grad, parameter, score
 from docs.variance.forms import best_constant_identity
 

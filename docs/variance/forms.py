@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import factorial
 
-from derive import exact
 from derive.estimator import Estimator
+from derive.exact import comparison as exact
+from derive.language.term import RandomVariable, Symbol, Term
 from derive.notation import E, constant, grad, normal, parameter, score, stop
-from derive.term import RandomVariable, Symbol, Term
 
 Coefficients = list[Fraction]
 Matrix = list[list[Fraction]]

@@ -15,8 +15,8 @@ from typing import Any
 
 from rich.progress import track
 
-from derive import exact
-from derive.models import RationalCase
+from derive.exact import comparison as exact
+from derive.laws.models import RationalCase
 from docs.variance import baselines, cosine, forms
 
 HERE = Path(__file__).parent

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from numeric.audit import AuditReport, AuditWarning, audit
+from numeric.auditing.audit import AuditReport, AuditWarning, audit
 
 torch.set_num_threads(1)
 

@@ -21,7 +21,7 @@ from subjects.subject import (
     require_as_expected,
 )
 
-from numeric.sequential_test import sequential_test
+from numeric.checking.sequential_test import sequential_test
 
 TEMPERATURE = 0.5
 

@@ -1,0 +1,1 @@
+"""The symbolic commands, which work without torch."""

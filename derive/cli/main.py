@@ -1,0 +1,312 @@
+"""The command `gradproof`, the part that works without torch: list, prove, explain, variance.
+
+A command returns its exit status: 0 it holds, 1 it does not, 2 bad usage or input, 3 undecided. `run` is the one place where an
+error of the user becomes one line on standard error and status 2; any other exception is a bug of ours and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import typer
+from rich.console import Console, RenderableType
+from rich.progress import track
+from rich.table import Table
+from rich.text import Text
+
+import derive
+from derive.catalogue import catalogue
+from derive.language.errors import GradproofError, UsageError
+from derive.printing import text
+
+FEWEST_OUTCOMES, MOST_OUTCOMES, MOST_SAMPLES = 2, 12, 8
+
+app = typer.Typer(
+    name="gradproof",
+    help="Prove or refute stochastic gradient estimators, exactly.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog="Exit status: 0 it holds, 1 it does not, 2 bad usage or input, 3 undecided.",
+)
+
+Name: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="A catalogue name, or path/to/file.py:object.")]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+Output: TypeAlias = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")]
+Outcomes: TypeAlias = Annotated[int | None, typer.Option(metavar="K", help="Check exactly on 2 to K outcomes.")]
+Samples: TypeAlias = Annotated[int | None, typer.Option(metavar="S", help="The number of samples, where it can vary.")]
+At: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--at", metavar="NAME=VALUE", help="A value at the point, as 'p(1)=1/3'; may be repeated.")
+]
+
+_NUMBER = re.compile(r"-?\d{1,40}(\.\d{1,40}|/\d{1,40})?")
+_COLOURS = {"proved": "green", "scaled": "yellow", "other-target": "yellow", "refuted": "red", "undecided": "magenta"}
+
+
+@app.callback()
+def _gradproof() -> None:
+    """Prove or refute stochastic gradient estimators, exactly."""
+
+
+@app.command("list")
+def list_(*, as_json: Json = False) -> int:
+    """List the catalogue, with the verdict that each estimator should get and its source."""
+    estimators = list(catalogue.values())
+    if as_json:
+        fields = ("name", "verdict", "summary", "source")
+        rows = [{field: getattr(estimator, field) for field in fields} for estimator in estimators]
+        return _answer({"schema": "gradproof/catalogue/1", "estimators": rows})
+    table = Table("name", "verdict", "summary", "source", box=None, pad_edge=False, header_style="bold")
+    for estimator in estimators:
+        table.add_row(Text(estimator.name), _verdict(estimator.verdict), Text(estimator.summary), Text(estimator.source))
+    _print(table)
+    return 0
+
+
+@app.command()
+def prove(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A catalogue name, or path/to/file.py:object.")] = None,
+    *,
+    outcomes: Outcomes = None,
+    samples: Samples = None,
+    everything: Annotated[bool, typer.Option("--all", help="Prove the whole catalogue.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Decide whether an estimator is unbiased; if not, by exactly how much."""
+    if everything == (name is not None):
+        message = "prove takes a NAME, or --all for the whole catalogue: exactly one of them."
+        raise UsageError(message)
+    options = _sizes(outcomes, samples)
+    if everything:
+        return _prove_all(options, as_json=as_json)
+    verdict = derive.prove(derive.load(str(name), options.pop("samples", None)), **options)
+    if as_json:
+        _answer(verdict.to_json())
+    else:
+        _show_verdict(verdict.to_json())
+        if verdict.derivation is not None and verdict.found:
+            write("\n".join(text.steps(verdict.derivation, verdict.estimator.where)) + "\n")
+    return int(verdict.exit_code)
+
+
+@app.command()
+def explain(
+    name: Name,
+    *,
+    format_: Annotated[Literal["text", "markdown", "latex", "html"], typer.Option("--format", help="The notation.")] = "text",
+    output: Output = None,
+) -> int:
+    """Print the derivation of an estimator, step by step, with the rule and the premises of every step."""
+    deliver(derive.explain(derive.load(name), format=format_), output)
+    return 0
+
+
+@app.command()
+def variance(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A catalogue name, or path/to/file.py:object.")] = None,
+    *,
+    outcomes: Outcomes = None,
+    at: At = None,
+    everything: Annotated[bool, typer.Option("--all", help="List the whole catalogue at its default points.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Print the exact variance of an estimator, as a formula and at a point; what the point leaves open has a default."""
+    count = FEWEST_OUTCOMES if outcomes is None else _outcomes(outcomes)
+    if everything == (name is not None) or (everything and at):
+        message = "variance takes a NAME, with --at where wanted, or --all for the whole catalogue at its default points."
+        raise UsageError(message)
+    if everything:
+        return _all_variances(count, as_json=as_json)
+    report = derive.variance(derive.load(str(name)), count, dict(_assigned(text) for text in at or ()))
+    if as_json:
+        return _answer(report.to_json())
+    write(f"{report}\n")
+    return 0
+
+
+def run(application: typer.Typer, arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit status.
+
+    >>> run(app, ["explain"])
+    2
+    """
+    try:
+        status = application(args=None if arguments is None else list(arguments), prog_name="gradproof", standalone_mode=False)
+    except GradproofError as error:
+        return _complain(str(error))
+    except typer.TyperException as error:
+        return _complain(error.format_message())
+    except typer.Abort:
+        return 130
+    except SystemExit:
+        return _complain("the program that was named has ended the process, by sys.exit or the like.")
+    return status if isinstance(status, int) else 0
+
+
+def write(text: str) -> None:
+    """Print a text; if its reader has gone, the rest is not needed and the status of the command stays what it is."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def deliver(text: str, output: Path | None) -> None:
+    """Print a text, or write it to a file at once and as a whole: a reader sees the old file or the new one.
+
+    Raises
+        UsageError, if the file cannot be written; then nothing is.
+    """
+    if output is None:
+        write(text if text.endswith("\n") else text + "\n")
+        return
+    target = output.resolve()
+    try:
+        if target.exists() and not target.is_file():
+            target.write_text(text, encoding="utf-8")
+        else:
+            _replace(target, text)
+    except OSError as error:
+        message = f"cannot write {output}: {error.strerror or error}."
+        raise UsageError(message) from error
+
+
+def _replace(target: Path, text: str) -> None:
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _complain(message: str) -> int:
+    sys.stderr.write(f"gradproof: {' '.join(message.split())}\n")
+    return 2
+
+
+def _answer(value: object) -> int:
+    write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    return 0
+
+
+def _print(*parts: RenderableType) -> None:
+    console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120)
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part)
+    write(re.sub(r" +$", "", captured.get(), flags=re.MULTILINE))  # a table fills its lines up with spaces
+
+
+def _verdict(verdict: str) -> Text:
+    return Text(verdict, style=_COLOURS.get(verdict, ""))
+
+
+def _outcomes(outcomes: int) -> int:
+    if FEWEST_OUTCOMES <= outcomes <= MOST_OUTCOMES:
+        return outcomes
+    message = f"--outcomes must be from {FEWEST_OUTCOMES} to {MOST_OUTCOMES}, which is feasible exactly; got {outcomes}."
+    raise UsageError(message)
+
+
+def _assigned(text: str) -> tuple[str, Fraction]:
+    name, equals, number = (part.strip() for part in text.partition("="))
+    if not (name and equals and _NUMBER.fullmatch(number)) or re.search(r"/0+$", number):
+        message = f"--at takes NAME=VALUE with an exact number, such as 'p(1)=1/3'; got {text!r}."
+        raise UsageError(message)
+    return name, Fraction(number)
+
+
+def _sizes(outcomes: int | None, samples: int | None) -> dict[str, Any]:
+    sizes: dict[str, Any] = {}
+    if outcomes is not None:
+        sizes["outcomes"] = tuple(range(FEWEST_OUTCOMES, _outcomes(outcomes) + 1))
+    if samples is not None:
+        if not 1 <= samples <= MOST_SAMPLES:
+            message = f"--samples must be from 1 to {MOST_SAMPLES}, which is feasible exactly; got {samples}."
+            raise UsageError(message)
+        sizes["samples"] = samples
+    return sizes
+
+
+def _prove_all(options: dict[str, Any], *, as_json: bool) -> int:
+    estimators = list(catalogue.values())
+    with _progress(estimators, shown=not as_json) as each:
+        verdicts = [(estimator, derive.prove(estimator, **options)) for estimator in each]
+    as_declared = all(verdict.verdict == estimator.verdict for estimator, verdict in verdicts)
+    if as_json:
+        _answer({"schema": "gradproof/verdicts/1", "verdicts": [verdict.to_json() for _, verdict in verdicts]})
+        return 0 if as_declared else 1
+    table = Table("name", "verdict", "declared", "holds for", box=None, pad_edge=False, header_style="bold")
+    for estimator, verdict in verdicts:
+        table.add_row(Text(estimator.name), _verdict(verdict.verdict), _verdict(estimator.verdict), Text(verdict.holds_for))
+    _print(table)
+    return 0 if as_declared else 1
+
+
+def _all_variances(outcomes: int, *, as_json: bool) -> int:
+    with _progress(list(catalogue.values()), shown=not as_json, doing="integrating") as each:
+        reports = [derive.variance(estimator, outcomes) for estimator in each]
+    if as_json:
+        return _answer({"schema": "gradproof/variances/1", "reports": [report.to_json() for report in reports]})
+    table = Table("name", "at the default point", box=None, pad_edge=False, header_style="bold")
+    for report in reports:
+        table.add_row(Text(report.estimator.name), Text(report.shown))
+    _print(table)
+    return 0
+
+
+@contextmanager
+def _progress(items: Sequence[Any], *, shown: bool, doing: str = "proving") -> Iterator[Iterable[Any]]:
+    console = Console(stderr=True)
+    visible = shown and console.is_terminal
+    yield track(items, description=doing, console=console, transient=True) if visible else items
+
+
+def _show_verdict(answer: dict[str, Any]) -> None:
+    table = Table.grid(padding=(0, 2))
+    previous = ""
+    for label, value in _rows(answer):
+        table.add_row(Text("" if label == previous else label, style="dim"), Text(value))
+        previous = label
+    _print(Text.assemble((answer["estimator"], "bold"), ": ", _verdict(answer["verdict"])), table)
+
+
+def _rows(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    rules = ", ".join(step["rule"].replace("_", " ") for step in answer["derivation"] if step["rule"])
+    rows = [("target", answer["target"]), ("holds for", answer["holds_for"])]
+    rows += [("assumes", assumption) for assumption in answer["assumptions"]]
+    rows += [("derived by", rules)] if rules else []
+    rows += _checked(answer["checked"])
+    rows += _bias(answer)
+    rows += [("tried", attempt) for attempt in answer["tried"]] if answer["verdict"] == "undecided" else []
+    return rows
+
+
+def _bias(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [("scale", f"E[estimate] = {answer['scale']} * target")] if answer["scale"] else []
+    rows += [("other target", f"E[estimate] = {answer['other_target']}")] if answer["other_target"] else []
+    bias, witness = answer["bias"] or {}, answer["witness"]
+    rows += [("bias", bias["text"])] if "text" in bias else []
+    rows += [("on 2 outcomes", bias["on_two_outcomes"])] if bias.get("on_two_outcomes") else []
+    if witness:
+        case = ", ".join(f"{name} = {value}" for name, value in witness["case"].items())
+        rows.append(("witness", f"{case}: E[estimate] = {witness['mean']}, target = {witness['target']}"))
+    return rows
+
+
+def _checked(checks: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    rows = []
+    for zero, result in ((True, "is identically zero"), (False, "is not zero")):
+        outcomes = ", ".join(str(check["outcomes"]) for check in checks if check["identically_zero"] == zero)
+        rows += [("checked", f"E[estimate] - target {result} on {outcomes} outcomes")] if outcomes else []
+    return rows

@@ -1,0 +1,1 @@
+"""The judge: means compared as identities, witnesses, moments. It imports neither the kernel nor the proofs."""

@@ -1,0 +1,299 @@
+"""The judge: exact comparison of two formulas, and exact means and variances.
+
+A comparison reads both sides in a generic model, where every probability, score, function value and moment is an unknown, and
+tests whether the difference is zero wherever the unknowns satisfy what they must. Zero is a proof for every law on so many
+outcomes and for every integrand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from derive.exact.evaluate import Reader
+from derive.exact.series import refute
+from derive.exact.views import View, viewed
+from derive.exact.witness import Witness, find, value_at
+from derive.language.errors import NotEvaluable
+from derive.language.term import (
+    Expect,
+    FiniteLaw,
+    Grad,
+    Mul,
+    Over,
+    Score,
+    Symbol,
+    Term,
+    anywhere,
+)
+from derive.laws.models import Case, EnclosedModel, RationalCase, RationalModel
+from derive.numbers.enclosures import Enclosure, enclosed
+from derive.numbers.ring import Scalar, fraction, is_exact, precision
+
+if TYPE_CHECKING:
+    from derive.language.estimator import Estimator
+
+DEGREE, BITS = 3, 128
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The result of a comparison.
+
+    Args
+        zero         whether the sides are equal: then it is a proof for every law on so many outcomes
+        conclusive   whether the answer stands: False where they differ as long as exp and log are taken as unknown, and no case
+                     was found where enclosures of both sides are apart; on the points of a base measure, where no normal law
+                     was found for which they differ (`derive.exact.series`)
+        difference   left minus right, as readable text
+        outcomes     the number of outcomes of every finite law
+        reading      how the terms were read, which is for what a proof holds
+    """
+
+    zero: bool
+    conclusive: bool
+    difference: str
+    outcomes: int
+    reading: str = ""
+
+
+@dataclass(frozen=True)
+class Variance:
+    """The variance of an estimator, as a formula and at a point.
+
+    >>> from derive.catalogue import catalogue
+    >>> half = Fraction(1, 2)
+    >>> variance(catalogue["score-function"], 2).at(RationalCase.finite((half, half), (1, -1), f=(0, 1)))
+    Fraction(1, 1)
+    """
+
+    formula: str
+    _at: Callable[[RationalCase], Fraction]
+
+    def at(self, case: RationalCase) -> Fraction:
+        """Return the variance at a rational case.
+
+        Raises
+            UsageError, if the case leaves a value open that is needed.
+        """
+        return self._at(case)
+
+
+def identically_equal(left: Term, right: Term, parameter: Symbol, outcomes: int, *, degree: int = DEGREE) -> bool:
+    """Whether two terms are equal for every law on so many outcomes, every integrand, every relaxation.
+
+    Args
+        left, right   the terms; a free random variable stands for any value of its support
+        parameter     the symbol that moves under every `Grad` and `Score`
+        outcomes      the number of outcomes of every finite law
+        degree        the degree of a function of a normal or uniform variable
+    Raises
+        NotEvaluable, if a term has no finite, relaxed or Gaussian reading.
+        TooLarge, if the enumeration is not feasible.
+    Source
+        DESIGN.md, "The exact evaluator"
+
+    >>> from derive.notation import E, finite, function, grad, parameter, score
+    >>> theta = parameter("theta")
+    >>> b, f = finite("b", theta), function("f")
+    >>> identically_equal(grad(E(f(b), b), theta), E(f(b) * score(b), b), theta, 3)
+    True
+    """
+    return compare(left, right, parameter, outcomes, degree=degree).zero
+
+
+def compare(left: Term, right: Term, parameter: Symbol, outcomes: int, *, degree: int = DEGREE) -> Comparison:
+    """Compare two terms; arguments and errors as `identically_equal`.
+
+    >>> from derive.notation import E, constant, finite, parameter, score
+    >>> theta, c = parameter("theta"), constant("c")
+    >>> b = finite("b", theta)
+    >>> compare(E(c + score(b), b), c + 1, theta, 2).difference
+    '-1'
+    """
+
+    def judge(view: View) -> Comparison:
+        for first, second in view.values:
+            top, bottom = view.relations.clear([first - second, view.model.one])
+            if top != 0:
+                conclusive = _refutes(view, top, (first, second), (left, right), parameter)
+                return Comparison(False, conclusive, view.text(top, bottom), outcomes, view.reading)
+        return Comparison(True, True, "0", outcomes, view.reading)
+
+    return viewed((left, right), parameter, outcomes, degree, judge)
+
+
+def check(estimator: Estimator, outcomes: int, *, degree: int = DEGREE) -> Comparison:
+    """Compare the mean of an estimator with its target; errors as `identically_equal`.
+
+    >>> from derive.catalogue import catalogue
+    >>> check(catalogue["rebar"], 2).zero
+    True
+    """
+    return compare(estimator.expectation, estimator.target, estimator.parameter, outcomes, degree=degree)
+
+
+def scale(estimator: Estimator, outcomes: int, *, degree: int = DEGREE) -> Fraction | None:
+    """Return c where the mean is c times the target for every law, None if there is no such c or it is 1.
+
+    Raises
+        NotEvaluable, TooLarge, as `identically_equal`.
+
+    >>> from derive.estimator import Estimator
+    >>> from derive.notation import E, finite, function, grad, parameter, score
+    >>> theta = parameter("theta")
+    >>> b, f = finite("b", theta), function("f")
+    >>> scale(Estimator("twice", 2 * f(b) * score(b), (b,), grad(E(f(b), b), theta)), 2)
+    Fraction(2, 1)
+    """
+
+    def ratio(view: View) -> Fraction | None:
+        mean, target, _ = view.relations.clear([*view.values[0], view.model.one])
+        if target == 0:
+            return None
+        factor = view.model.ring.ratio(mean, target)
+        return None if factor in (None, 1) else factor
+
+    return viewed((estimator.expectation, estimator.target), estimator.parameter, outcomes, degree, ratio)
+
+
+def witness(left: Term, right: Term, parameter: Symbol, outcomes: int = 3, *, degree: int = DEGREE) -> Witness | None:
+    """Return a smallest rational case where two terms differ, None if there is none with up to so many outcomes.
+
+    The fewest outcomes come first, then the simplest probabilities, then the fewest values that are not zero. Where exp or log
+    occur, the two values are enclosed by ball arithmetic and known up to `radius`.
+
+    Raises
+        NotEvaluable, TooLarge, as `identically_equal`.
+
+    >>> from derive.notation import E, finite, function, parameter, score
+    >>> theta = parameter("theta")
+    >>> b, f = finite("b", theta), function("f")
+    >>> found = witness(E(f(b) * score(b), b), E(f(b), b) * 0, theta)
+    >>> found.left, found.right
+    (Fraction(1, 1), Fraction(0, 1))
+    """
+
+    def search(view: View) -> Witness | None:
+        if view.reader.nodes:
+            return refute(left, right, parameter)
+        found = (find(view.model, view.relations, *pair) for pair in view.values)
+        return next((one for one in found if one is not None), None)
+
+    cases = (viewed((left, right), parameter, count, degree, search) for count in range(2, outcomes + 1))
+    return next((case for case in cases if case is not None), None)
+
+
+def variance(estimator: Estimator, outcomes: int, *, degree: int = DEGREE) -> Variance:
+    """Return the exact variance E[g^2] - E[g]^2; errors as `identically_equal`.
+
+    >>> from derive.catalogue import catalogue
+    >>> variance(catalogue["score-function"], 1).formula
+    '0'
+    """
+    square, mean = second_moment(estimator), estimator.expectation
+
+    def formula(view: View) -> str:
+        top, bottom = view.relations.clear([view.values[0][0] - view.values[0][1] ** 2, view.model.one])
+        return view.text(top, bottom, limit=1000)
+
+    def at(case: RationalCase) -> Fraction:
+        return mean_and_variance_at(estimator, case, outcomes=outcomes, degree=degree)[1]
+
+    return Variance(viewed((square, mean), estimator.parameter, outcomes, degree, formula), at)
+
+
+def second_moment(estimator: Estimator) -> Term:
+    """Return E[formula^2] over the draws, the first one outermost."""
+    result: Term = Mul((estimator.formula, estimator.formula))
+    for variable in reversed(estimator.draws):
+        result = Expect(result, variable)
+    return result
+
+
+def mean_and_variance_at(
+    estimator: Estimator, case: RationalCase, *, outcomes: int | None = None, degree: int = DEGREE
+) -> tuple[Fraction, Fraction]:
+    """Return the exact mean and variance of an estimator at a rational case.
+
+    Args
+        estimator   any estimator
+        case        says the value of every unknown: probabilities, their derivatives, functions, for relaxed laws moments
+        outcomes    the number of outcomes; where it is left out, as many as the case gives probabilities p(1), p(2), ...
+        degree      the degree of a function of a normal or uniform variable
+    Raises
+        UsageError, if the case leaves a value open that is needed.
+        NotEvaluable, TooLarge, as `identically_equal`.
+
+    >>> from derive.catalogue import catalogue
+    >>> half = Fraction(1, 2)
+    >>> mean_and_variance_at(catalogue["score-function"], RationalCase.finite((half, half), (1, -1), f=(0, 1)))
+    (Fraction(-1, 1), Fraction(1, 1))
+    """
+    first, second = _mean_and_square(estimator, case, RationalModel, outcomes or _outcomes_of(case), degree)
+    if not (is_exact(first) and is_exact(second)):
+        message = "a logarithm or an exponential has no rational value at a rational case."
+        raise NotEvaluable(message)
+    return fraction(first), fraction(second) - fraction(first) ** 2
+
+
+def enclosed_mean_and_variance_at(
+    estimator: Estimator, case: Case, *, outcomes: int, degree: int = DEGREE
+) -> tuple[Enclosure, Enclosure]:
+    """Return the mean and the variance at a case: exact where they are rational, certified enclosures where they are not.
+
+    Args
+        case   says the value of every unknown, as a fraction or a ball
+    Raises
+        UsageError, if the case leaves a value open that is needed.
+        NotEvaluable, TooLarge, as `identically_equal`.
+
+    >>> from derive.catalogue import catalogue
+    >>> half = Fraction(1, 2)
+    >>> case = RationalCase.finite((half, half), (1, -1), law="q", log_joint=(0, 1))
+    >>> mean, variance = enclosed_mean_and_variance_at(catalogue["elbo-score-function"], case, outcomes=2)
+    >>> mean.contains(-1), variance.above(5), variance.below(6)
+    (True, True, True)
+    """
+    with precision(BITS):
+        first, second = _mean_and_square(estimator, case, EnclosedModel, outcomes, degree)
+        return enclosed(first), enclosed(second - first * first)
+
+
+def _mean_and_square(
+    estimator: Estimator, case: Case, model: type[RationalModel], outcomes: int, degree: int
+) -> tuple[Scalar, Scalar]:
+    mean, square = estimator.expectation, second_moment(estimator)
+    if anywhere(mean, lambda part: _is_continuous(part) or _moves_another(part, estimator.parameter)):
+        return viewed((mean, square), estimator.parameter, outcomes, degree, lambda view: _values_at(view, case))
+    reader = Reader(model(case, outcomes, estimator.parameter.name), (mean, square), degree)
+    return reader.read(mean, {}, 0)[0], reader.read(square, {}, 0)[0]
+
+
+def _outcomes_of(case: RationalCase) -> int:
+    count = 0
+    while any(name.endswith(f"({count + 1})") for name in case.values):
+        count += 1
+    return count or 2
+
+
+def _values_at(view: View, case: Case) -> tuple[Scalar, Scalar]:
+    first, second = (value_at(view.model, scalar, case) for scalar in view.values[0])
+    return first, second
+
+
+def _moves_another(term: Term, parameter: Symbol) -> bool:
+    return isinstance(term, (Grad, Score)) and term.parameter != parameter
+
+
+def _is_continuous(term: Term) -> bool:
+    return isinstance(term, (Expect, Over)) and not isinstance(term.variable.law, FiniteLaw)
+
+
+def _refutes(view: View, top: Scalar, values: tuple[Scalar, Scalar], terms: tuple[Term, Term], parameter: Symbol) -> bool:
+    """Whether a difference that is not zero as it was read is one in fact."""
+    if view.reader.nodes:
+        return refute(*terms, parameter) is not None
+    return not view.model.transcendental(top) or find(view.model, view.relations, *values) is not None

@@ -1,0 +1,109 @@
+"""Two terms as they were read, in a ring that is large enough: what the judge, `derive.exact.comparison`, works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import TypeVar
+
+from derive.exact.evaluate import Reader
+from derive.exact.relations import Relations
+from derive.language.errors import NotEvaluable, TooLarge, UsageError
+from derive.language.term import FiniteLaw, Latent, NormalLaw, RandomVariable, Symbol, Term, UniformLaw
+from derive.laws.models import SymbolicModel
+from derive.laws.occurrences import holds_for, maps_of, variables, variables_free
+from derive.laws.reading import Conditional, Decided, Place, Places, Real
+from derive.numbers.ring import PolynomialRing, RingFullError, Scalar
+
+T = TypeVar("T")
+_LARGEST_RING = 1024
+
+
+@dataclass
+class View:
+    """Two terms as they were read, one pair of values for each value of their free variables."""
+
+    model: SymbolicModel
+    reader: Reader
+    values: list[tuple[Scalar, Scalar]]
+    reading: str
+
+    @cached_property
+    def relations(self) -> Relations:
+        return Relations(self.model, self.reader.latents.values())
+
+    def text(self, top: Scalar, bottom: Scalar, limit: int = 24) -> str:
+        top, bottom = self.model.ring.lowest(top, bottom)
+        return self._product(top, limit) + ("" if bottom == self.model.one else f" / ({self.model.text(bottom, limit)})")
+
+    def _product(self, scalar: Scalar, limit: int) -> str:
+        """Return a polynomial in factors: monomials first, sums in brackets."""
+        if len(scalar) < 2:
+            return self.model.text(scalar)
+        number, factors = self.model.ring.factors(scalar)
+        single = self.model.number(number)
+        for factor, power in factors:
+            single = single * factor**power if len(factor) == 1 else single
+        brackets = [(f"({self.model.text(factor, limit)})", power) for factor, power in factors if len(factor) > 1]
+        sums = [text + (f"^{power}" if power > 1 else "") for text, power in brackets]
+        lead = self.model.text(single)
+        if len(sums) == 1 and lead == "1":
+            return sums[0][1:-1] if brackets[0][1] == 1 else sums[0]
+        return "*".join(sums) if lead == "1" else "-" + "*".join(sums) if lead == "-1" else "*".join([lead, *sums])
+
+
+def viewed(terms: tuple[Term, Term], parameter: Symbol, outcomes: int, degree: int, use: Callable[[View], T]) -> T:
+    """Read both terms and use the result: normal variables as they are, else on the points of a base measure."""
+    if outcomes < 1:
+        message = f"the number of outcomes must be at least 1, got {outcomes}."
+        raise UsageError(message)
+    try:
+        return _read(terms, parameter, outcomes, degree, use, nodes=False)
+    except NotEvaluable:
+        if not any(isinstance(variable.law, NormalLaw) for term in terms for variable in variables(term)):
+            raise
+        return _read(terms, parameter, outcomes, degree, use, nodes=True)
+
+
+def _read(
+    terms: tuple[Term, Term], parameter: Symbol, outcomes: int, degree: int, use: Callable[[View], T], *, nodes: bool
+) -> T:
+    """Read both terms in a ring that is large enough."""
+    capacity = 8 + 3 * outcomes
+    while capacity <= _LARGEST_RING:
+        model = SymbolicModel(PolynomialRing(capacity), outcomes, parameter.name)
+        reader = Reader(model, terms, degree, nodes=nodes)
+        try:
+            places = _free_places(reader, terms)
+            values = [(reader.read(terms[0], some, 0)[0], reader.read(terms[1], some, 0)[0]) for some in places]
+            return use(View(model, reader, values, holds_for(terms, outcomes, degree, nodes=nodes)))
+        except RingFullError:
+            capacity *= 2
+    message = (
+        f"{outcomes} outcomes need more than the {_LARGEST_RING} unknowns that are feasible; "
+        f"take at most {(_LARGEST_RING - 8) // 3} outcomes, and fewer where functions have several arguments."
+    )
+    raise TooLarge(message)
+
+
+def _free_places(reader: Reader, terms: tuple[Term, ...]) -> Iterator[Places]:
+    """Yield the places of all values of the free variables: every outcome, and any one point of a continuous one."""
+    free = list(dict.fromkeys(variable for term in terms for variable in variables_free(term)))
+    choices = [_places_of(variable, reader, terms) for variable in free]
+    for chosen in product(*choices):
+        yield {reader.slot(variable): place for variable, place in zip(free, chosen, strict=True)}
+
+
+def _places_of(variable: RandomVariable, reader: Reader, terms: tuple[Term, ...]) -> list[Place]:
+    noise, outcomes = reader.noise_name(variable), range(1, reader.model.outcomes + 1)
+    if isinstance(variable.law, FiniteLaw):
+        return list(outcomes)
+    if isinstance(variable.law, UniformLaw):
+        maps = [found for term in terms for found in maps_of(term) if found.args[0] == variable]
+        if any(isinstance(found.function, Latent) for found in maps):
+            return [Decided(noise, k) for k in outcomes]
+        if maps:
+            return [Conditional(noise)]
+    return [Real(noise)]

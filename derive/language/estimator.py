@@ -1,0 +1,126 @@
+"""An estimator: what is drawn, the formula that is computed from the draws, and the gradient that it should estimate.
+
+The catalogue's estimators and a user's own are made of the same parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from derive.language.errors import ScopeError, UsageError
+from derive.language.notation import E
+from derive.language.scope import free, substitute
+from derive.language.term import Grad, RandomVariable, Symbol, Term
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from fractions import Fraction
+
+    from derive.numbers.enclosures import MomentsAt
+    from derive.proofs.calc import Derivation
+
+VERDICTS = ("proved", "scaled", "other-target", "refuted", "undecided")
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """A sampling program and a formula.
+
+    Args
+        name         the catalogue name, or the user's own
+        formula      the estimate, a scalar term whose random variables are the draws
+        draws        the independent random variables that are sampled, in order
+        target       the gradient to be estimated, `grad(E(...), theta)`
+        where        names for subterms (`z`, `b`, `z_tilde`), for printing: a computed quantity is written once
+        source       keys of docs/references.md with the equation, such as "tucker-2017, eq. 8"
+        summary      one sentence for lists
+        verdict      the verdict that is expected of it, one of `VERDICTS`
+        derivation   a function without arguments that returns the hand-written chain from the target to E[formula], or None
+        integrated   where the mean is no polynomial in the noise: its moments at a point, of which some values are given
+        family       where the estimator is one of a family, the function of the number of samples that returns them
+
+    Raises
+        ScopeError, if the formula uses a random variable that is not drawn, or the target has a free one.
+        UsageError, if the target is no gradient or the verdict is none of `VERDICTS`.
+        NotExact, from the operators, if a float enters the formula.
+
+    >>> from derive.notation import E, finite, function, grad, parameter, score
+    >>> theta = parameter("theta")
+    >>> b, f = finite("b", theta), function("f")
+    >>> mine = Estimator("mine", f(b) * score(b), draws=(b,), target=grad(E(f(b), b), theta))
+    >>> mine.parameter.name
+    'theta'
+    """
+
+    name: str
+    formula: Term
+    draws: tuple[RandomVariable, ...]
+    target: Term
+    where: tuple[tuple[str, Term], ...] = ()
+    source: str = ""
+    summary: str = ""
+    verdict: str = "proved"
+    derivation: Callable[[], Derivation] | None = field(default=None, compare=False)
+    integrated: Callable[[Mapping[str, Fraction]], MomentsAt] | None = field(default=None, compare=False)
+    family: Callable[[int], Estimator] | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.target, Grad):
+            message = (
+                f"the target of {self.name!r} must be a gradient, grad(E(f(b), b), theta); got a {type(self.target).__name__}."
+            )
+            raise UsageError(message)
+        if self.verdict not in VERDICTS:
+            message = f"the verdict of {self.name!r} must be one of {', '.join(VERDICTS)}; got {self.verdict!r}."
+            raise UsageError(message)
+        self._refuse_unbound(self.formula, "formula", self.draws)
+        self._refuse_unbound(self.target, "target", ())
+
+    def _refuse_unbound(self, term: Term, what: str, bound: tuple[RandomVariable, ...]) -> None:
+        unbound = sorted(leaf.name for leaf in free(term) if isinstance(leaf, RandomVariable) and leaf not in bound)
+        if unbound:
+            names = ", ".join(variable.name for variable in bound) or "none"
+            message = f"the {what} of {self.name!r} uses {', '.join(unbound)}, which is not drawn; drawn here: {names}."
+            raise ScopeError(message)
+
+    def with_samples(self, samples: int) -> Estimator:
+        """Return the member of the family with so many samples, or where there is no family the average of so many copies.
+
+        Raises
+            UsageError, if the number is below 1, or below what the family needs.
+        """
+        if samples < 1:
+            message = f"the number of samples must be at least 1, got {samples}."
+            raise UsageError(message)
+        return self._averaged(samples) if self.family is None else self.family(samples)
+
+    def _averaged(self, samples: int) -> Estimator:
+        copies = [self._copy(i) for i in range(1, samples + 1)] if samples > 1 else [(self.formula, self.draws)]
+        draws = tuple(draw for _, copied in copies for draw in copied)
+        formula = sum((formula for formula, _ in copies[1:]), start=copies[0][0]) / samples
+        where = self.where if samples == 1 else ()
+        return replace(self, formula=formula, draws=draws, where=where, derivation=self.derivation if samples == 1 else None)
+
+    def _copy(self, number: int) -> tuple[Term, tuple[RandomVariable, ...]]:
+        renamed: dict[Symbol | RandomVariable, Term] = {}
+        for draw in self.draws:
+            law = draw.law.with_terms(tuple(substitute(term, renamed) for term in draw.law.terms))
+            renamed[draw] = RandomVariable(f"{draw.name}_{number}", law)
+        return substitute(self.formula, renamed), tuple(copy for copy in renamed.values() if isinstance(copy, RandomVariable))
+
+    @property
+    def parameter(self) -> Symbol:
+        """The parameter with respect to which the target differentiates."""
+        return self.target.parameter  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def objective(self) -> Term:
+        """The expectation whose gradient is the target."""
+        return self.target.body  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def expectation(self) -> Term:
+        """E[formula] over the draws, the first one outermost."""
+        return E(self.formula, *self.draws)

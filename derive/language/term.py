@@ -1,0 +1,405 @@
+"""The language: the frozen nodes of which every formula is made.
+
+A formula is a tree of the nodes below; numbers are exact fractions and a float is refused. Nothing is rewritten when a tree is
+built: `p(b) * score(b)` stays as it was written. Binders (`Expect`, `Over`) hold their bound variable; only
+`derive.language.scope` substitutes under them. A reading of the language (exact value, text, LaTeX, torch) is one
+function in another file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeAlias
+
+from derive.language.errors import NotExact, UnknownNode
+
+Exact: TypeAlias = "Term | int | Fraction"
+
+
+def lift(value: Exact) -> Term:
+    """Return a term unchanged and an exact number as a `Number`.
+
+    Raises
+        NotExact, if the value is a float or anything else that is neither a term nor an exact number.
+
+    >>> lift(2)
+    Number(value=Fraction(2, 1))
+    """
+    if isinstance(value, Term):
+        return value
+    if isinstance(value, (int, Fraction)) and not isinstance(value, bool):
+        return Number(Fraction(value))
+    message = f"formulas are exact: got {value!r} of type {type(value).__name__}, expected a term, an int or a Fraction."
+    raise NotExact(message)
+
+
+@dataclass(frozen=True)
+class Term:
+    """Base of all scalar terms; the operators build trees and never simplify.
+
+    They flatten sums and products, and drop the 0 with which Python's `sum` starts and a division by 1.
+    """
+
+    def __add__(self, other: Exact) -> Term:
+        return Add((*_spread(Add, self), *_spread(Add, lift(other))))
+
+    def __radd__(self, other: Exact) -> Term:
+        return self if other == 0 else lift(other) + self
+
+    def __neg__(self) -> Term:
+        return Number(-self.value) if isinstance(self, Number) else Mul((Number(Fraction(-1)), *_spread(Mul, self)))
+
+    def __sub__(self, other: Exact) -> Term:
+        return self + (-lift(other))
+
+    def __rsub__(self, other: Exact) -> Term:
+        return lift(other) - self
+
+    def __mul__(self, other: Exact) -> Term:
+        return Mul((*_spread(Mul, self), *_spread(Mul, lift(other))))
+
+    def __rmul__(self, other: Exact) -> Term:
+        return lift(other) * self
+
+    def __truediv__(self, other: Exact) -> Term:
+        divisor = lift(other)
+        if isinstance(divisor, Number):
+            if divisor.value == 0:
+                message = "division by zero in a formula."
+                raise NotExact(message)
+            return self if divisor.value == 1 else self * Number(1 / divisor.value)
+        return self * Power(divisor, -1)
+
+    def __rtruediv__(self, other: Exact) -> Term:
+        return lift(other) / self
+
+    def __pow__(self, exponent: int) -> Term:
+        if not isinstance(exponent, int) or isinstance(exponent, bool):
+            message = f"powers are integers: got {exponent!r}; write exp(a * log(x)) for a general power."
+            raise NotExact(message)
+        return Power(self, exponent)
+
+
+def _spread(kind: type[Add] | type[Mul], term: Term) -> tuple[Term, ...]:
+    """Return the operands of a sum (or product), or the term itself as the only one."""
+    return term.args if isinstance(term, (Add, Mul)) and isinstance(term, kind) else (term,)
+
+
+# Leaves
+
+
+@dataclass(frozen=True)
+class Number(Term):
+    """An exact rational number."""
+
+    value: Fraction
+
+
+@dataclass(frozen=True)
+class Symbol(Term):
+    """A scalar parameter (theta, lambda, eta) or constant (c)."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class RandomVariable(Term):
+    """A variable with a law: bound by `Expect` or `Over`, or free and then standing for any value of its support."""
+
+    name: str
+    law: Law
+
+
+# Laws
+
+
+@dataclass(frozen=True)
+class Law:
+    """Base of all laws; `terms` are the terms that it depends on."""
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        return ()
+
+    def with_terms(self, terms: tuple[Term, ...]) -> Law:
+        """Return the same law over other terms, in the order of `terms`."""
+        return self
+
+
+@dataclass(frozen=True)
+class FiniteLaw(Law):
+    """p(b | given; parameters): any law on any finite support whose atoms do not move."""
+
+    name: str
+    parameters: tuple[Term, ...]
+    given: tuple[Term, ...] = ()
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        return self.parameters + self.given
+
+    def with_terms(self, terms: tuple[Term, ...]) -> FiniteLaw:
+        split = len(self.parameters)
+        return FiniteLaw(self.name, terms[:split], terms[split:])
+
+
+@dataclass(frozen=True)
+class DensityLaw(Law):
+    """An abstract density p(z; parameters) on the real line, of which nothing is known but what is assumed or declared.
+
+    `normalised=False` declares a weight whose integral is unknown (an energy-based model).
+    """
+
+    name: str
+    parameters: tuple[Term, ...]
+    normalised: bool = True
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        return self.parameters
+
+    def with_terms(self, terms: tuple[Term, ...]) -> DensityLaw:
+        return DensityLaw(self.name, terms, self.normalised)
+
+
+@dataclass(frozen=True)
+class UniformLaw(Law):
+    """The uniform law on (low, high); the noise of a reparameterization is Uniform(0, 1)."""
+
+    low: Term
+    high: Term
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        return (self.low, self.high)
+
+    def with_terms(self, terms: tuple[Term, ...]) -> UniformLaw:
+        return UniformLaw(*terms)
+
+
+@dataclass(frozen=True)
+class NormalLaw(Law):
+    """The normal law with mean `loc` and standard deviation `scale`."""
+
+    loc: Term
+    scale: Term
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        return (self.loc, self.scale)
+
+    def with_terms(self, terms: tuple[Term, ...]) -> NormalLaw:
+        return NormalLaw(*terms)
+
+
+# Functions
+
+
+@dataclass(frozen=True)
+class Function:
+    """An abstract function. `differentiable` is True, False, or None where nothing is known (then it must be assumed)."""
+
+    name: str
+    differentiable: bool | None = None
+
+    def __call__(self, *args: Exact) -> Apply:
+        return Apply(self, tuple(lift(arg) for arg in args))
+
+
+@dataclass(frozen=True)
+class Latent(Function):
+    """h of `z = h(u, theta)`: the continuous latent variable whose threshold has law `law`; differentiable in theta."""
+
+    law: FiniteLaw | None = None
+
+
+@dataclass(frozen=True)
+class Threshold(Function):
+    """H of `b = H(z)`: the outcome that the latent variable decides; piecewise constant, with jumps.
+
+    `outcome` is the name of the variable whose law it has.
+    """
+
+    law: FiniteLaw | None = None
+    outcome: str = "b"
+
+
+@dataclass(frozen=True)
+class ConditionalLatent(Function):
+    """h_tilde of `z_tilde = h_tilde(v, b, theta)`: has the law of z = h(u, theta) given that H(z) = b."""
+
+    law: FiniteLaw | None = None
+
+
+@dataclass(frozen=True)
+class SoftThreshold(Function):
+    """sigma of `sigma(z, lambda)`: the relaxation of the threshold at temperature lambda, sigmoid(z / lambda) or softmax."""
+
+    law: FiniteLaw | None = None
+
+
+@dataclass(frozen=True)
+class Apply(Term):
+    """A function applied to its arguments: f(b), f(b, theta), h(u, theta), H(z)."""
+
+    function: Function
+    args: tuple[Term, ...]
+
+
+# Algebra
+
+
+@dataclass(frozen=True)
+class Add(Term):
+    """A sum, in the order in which it was written."""
+
+    args: tuple[Term, ...]
+
+
+@dataclass(frozen=True)
+class Mul(Term):
+    """A product, in the order in which it was written."""
+
+    args: tuple[Term, ...]
+
+
+@dataclass(frozen=True)
+class Power(Term):
+    """An integer power; division is the power -1."""
+
+    base: Term
+    exponent: int
+
+
+@dataclass(frozen=True)
+class Log(Term):
+    """The natural logarithm."""
+
+    arg: Term
+
+
+@dataclass(frozen=True)
+class Exp(Term):
+    """The exponential."""
+
+    arg: Term
+
+
+@dataclass(frozen=True)
+class Sigmoid(Term):
+    """The logistic function 1 / (1 + exp(-x))."""
+
+    arg: Term
+
+
+# Probability and calculus
+
+
+@dataclass(frozen=True)
+class Density(Term):
+    """p(at): the probability or density of a law at a point."""
+
+    law: Law
+    at: Term
+
+
+@dataclass(frozen=True)
+class Score(Term):
+    """d/dparameter log p(at), with the point `at` held fixed."""
+
+    law: Law
+    at: Term
+    parameter: Symbol
+
+
+@dataclass(frozen=True)
+class Expect(Term):
+    """E over `variable` of its law; binds `variable` in `body`, not in the law."""
+
+    body: Term
+    variable: RandomVariable
+
+
+@dataclass(frozen=True)
+class Over(Term):
+    """The sum or integral of `body` over the support of the law of `variable` (where its density is positive)."""
+
+    body: Term
+    variable: RandomVariable
+
+
+@dataclass(frozen=True)
+class Grad(Term):
+    """d/dparameter of `body`, pointwise: random variables are held fixed, and a threshold's derivative is zero."""
+
+    body: Term
+    parameter: Symbol
+
+
+@dataclass(frozen=True)
+class Stop(Term):
+    """The value of `body` with its derivative set to zero (detach, stop-gradient)."""
+
+    body: Term
+
+
+# One traversal for all readings that treat most nodes alike
+
+
+def parts(term: Term) -> tuple[Term, ...]:
+    """Return the direct subterms; a law's terms come first, a bound variable and a parameter of differentiation are none.
+
+    Raises
+        UnknownNode, if the term is of no kind of this file.
+
+    >>> parts(Symbol("x") + 1)
+    (Symbol(name='x'), Number(value=Fraction(1, 1)))
+    """
+    match term:
+        case Number() | Symbol() | RandomVariable():
+            return ()
+        case Add(args) | Mul(args) | Apply(_, args):
+            return args
+        case Power(inner, _) | Log(inner) | Exp(inner) | Sigmoid(inner) | Stop(inner) | Grad(inner, _):
+            return (inner,)
+        case Density(law, at) | Score(law, at, _):
+            return (*law.terms, at)
+        case Expect(body, variable) | Over(body, variable):
+            return (*variable.law.terms, body)
+    message = f"no node of the language: {type(term).__name__}."
+    raise UnknownNode(message)
+
+
+def rebuild(term: Term, new: tuple[Term, ...]) -> Term:
+    """Return the node with other direct subterms, in the order of `parts`; a binder keeps its variable's name.
+
+    For a binder only the law changes here: occurrences in the body are the caller's business (`derive.language.scope`).
+    """
+    match term:
+        case Number() | Symbol() | RandomVariable():
+            return term
+        case Add() | Mul():
+            return type(term)(new)
+        case Apply(function, _):
+            return Apply(function, new)
+        case Power(_, exponent):
+            return Power(new[0], exponent)
+        case Log() | Exp() | Sigmoid() | Stop():
+            return type(term)(new[0])
+        case Grad(_, parameter):
+            return Grad(new[0], parameter)
+        case Density(law, _):
+            return Density(law.with_terms(new[:-1]), new[-1])
+        case Score(law, _, parameter):
+            return Score(law.with_terms(new[:-1]), new[-1], parameter)
+        case Expect(_, variable) | Over(_, variable):
+            return type(term)(new[-1], RandomVariable(variable.name, variable.law.with_terms(new[:-1])))
+    message = f"no node of the language: {type(term).__name__}."
+    raise UnknownNode(message)
+
+
+def anywhere(term: Term, test: Callable[[Term], bool]) -> bool:
+    """Whether the term or one of its subterms, under binders too, passes the test."""
+    return test(term) or any(anywhere(part, test) for part in parts(term))

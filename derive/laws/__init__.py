@@ -1,0 +1,1 @@
+"""How a law is read exactly: finite models, densities, integrals, relaxations, bounds."""

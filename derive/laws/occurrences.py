@@ -1,0 +1,174 @@
+"""What occurs in a formula: variables, maps of a relaxation, continuous arguments. Nothing is evaluated here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from math import inf
+
+from derive.language.term import (
+    Add,
+    Apply,
+    ConditionalLatent,
+    Expect,
+    FiniteLaw,
+    Grad,
+    Latent,
+    Law,
+    Mul,
+    NormalLaw,
+    Over,
+    Power,
+    RandomVariable,
+    Score,
+    Stop,
+    Symbol,
+    Term,
+    Threshold,
+    UniformLaw,
+    anywhere,
+    parts,
+)
+
+
+def nested(term: Expect) -> list[Expect]:
+    """Return directly nested expectations over distinct variables, outermost first."""
+    chain = [term]
+    while isinstance(chain[-1].body, Expect) and chain[-1].body.variable not in {node.variable for node in chain}:
+        chain.append(chain[-1].body)
+    return chain
+
+
+def chain_of(term: Expect) -> list[Expect]:
+    """Return nested expectations over independent copies, outermost first."""
+    chain = [term]
+    while isinstance(chain[-1].body, Expect) and chain[-1].body.variable.law == term.variable.law:
+        bound = {node.variable for node in chain} | {chain[-1].body.variable}
+        if len(bound) == len(chain) or any(v in bound for part in term.variable.law.terms for v in variables(part)):
+            break
+        chain.append(chain[-1].body)
+    return chain
+
+
+def variables(term: Term) -> Iterator[RandomVariable]:
+    """Yield every variable that occurs, bound ones and those of laws too."""
+    if isinstance(term, RandomVariable):
+        yield term
+    if isinstance(term, (Expect, Over)):
+        yield term.variable
+    if isinstance(term, Apply) and isinstance(term.function, (Latent, Threshold, ConditionalLatent)) and term.function.law:
+        for part in term.function.law.terms:
+            yield from variables(part)
+    for part in parts(term):
+        yield from variables(part)
+
+
+def variables_free(term: Term) -> Iterator[RandomVariable]:
+    """Yield the random variables that occur free."""
+    if isinstance(term, RandomVariable):
+        yield term
+    if isinstance(term, (Expect, Over)):
+        for part in term.variable.law.terms:
+            yield from variables_free(part)
+        yield from (variable for variable in variables_free(term.body) if variable != term.variable)
+        return
+    for part in parts(term):
+        yield from variables_free(part)
+
+
+def maps_of(term: Term) -> Iterator[Apply]:
+    """Yield the applications h(u, theta) and h_tilde(v, b, theta)."""
+    if isinstance(term, Apply) and isinstance(term.function, (Latent, ConditionalLatent)):
+        yield term
+    for part in parts(term):
+        yield from maps_of(part)
+
+
+def polynomial_places(term: Term, laws: tuple[type[Law], ...] = (NormalLaw, UniformLaw)) -> Iterator[tuple[str, int]]:
+    """Yield the argument places of functions in which a variable stands that is integrated as a polynomial."""
+    if isinstance(term, Apply) and not isinstance(term.function, (Latent, ConditionalLatent)):
+        yield from ((term.function.name, i) for i, arg in enumerate(term.args) if _has_real(arg, laws))
+    for part in parts(term):
+        yield from polynomial_places(part, laws)
+
+
+def _has_real(term: Term, laws: tuple[type[Law], ...]) -> bool:
+    if isinstance(term, RandomVariable):
+        return isinstance(term.law, laws)
+    if isinstance(term, Apply) and isinstance(term.function, (Latent, ConditionalLatent)):
+        return any(_has_real(arg, laws) for arg in term.args[1:])
+    return any(_has_real(part, laws) for part in parts(term))
+
+
+def depends_on(term: Term, variable: RandomVariable) -> bool:
+    """Whether a variable occurs in a term, or in the law of a variable that does."""
+    return any(v == variable or any(depends_on(part, variable) for part in v.law.terms) for v in variables(term))
+
+
+def depends_on_symbol(term: Term, names: set[str]) -> bool:
+    """Whether a symbol of one of these names occurs in a term."""
+    return anywhere(term, lambda part: isinstance(part, Symbol) and part.name in names)
+
+
+def holds_for(terms: Iterable[Term], outcomes: int, degree: int, *, nodes: bool) -> str:
+    """Return in words for what an identity holds that was read on so many outcomes, in polynomials or on nodes.
+
+    A mean over S draws from a base measure is a form of degree S in it. By polarization, one that vanishes for all measures on
+    S points vanishes for all measures, the normal law among them.
+
+    >>> from derive.notation import E, finite, function, parameter
+    >>> b, f = finite("b", parameter("theta")), function("f")
+    >>> holds_for([E(f(b), b)], 3, 3, nodes=False)
+    'every law on 3 outcomes'
+    """
+    terms = tuple(terms)
+    drawn = [variable for term in terms for variable in variables(term)]
+    relaxed = any(True for term in terms for _ in maps_of(term))
+    laws = {type(variable.law) for variable in drawn if not relaxed or not isinstance(variable.law, UniformLaw)}
+    expanded = any(True for term in terms for _ in polynomial_places(term))
+    functions = f"polynomials of degree {degree} under " if expanded and not nodes else ""
+    result = []
+    if FiniteLaw in laws or relaxed:
+        result.append(f"every law on {outcomes} outcomes" + (" and every relaxation of it" if relaxed else ""))
+    if NormalLaw in laws and nodes:
+        points = f" on {outcomes} points" if max(normal_draws(term) for term in terms) > outcomes else ""
+        result.append(f"every base measure{points} of a location-scale family")
+    elif NormalLaw in laws:
+        result.append(functions + "a normal law")
+    if UniformLaw in laws:
+        result.append((functions or f"polynomials of degree {degree} under " if expanded else "") + "a uniform law")
+    return "; ".join(result) or "all values"
+
+
+def symbols_in(terms: Iterable[Term]) -> set[str]:
+    """Return the names of the symbols that occur in some terms."""
+    found = {term.name for term in terms if isinstance(term, Symbol)}
+    return found.union(*(symbols_in(parts(term)) for term in terms))
+
+
+def normal_draws(term: Term) -> float:
+    """Return the degree of a term in the base measure of normal variables, infinity where it is no polynomial in it.
+
+    >>> from derive.notation import E, function, normal
+    >>> x, y, f = normal("x"), normal("y"), function("f")
+    >>> normal_draws(E(f(x, y), x, y)), normal_draws(E(f(x), x) * E(f(y), y) ** 3), normal_draws(1 / E(f(x), x))
+    (2, 4, inf)
+    """
+    inner = [normal_draws(part) for part in parts(term)]
+    match term:
+        case Expect(_, variable):
+            *law, body = inner
+            own = body + isinstance(variable.law, NormalLaw)
+            return inf if any(law) else own
+        case Mul():
+            return sum(inner)
+        case Power(_, exponent) if exponent > 0:
+            return exponent * inner[0]
+        case Add() | Grad() | Stop():
+            return max(inner)
+    return inf if any(inner) else 0
+
+
+def frozen_parts(term: Term, variable: RandomVariable) -> list[Term]:
+    """Return the gradients, scores and stopped gradients of what depends on a variable: they hold its value fixed."""
+    inner = [found for part in parts(term) for found in frozen_parts(part, variable)]
+    return [term, *inner] if isinstance(term, (Grad, Score, Stop)) and depends_on(term, variable) else inner

@@ -1,0 +1,1 @@
+"""The numbers that the judge computes with: polynomials, unknowns, jets, balls."""

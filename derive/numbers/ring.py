@@ -1,0 +1,343 @@
+"""Exact polynomials and rationals: the only file that imports FLINT, which has no types of its own.
+
+A `Scalar` is a FLINT polynomial with rational coefficients, or a FLINT rational. Both have `+ - *` and integer powers, so one
+reader works over both. There are no fractions of polynomials: an inverse is a generator with a relation, which is used only
+when a result is tested for zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from contextlib import AbstractContextManager
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+from flint import Ordering, acb, arb, ctx, fmpq, fmpq_mpoly_ctx
+
+from derive.language.errors import NotEvaluable
+
+Scalar: TypeAlias = Any
+Ball: TypeAlias = Any  # an arb: a midpoint and a radius, which every operation rounds outwards
+Exponents: TypeAlias = tuple[tuple[int, int], ...]  # (index of a generator, power), powers positive
+
+
+class RingFullError(Exception):
+    """A generator was wanted for which the ring has no room: start again in a larger ring (never seen by a user)."""
+
+
+def rational(value: Fraction | int) -> Scalar:
+    """Return an exact number as a FLINT rational.
+
+    >>> rational(Fraction(2, 4))
+    1/2
+    """
+    exact = Fraction(value)
+    return fmpq(exact.numerator, exact.denominator)
+
+
+def fraction(value: Scalar) -> Fraction:
+    """Return a FLINT rational as a `Fraction`.
+
+    >>> fraction(rational(Fraction(1, 3)))
+    Fraction(1, 3)
+    """
+    return Fraction(int(value.p), int(value.q))
+
+
+def total(scalars: Iterable[Scalar], zero: Scalar) -> Scalar:
+    """Add scalars in pairs of similar size, which is fast where one long sum would copy its growing total each time.
+
+    >>> total([rational(1), rational(2), rational(3)], rational(0))
+    6
+    """
+    layer = list(scalars) or [zero]
+    while len(layer) > 1:
+        layer = [layer[i] + layer[i + 1] if i + 1 < len(layer) else layer[i] for i in range(0, len(layer), 2)]
+    return layer[0]
+
+
+def ball(value: Fraction | int) -> Ball:
+    """Return a ball that contains an exact number.
+
+    >>> ball(Fraction(1, 3)).contains(rational(Fraction(1, 3)))
+    True
+    """
+    return arb(rational(value))
+
+
+def raised(base: Scalar, exponent: int) -> Scalar:
+    """Return a power with an exponent of at least zero, by multiplication: FLINT has no power of a ball around 0.
+
+    >>> raised(spread(Fraction(1, 3)), 2).contains(rational(Fraction(1, 9)))
+    True
+    """
+    result = rational(1)
+    for _ in range(exponent):
+        result = result * base
+    return result
+
+
+def log_two_pi() -> Ball:
+    """Return a ball that contains log(2 pi).
+
+    >>> bounds(log_two_pi(), digits=3)[0]
+    Fraction(919, 500)
+    """
+    return (2 * arb.pi()).log()
+
+
+def spread(radius: Fraction) -> Ball:
+    """Return a ball that contains everything between `-radius` and `radius`.
+
+    >>> spread(Fraction(1, 3)).contains(rational(Fraction(-1, 3)))
+    True
+    """
+    one = arb(0, 1)
+    return one * arb(rational(radius))
+
+
+def bounds(enclosure: Ball, digits: int = 12) -> tuple[Fraction, Fraction]:
+    """Return a short decimal and a radius such that the ball lies between decimal - radius and decimal + radius.
+
+    Raises
+        NotEvaluable, if the ball is not finite.
+
+    >>> bounds(ball(Fraction(1, 3)), digits=2)
+    (Fraction(33, 100), Fraction(1, 50))
+    """
+    if not enclosure.is_finite():
+        message = "an integral or a sum could not be enclosed here: nothing is known of its value."
+        raise NotEvaluable(message)
+    unit = 10**digits
+    mantissa, exponent = (int(part) for part in enclosure.mid().man_exp())
+    middle = Fraction(round(mantissa * Fraction(2) ** exponent * unit), unit)
+    mantissa, exponent = (int(part) for part in enclosure.rad().man_exp())
+    spread = mantissa * Fraction(2) ** exponent * unit
+    return middle, Fraction(-(-spread.numerator // spread.denominator) + 1, unit)
+
+
+def ceiling(value: Ball) -> int:
+    """Return an integer that is at least the absolute value of whatever the ball contains.
+
+    >>> ceiling(ball(Fraction(-5, 2)))
+    3
+    """
+    return int(value.abs_upper().ceil().unique_fmpz())
+
+
+def pi() -> Ball:
+    """Return a ball that contains pi."""
+    return arb.pi()
+
+
+def root(value: int) -> Ball:
+    """Return a ball that contains the square root of a positive integer."""
+    return arb(value).sqrt()
+
+
+def normal_density(at: Ball) -> Ball:
+    """Return a ball that contains the standard normal density, also at a complex ball."""
+    return (-at * at / 2).exp() / (2 * arb.pi()).sqrt()
+
+
+def within(most: Ball) -> Ball:
+    """Return a ball that contains every number whose absolute value is at most `most`.
+
+    >>> within(ball(2)).contains(rational(-2))
+    True
+    """
+    return arb(0, 1) * most.abs_upper()
+
+
+def gamma_tail(degree: int, start: int) -> Ball:
+    """Return a ball that contains the integral of t^n exp(-t) from `start` on, n being the degree.
+
+    >>> gamma_tail(1, 0).contains(rational(1))
+    True
+    """
+    return arb(start).gamma_upper(arb(degree + 1))
+
+
+def normal_tail(degree: int, start: int) -> Ball:
+    """Return a ball that contains the integral of t^n times the standard normal density from `start` on.
+
+    >>> (2 * normal_tail(2, 0)).contains(rational(1))
+    True
+    """
+    half = Fraction(degree + 1, 2)
+    scale = (ball(half - 1) * arb(2).log()).exp() / (2 * arb.pi()).sqrt()
+    return scale * ball(Fraction(start**2, 2)).gamma_upper(ball(half))
+
+
+def is_exact(scalar: Scalar) -> bool:
+    """Whether a scalar is a rational, and no ball.
+
+    >>> is_exact(rational(1)), is_exact(ball(1))
+    (True, False)
+    """
+    return isinstance(scalar, fmpq)
+
+
+def precision(bits: int) -> AbstractContextManager[None]:
+    """Return a context in which balls are computed with so many bits."""
+    context: AbstractContextManager[None] = ctx.workprec(bits)
+    return context
+
+
+def integral(function: Callable[[Any], Any], low: Ball, high: Ball) -> Ball:
+    """Return a ball that contains the integral of a function from `low` to `high`.
+
+    Args
+        function   takes a complex ball to a ball that contains all its values there; analytic wherever these are finite
+
+    >>> integral(lambda x: x * x, ball(0), ball(3)).contains(rational(9))
+    True
+    """
+    tolerance = arb(2) ** (10 - ctx.prec)
+    return acb.integral(lambda x, _: function(x), acb(low), acb(high), rel_tol=tolerance, abs_tol=tolerance).real
+
+
+class PolynomialRing:
+    """Polynomials over the rationals in generators that are named by hashable keys, created when they are first wanted.
+
+    Args
+        capacity   how many generators there is room for; more raise `RingFullError`
+
+    >>> ring = PolynomialRing(2)
+    >>> x = ring.generator("x")
+    >>> ring.terms(x * x + ring.number(3))
+    [(((0, 2),), Fraction(1, 1)), ((), Fraction(3, 1))]
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.keys: list[Any] = []
+        self.indices: dict[Hashable, int] = {}
+        self._context = fmpq_mpoly_ctx.get(tuple(f"x{i}" for i in range(capacity)), Ordering.lex)
+        self._generators = self._context.gens()
+        self.zero = self.number(0)
+        self.one = self.number(1)
+
+    def number(self, value: Fraction | int) -> Scalar:
+        """Return a constant polynomial."""
+        return self._context.constant(rational(value))
+
+    def generator(self, key: Hashable) -> Scalar:
+        """Return the generator of a key, new if the key is.
+
+        Raises
+            RingFullError, if it is new and the ring is full.
+        """
+        index = self.indices.get(key)
+        if index is None:
+            index = len(self.keys)
+            if index == self.capacity:
+                raise RingFullError
+            self.keys.append(key)
+            self.indices[key] = index
+        return self._generators[index]
+
+    def at(self, index: int) -> Scalar:
+        """Return a generator by its index."""
+        return self._generators[index]
+
+    def terms(self, polynomial: Scalar) -> list[tuple[Exponents, Fraction]]:
+        """Return the monomials and coefficients of a polynomial."""
+        return [(_sparse(exponents), fraction(c)) for exponents, c in polynomial.to_dict().items()]
+
+    def monomial(self, exponents: Exponents) -> Scalar:
+        """Return the product of powers of generators."""
+        result = self.one
+        for index, power in exponents:
+            result = result * self._generators[index] ** power
+        return result
+
+    def split(self, polynomial: Scalar, indices: frozenset[int]) -> dict[Exponents, Scalar]:
+        """Return the polynomial as a sum over monomials in some of the generators, with the coefficient of each."""
+        used = [i for i in range(len(self.keys)) if i in indices]
+        degrees = polynomial.degrees()
+        if not any(degrees[i] for i in used):
+            return {(): polynomial} if polynomial != 0 else {}
+        groups: dict[Exponents, dict[tuple[int, ...], Any]] = {}
+        for exponents, coefficient in polynomial.to_dict().items():
+            rest = list(exponents)
+            for i in used:
+                rest[i] = 0
+            inside = tuple((i, int(exponents[i])) for i in used if exponents[i])
+            groups.setdefault(inside, {})[tuple(rest)] = coefficient
+        return {inside: self._context.from_dict(rest) for inside, rest in groups.items()}
+
+    def powers(self, polynomial: Scalar, index: int) -> list[Scalar]:
+        """Return the coefficients of the powers 0, 1, ... of one generator."""
+        result: list[Scalar] = []
+        name, factorial = f"x{index}", 1
+        for power in range(int(polynomial.degrees()[index]) + 1 if polynomial != 0 else 1):
+            factorial *= max(power, 1)
+            result.append(polynomial.subs({name: 0}) * rational(Fraction(1, factorial)))
+            polynomial = polynomial.derivative(index)
+        return result
+
+    def partial(self, polynomial: Scalar, index: int) -> Scalar:
+        """Return the partial derivative with respect to a generator."""
+        return polynomial.derivative(index)
+
+    def used(self, polynomial: Scalar) -> list[int]:
+        """Return the indices of the generators that occur."""
+        if polynomial == 0:
+            return []
+        degrees = polynomial.degrees()
+        return [i for i in range(len(self.keys)) if degrees[i]]
+
+    def value(self, polynomial: Scalar, point: dict[int, Fraction]) -> Fraction:
+        """Return the value at a point; generators that the point leaves out are zero."""
+        return fraction(polynomial(*(rational(point.get(i, 0)) for i in range(self.capacity))))
+
+    def enclosure(self, polynomial: Scalar, point: dict[int, Ball]) -> Ball:
+        """Return a ball that contains the value at a point of balls; generators that the point leaves out are zero."""
+        result = ball(0)
+        for exponents, coefficient in self.terms(polynomial):
+            term = ball(coefficient)
+            for index, power in exponents:
+                term = term * raised(point[index] if index in point else ball(0), power)
+            result = result + term
+        return result
+
+    def evaluate(self, polynomial: Scalar, value: Callable[[int], Scalar]) -> Scalar:
+        """Return the value where each generator is a rational or a ball: a ball if one that occurs is."""
+        powers = {i: value(i) for i in self.used(polynomial)}
+        if all(is_exact(scalar) for scalar in powers.values()):
+            return polynomial(*(powers.get(i, rational(0)) for i in range(self.capacity)))
+        result = rational(0)
+        for exponents, coefficient in self.terms(polynomial):
+            term = rational(coefficient)
+            for index, power in exponents:
+                term = term * raised(powers[index], power)
+            result = result + term
+        return result
+
+    def restrict(self, polynomial: Scalar, point: dict[int, Fraction]) -> Scalar:
+        """Return the polynomial with some generators replaced by numbers."""
+        return polynomial.subs({f"x{i}": rational(value) for i, value in point.items()})
+
+    def ratio(self, left: Scalar, right: Scalar) -> Fraction | None:
+        """Return the number c with left = c * right, None if there is none."""
+        if left == 0 or right == 0:
+            return Fraction(0) if left == 0 and right != 0 else None
+        factor = left.leading_coefficient() / right.leading_coefficient()
+        return fraction(factor) if left == factor * right else None
+
+    def factors(self, polynomial: Scalar) -> tuple[Fraction, list[tuple[Scalar, int]]]:
+        """Return a number and irreducible factors with their powers, for print."""
+        number, factors = polynomial.factor()
+        return fraction(number), [(factor, int(power)) for factor, power in factors]
+
+    def lowest(self, numerator: Scalar, denominator: Scalar) -> tuple[Scalar, Scalar]:
+        """Return a fraction in lowest terms, for print; nothing that is decided depends on it."""
+        common = numerator.gcd(denominator)
+        top, bottom = numerator / common, denominator / common
+        lead = bottom.leading_coefficient()
+        return top * (1 / lead), bottom * (1 / lead)
+
+
+def _sparse(exponents: tuple[int, ...]) -> Exponents:
+    return tuple((i, int(power)) for i, power in enumerate(exponents) if power)

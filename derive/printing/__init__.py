@@ -1,0 +1,1 @@
+"""Formulas and derivations as text, Markdown, LaTeX and HTML."""

@@ -1,0 +1,230 @@
+"""Derivations as one HTML page with MathML: no scripts, no fonts, no network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from html import escape as _quoted
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from derive.language.term import DensityLaw, FiniteLaw, Number, RandomVariable, Term
+from derive.printing import latex
+from derive.printing.layout import ACCENTS, GREEK, Condition, Printer, Where, apart, spoken, start
+
+if TYPE_CHECKING:
+    from derive.language.estimator import Estimator
+    from derive.proofs.calc import Derivation
+
+_OVER = {"tilde": "~", "hat": "^", "bar": "¯"}
+_APPLY, _THIN, _TIMES = "<mo>&#8289;</mo>", '<mspace width="0.17em"/>', "<mo>·</mo>"
+_PLUS, _MINUS = "<mo>+</mo>", "<mo>−</mo>"
+
+
+class MathML(Printer):
+    """Presentation MathML; every piece is one or more elements."""
+
+    def name(self, name: str) -> str:
+        base, *suffixes = name.rstrip("_").split("_") if re.fullmatch(r"[^\W_]+(_[^\W_]+)*_?", name) else [name]
+        printed = f"<mi>{_text(GREEK.get(base, base))}</mi>"
+        subscripts: list[str] = []
+        for suffix in suffixes:
+            if suffix in ACCENTS and not subscripts:
+                printed = f'<mover accent="true">{printed}<mo stretchy="false">{_OVER[suffix]}</mo></mover>'
+            else:
+                subscripts.append(f"<mi>{_text(GREEK.get(suffix, suffix))}</mi>")
+        return f"<msub>{printed}<mrow>{'<mo>,</mo>'.join(subscripts)}</mrow></msub>" if subscripts else printed
+
+    def word(self, word: str) -> str:
+        return f"<mi>{_text({'Normal': '𝒩', 'Uniform': '𝒰'}.get(word, word))}</mi>"
+
+    def number(self, value: Fraction) -> str:
+        whole = f"<mn>{value.numerator}</mn>"
+        return whole if value.denominator == 1 else f"<mfrac>{whole}<mn>{value.denominator}</mn></mfrac>"
+
+    def bracket(self, inner: str) -> str:
+        return f"<mrow><mo>(</mo>{inner}<mo>)</mo></mrow>"
+
+    def call(self, head: str, args: Sequence[str], given: Sequence[str] = (), parameters: Sequence[str] = ()) -> str:
+        comma = "<mo>,</mo>"
+        bar = f"<mo>|</mo>{comma.join(given)}" if given else ""
+        semicolon = f"<mo>;</mo>{comma.join(parameters)}" if parameters else ""
+        return f"<mrow>{head}{_APPLY}{self.bracket(comma.join(args) + bar + semicolon)}</mrow>"
+
+    def total(self, signed: Sequence[tuple[bool, str]]) -> str:
+        printed = "".join((_MINUS if minus else _PLUS) + term for minus, term in signed) or "<mn>0</mn>"
+        return f"<mrow>{printed.removeprefix(_PLUS)}</mrow>"
+
+    def product(self, factors: Sequence[str]) -> str:
+        first, *rest = factors
+        return f"<mrow>{first}{''.join((_TIMES if factor.startswith('<mn>') else _THIN) + factor for factor in rest)}</mrow>"
+
+    def fraction(self, top: str, bottom: str) -> str:
+        return f"<mfrac><mrow>{top}</mrow><mrow>{bottom}</mrow></mfrac>"
+
+    def power(self, base: str, exponent: int) -> str:
+        return f"<msup><mrow>{base}</mrow><mn>{exponent}</mn></msup>"
+
+    def log(self, inner: str) -> str:
+        return f"<mrow><mi>log</mi>{_APPLY}{inner}</mrow>"
+
+    def derivative(self, parameter: str, inner: str) -> str:
+        return f"<mrow><msub><mo>∂</mo><mrow>{parameter}</mrow></msub>{inner}</mrow>"
+
+    def expectation(self, variables: Sequence[RandomVariable], inner: str) -> str:
+        subscript = "<mo>,</mo>".join(self._subscript(variable) for variable in variables)
+        return f"<mrow><msub><mi>𝔼</mi><mrow>{subscript}</mrow></msub><mo>[</mo>{inner}<mo>]</mo></mrow>"
+
+    def _subscript(self, variable: RandomVariable) -> str:
+        law, printed = variable.law, self.name(variable.name)
+        if isinstance(law, (FiniteLaw, DensityLaw)) or not all(isinstance(term, Number) for term in law.terms):
+            return self.distribution(law, printed)
+        return printed
+
+    def summation(self, variable: str, inner: str) -> str:
+        return f"<mrow><munder><mo>∑</mo><mrow>{variable}</mrow></munder>{inner}</mrow>"
+
+    def integral(self, variable: str, bounds: tuple[str, str] | None, inner: str) -> str:
+        sign = f"<msubsup><mo>∫</mo><mrow>{bounds[0]}</mrow><mrow>{bounds[1]}</mrow></msubsup>" if bounds else "<mo>∫</mo>"
+        return f'<mrow>{sign}{inner}<mspace width="0.17em"/><mi>d</mi>{variable}</mrow>'
+
+    def relation(self, left: str, sign: str, right: str) -> str:
+        return f"<mrow>{left}<mo>{'∼' if sign == '~' else sign}</mo>{right}</mrow>"
+
+    def width(self, printed: str) -> int:
+        return len(re.sub(r"<[^>]*>", "", printed))
+
+
+def _text(text: str) -> str:
+    return _quoted("".join(character if character.isprintable() else "?" for character in text))
+
+
+def _math(elements: str, *, display: bool = False) -> Markup:
+    return Markup(f'<math display="{"block" if display else "inline"}">{elements}</math>')
+
+
+def render(term: Term, where: Where = ()) -> str:
+    """Return a term as a MathML element; a subterm that equals the value of an abbreviation prints as its name.
+
+    Raises
+        UnknownNode, if the term is of no kind of the language.
+
+    >>> from derive.notation import parameter
+    >>> render(parameter("theta") ** 2)
+    '<math display="block"><msup><mrow><mi>θ</mi></mrow><mn>2</mn></msup></math>'
+    """
+    return str(_math(start(MathML, term, where).show(term), display=True))
+
+
+def document(estimator: Estimator, derivation: Derivation | None) -> str:
+    """Return a page that needs nothing else: the statement of an estimator and its derivation, a numbered row for each line."""
+    return _PAGE.render(estimator=estimator, body=body(estimator, derivation))
+
+
+def body(estimator: Estimator, derivation: Derivation | None) -> Markup:
+    """Return what stands below the heading of such a page: draws, estimate, target, derivation and assumptions."""
+    where = estimator.where
+    relations = [*(MathML().drawn(variable) for variable in estimator.draws), *MathML(where).definitions()]
+    rendered = _BODY.render(
+        setting=[_math(relation) for relation in relations],
+        formula=_display(estimator.formula, where),
+        target=_display(estimator.target, where),
+        lines=[] if derivation is None else [_line(line.rule, line.term, line.premises, where) for line in derivation.lines],
+        assumptions=() if derivation is None else _premises(derivation.theorem.assumptions, where),
+        derived=derivation is not None,
+    )
+    return Markup(rendered.strip())
+
+
+def _display(term: Term, where: Where) -> Markup:
+    return _math(start(MathML, term, where).show(term), display=True)
+
+
+def _line(rule: str, term: Term, premises: Iterable[Condition], where: Where) -> dict[str, object]:
+    math, source = _display(term, where), latex.render(term, where)
+    return {"rule": rule.replace("_", " "), "math": math, "source": source, "premises": _premises(premises, where)}
+
+
+def _premises(conditions: Iterable[Condition], where: Where) -> list[tuple[str, Markup]]:
+    return sorted({(spoken(condition)[0], _sentence(condition, where)) for condition in conditions})
+
+
+def _sentence(condition: Condition, where: Where) -> Markup:
+    _, sentence, subjects = spoken(condition)
+    clear = apart(subjects, where)
+    return Markup(sentence).format(*(_math(start(MathML, term, clear).show(term)) for term in subjects))
+
+
+_TEMPLATES = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+
+_PAGE = _TEMPLATES.from_string("""\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ estimator.name }}</title>
+<style>
+body { font: 17px/1.5 Georgia, serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+ol { list-style: none; padding: 0; counter-reset: line; }
+ol > li { border-top: 1px solid #ddd; padding: .6rem 0; counter-increment: line; }
+.formula { overflow-x: auto; display: flex; align-items: center; justify-content: space-between; }
+.formula::after { content: "(" counter(line) ")"; color: #777; padding-left: 1rem; }
+.rule { font-style: italic; color: #14507a; }
+.needs, details { font-size: .85rem; color: #555; }
+code { white-space: pre-wrap; overflow-wrap: anywhere; }
+dt { font-variant: small-caps; } dd { margin: 0 0 .4rem 1.5rem; overflow-x: auto; }
+</style>
+</head>
+<body>
+<h1>{{ estimator.name }}</h1>
+<p>{{ estimator.summary }}{% if estimator.source %} <em>Source: {{ estimator.source }}.</em>{% endif %}</p>
+{{ body }}
+</body>
+</html>
+""")
+
+_BODY = _TEMPLATES.from_string("""\
+<dl>
+<dt>drawn and computed</dt>
+{% for relation in setting %}
+<dd>{{ relation }}</dd>
+{% endfor %}
+<dt>estimate</dt>
+<dd>{{ formula }}</dd>
+<dt>the gradient that it should have as its mean</dt>
+<dd>{{ target }}</dd>
+</dl>
+{% if not derived %}
+<p>There is no derivation.</p>
+{% else %}
+<h2>Derivation</h2>
+<ol>
+{% for line in lines %}
+<li>
+{% if line.rule %}
+<div class="rule">= by {{ line.rule }}</div>
+{% endif %}
+<div class="formula">{{ line.math }}</div>
+{% for _, sentence in line.premises %}
+<div class="needs">needs: {{ sentence }}</div>
+{% endfor %}
+<details><summary>LaTeX</summary><code>{{ line.source }}</code></details>
+</li>
+{% endfor %}
+</ol>
+<h2>Assumptions</h2>
+{% if assumptions %}
+<ul>
+{% for name, sentence in assumptions %}
+<li><strong>{{ name }}</strong>: {{ sentence }}.</li>
+{% endfor %}
+</ul>
+{% else %}
+<p>None: every side condition was decided.</p>
+{% endif %}
+{% endif %}
+""")

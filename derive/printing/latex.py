@@ -1,0 +1,295 @@
+r"""Formulas and derivations as LaTeX that needs amsmath only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from derive.language.term import DensityLaw, FiniteLaw, Number, RandomVariable, Term
+from derive.printing.layout import (
+    ACCENTS,
+    BREAK,
+    GREEK,
+    INDENT,
+    SOFT,
+    Condition,
+    Printer,
+    Where,
+    apart,
+    broken,
+    spoken,
+    start,
+    unmarked,
+)
+
+if TYPE_CHECKING:
+    from derive.language.estimator import Estimator
+    from derive.proofs.calc import Derivation
+
+LIMIT = 50
+"""The widest line of a displayed formula, in characters."""
+
+ROUND, DNUOR, SQUARE, ERAUQS = "\ue002", "\ue003", "\ue004", "\ue005"
+_SIDES = {ROUND: "(", DNUOR: ")", SQUARE: "[", ERAUQS: "]"}
+_WORDS = {"log": r"\log", "exp": r"\exp", "Normal": r"\mathcal{N}", "Uniform": r"\mathcal{U}"}
+_LETTERS = {letter: name for name, letter in GREEK.items()} | {"ϵ": "epsilon", "ϕ": "phi", "ϑ": "theta"}
+_ESCAPES = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    **{character: "\\" + character for character in "&%$#_{}"},
+    "<": r"\ensuremath{<}", ">": r"\ensuremath{>}", "|": r"\ensuremath{|}", '"': "''",
+    "–": "--", "—": "---", "‘": "`", "’": "'", "“": "``", "”": "''",
+}  # fmt: skip
+_ACCENTED = "àáâäãåèéêëìíîïòóôöõøùúûüýçñšžčřěÀÁÂÄÅÈÉÊËÖØÜÇÑŠŽČß"
+
+
+def escape(text: str) -> str:
+    r"""Return any text so that LaTeX prints it and does not obey it.
+
+    >>> escape("50 % of $x_1$")
+    '50 \\% of \\$x\\_1\\$'
+    """
+    return "".join(_escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if character in _LETTERS:
+        return rf"\ensuremath{{\{_LETTERS[character]}}}"
+    if " " <= character <= "~" or character in _ACCENTED:
+        return character
+    return " " if character.isspace() else f"[U+{ord(character):04X}]"
+
+
+def name(text: str) -> str:
+    r"""Return a name as LaTeX mathematics: Greek letters, accents and subscripts are recognised, anything else is escaped.
+
+    >>> name("lambda_"), name("z_tilde"), name("b_1"), name("baseline"), name("50%")
+    ('\\lambda', '\\tilde{z}', 'b_{1}', '\\mathrm{baseline}', '\\text{50\\%}')
+    """
+    if not re.fullmatch(r"[^\W\d_][^\W_]*(_[^\W_]+)*_?", text):
+        return rf"\text{{{escape(text)}}}"
+    base, *suffixes = text.rstrip("_").split("_")
+    printed = _base(base)
+    subscripts: list[str] = []
+    for suffix in suffixes:
+        if suffix in ACCENTS and not subscripts:
+            printed = rf"\{suffix}{{{printed}}}"
+        else:
+            subscripts.append(suffix if suffix.isascii() and suffix.isdigit() else _base(suffix))
+    return f"{printed}_{{{', '.join(subscripts)}}}" if subscripts else printed
+
+
+def _base(word: str) -> str:
+    word = _LETTERS.get(word, word)
+    if word in GREEK:
+        return "\\" + word
+    if word.isascii() and len(word) == 1:
+        return word
+    return rf"\mathrm{{{word}}}" if word.isascii() else rf"\text{{{escape(word)}}}"
+
+
+class Latex(Printer):
+    """LaTeX mathematics; brackets are private marks until the line breaks are known."""
+
+    def name(self, name_: str) -> str:
+        return name(name_)
+
+    def word(self, word: str) -> str:
+        return _WORDS.get(word, rf"\mathrm{{{word}}}")
+
+    def number(self, value: Fraction) -> str:
+        return str(value) if value.denominator == 1 else rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
+
+    def bracket(self, inner: str) -> str:
+        tall = any(mark in inner for mark in (ROUND, SQUARE, r"\frac", r"\sum", r"\int", "^"))
+        return f"{ROUND}{inner}{DNUOR}" if tall else f"({inner})"
+
+    def call(self, head: str, args: Sequence[str], given: Sequence[str] = (), parameters: Sequence[str] = ()) -> str:
+        bar = rf" \mid {', '.join(given)}" if given else ""
+        semicolon = f"; {', '.join(parameters)}" if parameters else ""
+        inner = f"{', '.join(args)}{bar}{semicolon}"
+        return head + self.bracket(inner)
+
+    def total(self, signed: Sequence[tuple[bool, str]]) -> str:
+        (minus, first), *rest = signed or [(False, "0")]
+        return ("-" if minus else "") + first + "".join(f"{BREAK} {'-' if minus else '+'} {term}" for minus, term in rest)
+
+    def product(self, factors: Sequence[str]) -> str:
+        first, *rest = factors
+        return first + "".join(SOFT + (r" \cdot " if unmarked(factor)[0].isdigit() else r" \, ") + factor for factor in rest)
+
+    def fraction(self, top: str, bottom: str) -> str:
+        return rf"\frac{{{unmarked(top)}}}{{{unmarked(bottom)}}}"
+
+    def power(self, base: str, exponent: int) -> str:
+        return f"{base}^{{{exponent}}}"
+
+    def log(self, inner: str) -> str:
+        return rf"\log {inner}"
+
+    def derivative(self, parameter: str, inner: str) -> str:
+        single = re.fullmatch(r"[a-zA-Z]|\\[a-zA-Z]+", parameter)
+        return rf"\partial_{parameter if single else '{' + parameter + '}'} {inner}"
+
+    def expectation(self, variables: Sequence[RandomVariable], inner: str) -> str:
+        subscript = ", ".join(unmarked(self._subscript(variable)) for variable in variables)
+        if len(variables) > 1 and _width(subscript) > LIMIT // 2:
+            subscript = ", ".join(self.name(variable.name) for variable in variables)
+        return rf"\mathbb{{E}}_{{{subscript}}}{SQUARE}{inner}{ERAUQS}"
+
+    def _subscript(self, variable: RandomVariable) -> str:
+        law, printed = variable.law, self.name(variable.name)
+        if isinstance(law, (FiniteLaw, DensityLaw)) or not all(isinstance(term, Number) for term in law.terms):
+            return self.distribution(law, printed)
+        return printed
+
+    def summation(self, variable: str, inner: str) -> str:
+        return rf"\sum_{{{variable}}} {inner}"
+
+    def integral(self, variable: str, bounds: tuple[str, str] | None, inner: str) -> str:
+        limits = f"_{{{unmarked(bounds[0])}}}^{{{unmarked(bounds[1])}}}" if bounds else ""
+        return rf"\int{limits} {inner} \, d{variable}"
+
+    def relation(self, left: str, sign: str, right: str) -> str:
+        return " ".join((left, r"\sim" if sign == "~" else sign, right))
+
+    def width(self, printed: str) -> int:
+        return _width(printed)
+
+
+def _width(printed: str) -> int:
+    """About how many characters wide a formula prints."""
+    bare = re.sub(r"\\(mathrm|text|mathbb|mathcal|tilde|hat|bar|frac|ensuremath|mid|,)", "", unmarked(printed))
+    return len(re.sub(r"[{}_^ ]|\\(?=\W)", "", re.sub(r"\\[a-zA-Z]+", "x", bare)))
+
+
+def _bracketed(line: str) -> str:
+    r"""Turn bracket marks into \left and \right where both are on the line, else into \bigl and \bigr."""
+    matched, opened = set(), []
+    for i, character in enumerate(line):
+        if character in (ROUND, SQUARE):
+            opened.append(i)
+        elif character in (DNUOR, ERAUQS) and opened:
+            matched |= {opened.pop(), i}
+    return "".join(_side(character, i in matched) for i, character in enumerate(line))
+
+
+def _side(character: str, matched: bool) -> str:
+    if character not in _SIDES:
+        return character
+    opens = character in (ROUND, SQUARE)
+    size = (r"\left" if opens else r"\right") if matched else (r"\bigl" if opens else r"\bigr")
+    return size + _SIDES[character]
+
+
+def render(term: Term, where: Where = ()) -> str:
+    r"""Return a term as LaTeX mathematics; a subterm that equals the value of an abbreviation prints as its name.
+
+    Raises
+        UnknownNode, if the term is of no kind of the language.
+
+    >>> from derive.notation import E, constant, finite, function, parameter, score
+    >>> theta, c, f = parameter("theta"), constant("c"), function("f")
+    >>> b = finite("b", theta)
+    >>> print(render(E((f(b) - c) * score(b), b)))
+    \mathbb{E}_{p(b; \theta)}\left[(f(b) - c) \, \partial_\theta \log p(b; \theta)\right]
+    """
+    return _bracketed(unmarked(start(Latex, term, where).show(term)))
+
+
+def lines(term: Term, where: Where = (), limit: int = LIMIT) -> list[str]:
+    """Return a term as lines for an aligned display, no wider than the limit where they can be broken."""
+    found = broken(start(Latex, term, where).show(term), limit, _width)
+    return [line.count(INDENT) * r"\quad " + _bracketed(line).strip(INDENT + " ") for line in found]
+
+
+def premise(condition: Condition, where: Where = ()) -> str:
+    r"""Return a side condition in words, with its terms as inline mathematics.
+
+    >>> from derive.notation import finite, parameter
+    >>> from derive.kernel.premises import SupportFixed
+    >>> theta = parameter("theta")
+    >>> print(premise(SupportFixed(finite("b", theta), theta)))
+    the support of $b$ does not depend on $\theta$
+    """
+    _, sentence, subjects = spoken(condition)
+    clear = apart(subjects, where)
+    return sentence.format(*(" ".join(f"${line}$" for line in _inline(subject, clear)) for subject in subjects))
+
+
+def _inline(term: Term, where: Where) -> list[str]:
+    """Return a term in pieces between which a paragraph may break; an item of a list is narrower than a display."""
+    return [re.sub(r"^(\\quad )+", "", line) for line in lines(term, where, LIMIT - 16)]
+
+
+def premises(conditions: Iterable[Condition], where: Where = ()) -> list[tuple[str, str]]:
+    """Return the names of side conditions and what they say, in alphabetical order."""
+    return sorted({(spoken(condition)[0], premise(condition, where)) for condition in conditions})
+
+
+def setting(estimator: Estimator) -> list[str]:
+    """Return what is drawn and the definitions, each a relation."""
+    drawn = [Latex().drawn(variable) for variable in estimator.draws]
+    return [_bracketed(unmarked(relation)) for relation in [*drawn, *Latex(estimator.where).definitions()]]
+
+
+def document(estimator: Estimator, derivation: Derivation | None) -> str:
+    """Return a complete article: the statement of an estimator and its derivation, each line numbered and with its rule."""
+    where = estimator.where
+    parts = [
+        _PREAMBLE,
+        rf"\section*{{{escape(estimator.name)}}}",
+        escape(estimator.summary),
+        rf"Source: {escape(estimator.source)}." if estimator.source else "",
+        r"\subsection*{Statement}",
+        _display([[relation] for relation in setting(estimator)]),
+        "The estimate and the gradient that it should have as its mean:",
+        _display([["g = " + first, *rest] for first, *rest in [lines(estimator.formula, where, 2 * LIMIT - 20)]]),
+        _display([lines(estimator.target, where, 2 * LIMIT - 20)]),
+        *(["There is no derivation."] if derivation is None else _derived(derivation, where)),
+        r"\end{document}",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+_PREAMBLE = r"""\documentclass{article}
+\usepackage{amsmath}
+\IfFileExists{amssymb.sty}{\usepackage{amssymb}}{\newcommand{\mathbb}[1]{\mathbf{#1}}}
+\setlength{\textwidth}{6.5in}
+\setlength{\oddsidemargin}{0in}
+\setlength{\parindent}{0pt}
+\setlength{\parskip}{4pt}
+\allowdisplaybreaks
+\sloppy
+\begin{document}"""
+
+
+def _display(formulas: Sequence[Sequence[str]]) -> str:
+    rows = [("&" if i == 0 else r"&\quad ") + line for formula in formulas for i, line in enumerate(formula)]
+    return "\\begin{align*}\n" + " \\\\\n".join(rows) + "\n\\end{align*}"
+
+
+def _derived(derivation: Derivation, where: Where) -> list[str]:
+    rows = [row for line in derivation.lines for row in _rows(line.rule, lines(line.term, where))]
+    written = [r"\subsection*{Derivation}", "\\begin{align}\n" + " \\\\\n".join(rows) + "\n\\end{align}"]
+    needs = [(i, premises(line.premises, where)) for i, line in enumerate(derivation.lines, 1) if line.premises]
+    if needs:
+        written.append("The steps use that")
+        written.append(_items(f"({i}) {text}" for i, listed in needs for _, text in listed))
+    assumed = [rf"\textsc{{{escape(label)}}}: {text}" for label, text in premises(derivation.theorem.assumptions, where)]
+    return [*written, r"\subsection*{Assumptions}", _items(assumed) if assumed else "None: every side condition was decided."]
+
+
+def _rows(rule: str, written: Sequence[str]) -> list[str]:
+    """The rule stands beside the first row of a broken formula, the equation number beside the last."""
+    words = escape(rule.replace("_", " "))
+    beside = rf" && \text{{\footnotesize {words}}}" if rule else ""
+    rows = [("={}& " if rule else "& ") + written[0] + beside, *(r"&\quad " + line for line in written[1:])]
+    return [*(row + r" \nonumber" for row in rows[:-1]), rows[-1]]
+
+
+def _items(items: Iterable[str]) -> str:
+    return "\\begin{itemize}\n" + "\n".join(rf"\item {item}." for item in items) + "\n\\end{itemize}"

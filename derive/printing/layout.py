@@ -1,0 +1,455 @@
+"""What the printed notations share: precedence, signs, fractions, abbreviations and where a long line may break.
+
+A notation (text, LaTeX, MathML) is a `Printer` with a method for each thing that is written differently; the walk over the tree
+is here, once. A subterm that equals the value of an abbreviation prints as its name, outermost first.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from enum import IntEnum
+from fractions import Fraction
+from typing import ClassVar, Self, TypeAlias
+
+from derive.kernel.premises import Premise
+from derive.kernel.theorem import Equation
+from derive.language.errors import UnknownNode
+from derive.language.scope import free
+from derive.language.term import (
+    Add,
+    Apply,
+    Density,
+    DensityLaw,
+    Exp,
+    Expect,
+    FiniteLaw,
+    Grad,
+    Law,
+    Log,
+    Mul,
+    NormalLaw,
+    Number,
+    Over,
+    Power,
+    RandomVariable,
+    Score,
+    Sigmoid,
+    Stop,
+    Symbol,
+    Term,
+    Threshold,
+    UniformLaw,
+)
+
+Where: TypeAlias = Sequence[tuple[str, Term]]
+Condition: TypeAlias = Premise | Equation
+
+BREAK = "\ue000"
+"""A mark before the sign of a summand, where a line breaks first."""
+SOFT = "\ue001"
+"""A mark between two factors, where a line breaks when it must."""
+
+INDENT = "\ue006"
+"""A mark at the start of a line that continues an inner sum."""
+
+GREEK = {
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ", "iota": "ι",
+    "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ",
+    "upsilon": "υ", "phi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω", "Gamma": "Γ", "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ",
+    "Xi": "Ξ", "Pi": "Π", "Sigma": "Σ", "Phi": "Φ", "Psi": "Ψ", "Omega": "Ω",
+}  # fmt: skip
+ACCENTS = ("tilde", "hat", "bar")
+
+
+class Level(IntEnum):
+    """How tightly a printed term holds together; a looser one is bracketed where a tighter one is needed."""
+
+    SUM = 0
+    PRODUCT = 1
+    PREFIX = 2
+    POWER = 3
+    ATOM = 4
+
+
+class Printer(ABC):
+    """One notation. `bars` says that it writes fractions with a bar, which brackets for itself."""
+
+    bars: ClassVar[bool] = True
+    longest_fraction: ClassVar[int] = 40
+
+    def __init__(self, where: Where = ()) -> None:
+        self.where = tuple(where)
+
+    # What a notation writes in its own way
+
+    @abstractmethod
+    def name(self, name: str) -> str:
+        """A variable, a parameter or a function."""
+
+    @abstractmethod
+    def word(self, word: str) -> str:
+        """A fixed name: exp, sigmoid, sg, Normal, Uniform."""
+
+    @abstractmethod
+    def number(self, value: Fraction) -> str:
+        """A number that is not negative."""
+
+    @abstractmethod
+    def bracket(self, inner: str) -> str:
+        """Something in brackets."""
+
+    @abstractmethod
+    def call(self, head: str, args: Sequence[str], given: Sequence[str] = (), parameters: Sequence[str] = ()) -> str:
+        """head(args | given; parameters)."""
+
+    @abstractmethod
+    def total(self, signed: Sequence[tuple[bool, str]]) -> str:
+        """A sum of operands, each with whether it is negative."""
+
+    @abstractmethod
+    def product(self, factors: Sequence[str]) -> str:
+        """A product."""
+
+    @abstractmethod
+    def fraction(self, top: str, bottom: str) -> str:
+        """A quotient."""
+
+    @abstractmethod
+    def power(self, base: str, exponent: int) -> str:
+        """An integer power."""
+
+    @abstractmethod
+    def log(self, inner: str) -> str:
+        """log in front of something that needs no brackets."""
+
+    @abstractmethod
+    def derivative(self, parameter: str, inner: str) -> str:
+        """d/dparameter in front of something that needs no brackets."""
+
+    @abstractmethod
+    def expectation(self, variables: Sequence[RandomVariable], inner: str) -> str:
+        """E over the variables, the first one outermost."""
+
+    @abstractmethod
+    def summation(self, variable: str, inner: str) -> str:
+        """The sum over a finite support."""
+
+    @abstractmethod
+    def integral(self, variable: str, bounds: tuple[str, str] | None, inner: str) -> str:
+        """The integral over a support."""
+
+    @abstractmethod
+    def relation(self, left: str, sign: str, right: str) -> str:
+        """left = right, or left ~ right."""
+
+    @abstractmethod
+    def width(self, printed: str) -> int:
+        """About how many characters wide something prints."""
+
+    # The walk
+
+    def show(self, term: Term, need: Level = Level.SUM) -> str:
+        """Return the term in this notation, in brackets if it is looser than what is needed.
+
+        Raises
+            UnknownNode, if the term or a law in it is of no kind of the language.
+        """
+        name = self.abbreviation(term)
+        if name is not None:
+            return self.name(name)
+        printed = self._node(term)
+        return self.bracket(printed) if _level(term) < need else printed
+
+    def distribution(self, law: Law, at: str) -> str:
+        """Return the density of a law at a point: p(b | x; theta), Normal(z; 0, 1)."""
+        match law:
+            case FiniteLaw(name, parameters, given):
+                return self.call(self.name(name), [at], self._all(given), self._all(parameters))
+            case DensityLaw(name, parameters):
+                return self.call(self.name(name), [at], (), self._all(parameters))
+        return self.call(self.word(_family(law)), [at], (), self._all(_shown_terms(law)))
+
+    def drawn(self, variable: RandomVariable) -> str:
+        """Return how a variable is drawn: b ~ p(b; theta), u ~ Uniform(0, 1)."""
+        law, name = variable.law, self.name(variable.name)
+        if isinstance(law, (FiniteLaw, DensityLaw)):
+            return self.relation(name, "~", self.distribution(law, name))
+        return self.relation(name, "~", self.call(self.word(_family(law)), self._all(_shown_terms(law))))
+
+    def definitions(self) -> list[str]:
+        """Return `name = value` for each abbreviation, written with the earlier ones."""
+        return [
+            self.relation(self.name(name), "=", start(type(self), value, self.where[:i]).show(value))
+            for i, (name, value) in enumerate(self.where)
+        ]
+
+    def _node(self, term: Term) -> str:
+        match term:
+            case Number(value):
+                return self.total([(True, self.number(-value))]) if value < 0 else self.number(value)
+            case Symbol(name) | RandomVariable(name, _):
+                return self.name(name)
+            case Apply(function, args):
+                return self.call(self.name(function.name), self._all(args))
+            case Add(args):
+                return self._sum(args)
+            case Mul() if negative(term):
+                return self._sum((term,))
+            case Mul(args):
+                return self._product(args)
+            case Power(base, exponent) if exponent >= 0:
+                return self.power(self.show(base, Level.ATOM), exponent)
+            case Power():
+                return self._product((term,))
+        return self._calculus(term)
+
+    def _calculus(self, term: Term) -> str:
+        match term:
+            case Log(arg) if isinstance(arg, Density) and self.abbreviation(arg) is None:
+                return self.log(self.show(arg))
+            case Log(arg) | Exp(arg) | Sigmoid(arg):
+                return self.call(self.word(type(term).__name__.lower()), [self.show(arg)])
+            case Stop(body):
+                return self.call(self.word("sg"), [self.show(body)])
+            case Density(law, at):
+                return self.distribution(law, self.show(at))
+            case Score(law, at, parameter):
+                return self.derivative(self.name(parameter.name), self.log(self.distribution(law, self._held(at, parameter))))
+            case Grad(body, parameter):
+                return self.derivative(self.name(parameter.name), self._differentiated(body))
+            case Expect():
+                return self._expectation(term)
+            case Over(body, variable):
+                return self._over(body, variable)
+        message = f"no node of the language can be printed from a {type(term).__name__}."
+        raise UnknownNode(message)
+
+    def _all(self, terms: Iterable[Term]) -> list[str]:
+        return [self.show(term) for term in terms]
+
+    def abbreviation(self, term: Term) -> str | None:
+        """Return the name of a term, if it has one."""
+        return next((name for name, value in self.where if value == term), None)
+
+    def _inside(self, *variables: RandomVariable) -> Self:
+        """Under a binder an abbreviation of the same name would be read as the bound variable: leave it out."""
+        names = {variable.name for variable in variables}
+        return type(self)([(name, value) for name, value in self.where if name not in names])
+
+    def _sum(self, args: Sequence[Term]) -> str:
+        signed = [(negative(arg) and self.abbreviation(arg) is None, arg) for arg in args]
+        return self.total([(minus, self.show(opposite(arg) if minus else arg, Level.PRODUCT)) for minus, arg in signed])
+
+    def _product(self, args: Sequence[Term]) -> str:
+        tops: list[Term] = []
+        bottoms: list[Term] = []
+        for arg in args:
+            divisor = None if self.abbreviation(arg) is not None else _divisor(arg, first=not tops)
+            (tops if divisor is None else bottoms).append(arg if divisor is None else divisor)
+        if not bottoms:
+            return self._factors(tops, last=Level.PREFIX)
+        return self._barred(tops, bottoms) if self.bars else self._slashed(tops, bottoms)
+
+    def _slashed(self, tops: Sequence[Term], bottoms: Sequence[Term]) -> str:
+        below = self.show(bottoms[0], Level.POWER) if len(bottoms) == 1 else self.bracket(self._factors(bottoms, Level.PREFIX))
+        return self.fraction(self._factors(tops, Level.POWER), below)
+
+    def _barred(self, tops: Sequence[Term], bottoms: Sequence[Term]) -> str:
+        alone = self.show(tops[0]) if len(tops) == 1 else self._factors(tops, Level.PREFIX)
+        below = self.show(bottoms[0]) if len(bottoms) == 1 else self._factors(bottoms, Level.PREFIX)
+        if self.width(below) > self.longest_fraction:
+            return self.product([*self._operands(tops, Level.POWER), self.power(self.bracket(below), -1)])
+        if self.width(alone) > self.longest_fraction:
+            return self.product([self.fraction(self.number(Fraction(1)), below), *self._operands(tops, Level.PREFIX)])
+        return self.fraction(alone, below)
+
+    def _factors(self, terms: Sequence[Term], last: Level) -> str:
+        return self.product(self._operands(terms, last) or [self.number(Fraction(1))])
+
+    def _operands(self, terms: Sequence[Term], last: Level) -> list[str]:
+        return [self._factor(term, last if i == len(terms) - 1 else Level.POWER) for i, term in enumerate(terms)]
+
+    def _factor(self, term: Term, need: Level) -> str:
+        if self.bars and isinstance(term, Number) and term.value >= 0:
+            return self.number(term.value)
+        return self.show(term, need)
+
+    def _held(self, at: Term, parameter: Symbol) -> str:
+        """A score holds its point fixed: say so where the point moves with the parameter."""
+        moves = parameter in free(at) and not (isinstance(at, Apply) and isinstance(at.function, Threshold))
+        return self.show(Stop(at) if moves and not isinstance(at, Stop) else at)
+
+    def _differentiated(self, body: Term) -> str:
+        if isinstance(body, (Log, Power)) and self.abbreviation(body) is None:
+            return self.bracket(self.show(body))
+        return self.show(body, Level.PREFIX)
+
+    def _expectation(self, term: Expect) -> str:
+        variables, body, inner = [term.variable], term.body, self._inside(term.variable)
+        while isinstance(body, Expect) and inner.abbreviation(body) is None:
+            variables.append(body.variable)
+            inner = inner._inside(body.variable)
+            body = body.body
+        return self.expectation(variables, inner.show(body))
+
+    def _over(self, body: Term, variable: RandomVariable) -> str:
+        name, inner = self.name(variable.name), self._inside(variable).show(body, Level.PRODUCT)
+        match variable.law:
+            case FiniteLaw():
+                return self.summation(name, inner)
+            case UniformLaw(low, high):
+                return self.integral(name, (self.show(low), self.show(high)), inner)
+        return self.integral(name, None, inner)
+
+
+def spoken(condition: Condition) -> tuple[str, str, tuple[Term, ...]]:
+    """Return the name of what a derivation assumes, its sentence with blanks, and the terms that go into the blanks."""
+    if isinstance(condition, Equation):
+        return "Assumed", "{} = {}", (condition.lhs, condition.rhs)
+    return condition.name, condition.sentence, condition.subjects
+
+
+def start(kind: type[Printer], term: Term, where: Where) -> Printer:
+    """Return a printer without the abbreviations whose name a free variable of the term has already."""
+    return kind(apart((term,), where))
+
+
+def apart(terms: Iterable[Term], where: Where) -> list[tuple[str, Term]]:
+    """Return the abbreviations whose name no free variable of the terms has already.
+
+    >>> apart([Symbol("x")], [("x", Symbol("y")), ("z", Symbol("y"))])
+    [('z', Symbol(name='y'))]
+    """
+    taken = {leaf.name for term in terms for leaf in free(term)}
+    return [(name, value) for name, value in where if name not in taken or _names_itself(name, value)]
+
+
+def _names_itself(name: str, value: Term) -> bool:
+    return isinstance(value, (Symbol, RandomVariable)) and value.name == name
+
+
+def negative(term: Term) -> bool:
+    """Whether a term prints with a minus sign in front.
+
+    >>> negative(Number(Fraction(-2))), negative(-Symbol("x")), negative(Symbol("x"))
+    (True, True, False)
+    """
+    match term:
+        case Number(value) | Mul((Number(value), *_)):
+            return value < 0
+    return False
+
+
+def opposite(term: Term) -> Term:
+    """Return a negative term without its minus sign.
+
+    >>> opposite(-Symbol("x"))
+    Symbol(name='x')
+    """
+    match term:
+        case Number(value):
+            return Number(-value)
+        case Mul((Number(value), *rest)) if value == -1 and len(rest) == 1:
+            return rest[0]
+        case Mul((Number(value), *rest)) if value == -1 and rest:
+            return Mul(tuple(rest))
+        case Mul((Number(value), *rest)):
+            return Mul((Number(-value), *rest))
+    return term
+
+
+def broken(marked: str, limit: int, width: Callable[[str], int]) -> list[str]:
+    """Split a marked line into lines of at most `limit`, at the outermost sums first; one that cannot be split stays long.
+
+    A line that continues an inner sum begins with `INDENT`, once for each depth.
+
+    >>> broken(f"a{BREAK} + (b{BREAK} - c){BREAK} + d", 10, len)
+    ['a', ' + (b - c)', ' + d']
+    """
+    if width(unmarked(marked)) <= limit:
+        return [unmarked(marked)]
+    for mark in (BREAK, SOFT):
+        pieces = _split(marked, mark)
+        if len(pieces) > 1:
+            return _gather([broken(piece, limit, width) for piece in pieces], limit, width)
+    return [unmarked(marked)]
+
+
+def _gather(pieces: Sequence[list[str]], limit: int, width: Callable[[str], int]) -> list[str]:
+    """Put neighbours on one line where they fit, but nothing behind a piece that was itself split."""
+    gathered: list[str] = []
+    whole = False
+    for first, *rest in pieces:
+        if whole and not rest and width(gathered[-1] + first) <= limit:
+            gathered[-1] += first
+        else:
+            gathered += [first, *(INDENT + line for line in rest)]
+        whole = not rest
+    return gathered
+
+
+def unmarked(marked: str) -> str:
+    """Return the line without the marks of `broken`."""
+    return marked.replace(BREAK, "").replace(SOFT, "")
+
+
+OPENING, CLOSING = "([\ue002\ue004", ")]\ue003\ue005"
+
+
+def _split(marked: str, mark: str) -> list[str]:
+    """Split at the marks that the fewest brackets enclose."""
+    depth, depths = 0, []
+    for i, character in enumerate(marked):
+        depth += (character in OPENING) - (character in CLOSING)
+        if character == mark and i > 0:
+            depths.append((depth, i))
+    shallow = min((d for d, _ in depths), default=0)
+    cuts = [i for d, i in depths if d == shallow]
+    return [marked[i:j] for i, j in zip([0, *cuts], [*cuts, len(marked)], strict=True) if marked[i:j]]
+
+
+def _level(term: Term) -> Level:
+    match term:
+        case _ if negative(term):
+            return Level.SUM
+        case Add():
+            return Level.SUM
+        case Mul():
+            return Level.PRODUCT
+        case Number(value):
+            return Level.ATOM if value.denominator == 1 else Level.PRODUCT
+        case Power(_, exponent):
+            return Level.POWER if exponent >= 0 else Level.PRODUCT
+        case Score() | Grad() | Over():
+            return Level.PREFIX
+        case Log(Density()):
+            return Level.PREFIX
+    return Level.ATOM
+
+
+def _divisor(term: Term, *, first: bool) -> Term | None:
+    """Return what a factor divides by: x of x^-1, 2 of a 1/2 that stands behind another factor."""
+    match term:
+        case Power(base, -1):
+            return base
+        case Power(base, exponent) if exponent < 0:
+            return Power(base, -exponent)
+        case Number(value) if not first and value.numerator == 1 and value.denominator > 1:
+            return Number(Fraction(value.denominator))
+    return None
+
+
+def _family(law: Law) -> str:
+    if isinstance(law, (NormalLaw, UniformLaw)):
+        return type(law).__name__.removesuffix("Law")
+    message = f"no law of the language can be printed from a {type(law).__name__}."
+    raise UnknownNode(message)
+
+
+def _shown_terms(law: Law) -> tuple[Term, ...]:
+    """A normal law is written with its variance."""
+    if isinstance(law, NormalLaw):
+        scale = law.scale
+        return law.loc, Number(scale.value**2) if isinstance(scale, Number) else Power(scale, 2)
+    return law.terms

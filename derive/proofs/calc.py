@@ -1,0 +1,107 @@
+"""Derivations as chains of named steps, as a paper writes them. Not trusted: each step ends in a theorem of the kernel.
+
+    calc(start, (rule, term), (rule, term), ...)
+
+A step holds if the rule, applied at one or at all places of the line before it (or backwards, of the line after it), gives the
+next line up to normal form: sums split, constants moved out, products differentiated, algebra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from derive.kernel import theorem as kernel
+from derive.kernel.premises import EVERYTHING, Assuming, Premise
+from derive.kernel.theorem import Equation, Theorem
+from derive.language.errors import PremiseError, RuleError
+from derive.language.term import Term
+from derive.proofs.conversions import Rewrite, equal_by_normal_form, normalise, places, rewrite_at, rewrite_everywhere, worse
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a derivation: the term, the rule that leads to it ("" for the first) and the premises first used there."""
+
+    rule: str
+    term: Term
+    premises: tuple[Premise | Equation, ...] = ()
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """A checked chain: its lines, and the theorem that the first equals the last."""
+
+    lines: tuple[Line, ...]
+    theorem: Theorem
+
+
+def calc(start: Term, *steps: tuple[Rewrite, Term], assuming: Assuming = EVERYTHING) -> Derivation:
+    """Check a chain of equalities.
+
+    Args
+        start     the first line
+        steps     pairs of the rule and the line that it leads to
+        assuming  the premises that may be assumed where they cannot be decided; all of them by default, and printed
+
+    Raises
+        PremiseError, naming the premise, if a step needs one that fails.
+        RuleError, naming the step, if its rule does not lead from the line before it to its line.
+
+    >>> from derive.notation import E, finite, function, parameter
+    >>> from derive.proofs.rules import linearity
+    >>> b, f = finite("b", parameter("theta")), function("f")
+    >>> len(calc(E(2 * f(b), b), (linearity, 2 * E(f(b), b))).lines)
+    2
+    """
+    theorem, lines = kernel.reflexivity(start), [Line("", start)]
+    for number, (rewrite, term) in enumerate(steps, start=1):
+        step = _step(number, theorem.rhs, rewrite, term, assuming)
+        new = step.assumptions - theorem.assumptions
+        theorem = kernel.transitivity(theorem, step)
+        lines.append(Line(rewrite.name, term, tuple(sorted(new, key=repr))))
+    return Derivation(tuple(lines), theorem)
+
+
+def _step(number: int, before: Term, rewrite: Rewrite, after: Term, assuming: Assuming) -> Theorem:
+    """Return before = after, by the rule on one side or on both, and normal forms."""
+    refusals = [RuleError("it does not lead to this line")]
+    forwards = _rewrites(before, rewrite, assuming, refusals)
+    backwards = _rewrites(after, rewrite, assuming, refusals)
+    for left, right in _pairs(before, after, forwards, backwards):
+        rest = equal_by_normal_form(left.rhs, right.rhs, assuming)
+        if rest is not None:
+            return kernel.transitivity(kernel.transitivity(left, rest), kernel.symmetry(right))
+    refusal = refusals[0]
+    for other in refusals[1:]:
+        refusal = worse(refusal, other) if isinstance(other, PremiseError) else refusal
+    message = f"step {number} ({rewrite.name}) is refused: {refusal}"
+    raise type(refusal)(message)
+
+
+def _pairs(
+    before: Term, after: Term, forwards: list[Theorem], backwards: list[Theorem]
+) -> Iterator[tuple[Theorem, Theorem]]:
+    """Yield what to compare: the line before rewritten, the line after rewritten, and both rewritten everywhere."""
+    same, target = kernel.reflexivity(before), kernel.reflexivity(after)
+    yield from ((theorem, target) for theorem in forwards)
+    yield from ((same, theorem) for theorem in backwards)
+    yield from zip(forwards[:1], backwards[:1], strict=False)
+
+
+def _rewrites(term: Term, rewrite: Rewrite, assuming: Assuming, refusals: list[RuleError]) -> list[Theorem]:
+    """Return the rewrites of a term, or of its normal form: everywhere first, then at each place alone."""
+    found = []
+    starts = kernel.reflexivity(term), normalise(term, assuming, split=False), normalise(term, assuming)
+    for start in starts:
+        try:
+            found.append(kernel.transitivity(start, rewrite_everywhere(start.rhs, rewrite, assuming)))
+        except RuleError as error:
+            refusals.append(error)
+            continue
+        for path in places(start.rhs):
+            try:
+                found.append(kernel.transitivity(start, rewrite_at(start.rhs, path, rewrite, assuming)))
+            except RuleError:
+                continue
+    return found

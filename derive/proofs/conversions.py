@@ -1,0 +1,190 @@
+"""Ways to apply rules inside a term and to bring a term to normal form. Not trusted: everything goes through the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from derive.kernel import algebra as scalar, theorem as kernel
+from derive.kernel.premises import Assuming
+from derive.kernel.theorem import Theorem
+from derive.language.errors import RuleError
+from derive.language.term import Density, Expect, Grad, Log, Over, Term, parts
+
+Path = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """A named way to turn a term of one shape into an equal one; `apply` raises RuleError on other shapes."""
+
+    name: str
+    apply: Callable[[Term, Assuming], Theorem]
+
+
+def places(term: Term, path: Path = ()) -> Iterator[Path]:
+    """Yield the path of every subterm outside the laws of binders, the deepest first."""
+    children = parts(term)
+    first = len(children) - 1 if isinstance(term, (Expect, Over)) else 0
+    for index in range(first, len(children)):
+        yield from places(children[index], (*path, index))
+    yield path
+
+
+def subterm(term: Term, path: Path) -> Term:
+    """Return what stands at a path."""
+    for index in path:
+        term = parts(term)[index]
+    return term
+
+
+def rewrite_at(term: Term, path: Path, rewrite: Rewrite, assuming: Assuming) -> Theorem:
+    """Apply a rewrite at one place.
+
+    Raises
+        RuleError, if it does not apply there.
+    """
+    theorem = _applied(rewrite, subterm(term, path), assuming)
+    if isinstance(theorem, RuleError):
+        raise theorem
+    return kernel.congruence(term, path, theorem)
+
+
+@lru_cache(maxsize=4096)
+def _applied(rewrite: Rewrite, term: Term, assuming: Assuming) -> Theorem | RuleError:
+    """Return the rewrite of a term, or its refusal: chains try the same places often."""
+    try:
+        return rewrite.apply(term, assuming)
+    except RuleError as error:
+        return error
+
+
+def rewrite_everywhere(term: Term, rewrite: Rewrite, assuming: Assuming) -> Theorem:
+    """Apply a rewrite once at every place where it applies, the deepest first.
+
+    Raises
+        RuleError, the last refusal, if it applies nowhere.
+    """
+    theorem, refusal, applied = kernel.reflexivity(term), RuleError(f"{rewrite.name} applies nowhere."), False
+    for path in places(term):
+        try:
+            theorem = kernel.transitivity(theorem, rewrite_at(theorem.rhs, path, rewrite, assuming))
+            applied = True
+        except RuleError as error:
+            refusal = worse(refusal, error)
+    if not applied:
+        raise refusal
+    return theorem
+
+
+def worse(first: RuleError, second: RuleError) -> RuleError:
+    """Return the refusal that says more: a premise that failed, rather than a shape that did not match."""
+    return second if type(second) is not RuleError or type(first) is RuleError else first
+
+
+@lru_cache(maxsize=4096)
+def normalise(term: Term, assuming: Assuming, *, split: bool = True) -> Theorem:
+    """Bring a term to normal form: gradients of sums and products taken, expectations split, factors moved out, algebra tidied.
+
+    What a premise forbids stays as it is. With `split=False` expectations stay whole, so that none of their summands must be
+    assumed to be integrable.
+
+    >>> from derive.notation import E, constant, finite, function, parameter
+    >>> from derive.kernel.premises import EVERYTHING
+    >>> b, f, c = finite("b", parameter("theta")), function("f"), constant("c")
+    >>> scalar.equal(normalise(E(c * f(b) + c, b), EVERYTHING).rhs, c * E(f(b), b) + c)
+    True
+    """
+    theorem = kernel.reflexivity(term)
+    children = parts(term)
+    first = len(children) - 1 if isinstance(term, (Expect, Over)) else 0
+    for index in range(first, len(children)):
+        inner = normalise(children[index], assuming, split=split)
+        theorem = kernel.transitivity(theorem, kernel.congruence(theorem.rhs, (index,), inner))
+    if split or isinstance(term, Grad):
+        theorem = kernel.transitivity(theorem, _split(theorem.rhs, assuming))
+    return kernel.transitivity(theorem, _tidied(theorem.rhs, assuming))
+
+
+def equal_by_normal_form(left: Term, right: Term, assuming: Assuming) -> Theorem | None:
+    """Return left = right if both have the same normal form, split as little as is needed."""
+    for reach in (_as_it_is, _whole, normalise):
+        first, second = reach(left, assuming), reach(right, assuming)
+        if scalar.equal(first.rhs, second.rhs):
+            middle = kernel.algebra(first.rhs, second.rhs, assuming=assuming)
+            return kernel.transitivity(kernel.transitivity(first, middle), kernel.symmetry(second))
+    return None
+
+
+def _as_it_is(term: Term, assuming: Assuming) -> Theorem:
+    return kernel.reflexivity(term)
+
+
+def _whole(term: Term, assuming: Assuming) -> Theorem:
+    return normalise(term, assuming, split=False)
+
+
+def total_probability(term: Term, assuming: Assuming) -> Theorem:
+    """Return E_b[1] = 1."""
+    if not isinstance(term, Expect) or term.body != scalar.ONE:
+        message = "total probability needs the expectation of 1."
+        raise RuleError(message)
+    unfolded = kernel.definition(term)
+    density = Over(Density(term.variable.law, term.variable), term.variable)
+    folded = kernel.congruence(unfolded.rhs, (len(parts(unfolded.rhs)) - 1,), kernel.algebra(_body(unfolded.rhs), density.body))
+    return _chain(unfolded, folded, kernel.normalisation(density, assuming=assuming))
+
+
+def _body(term: Term) -> Term:
+    return parts(term)[-1]
+
+
+def _chain(first: Theorem, *others: Theorem) -> Theorem:
+    for other in others:
+        first = kernel.transitivity(first, other)
+    return first
+
+
+def _split(term: Term, assuming: Assuming) -> Theorem:
+    """Differentiate a gradient or split an expectation, where a premise does not forbid it."""
+    try:
+        if isinstance(term, Grad) and not _is_log_density(term.body):
+            return kernel.differentiate(term, assuming=assuming)
+        if isinstance(term, (Expect, Over)) and not _is_one(term):
+            return _ones(kernel.linearity(term, assuming=assuming), assuming)
+    except RuleError:
+        return kernel.reflexivity(term)
+    return _ones(kernel.reflexivity(term), assuming)
+
+
+def _is_log_density(term: Term) -> bool:
+    """Whether a term is log p(b), whose gradient stays as it is: it is the score."""
+    return isinstance(term, Log) and isinstance(term.arg, Density)
+
+
+def _is_one(term: Expect | Over) -> bool:
+    return term.body == scalar.ONE or (isinstance(term, Over) and term.body == Density(term.variable.law, term.variable))
+
+
+def _ones(theorem: Theorem, assuming: Assuming) -> Theorem:
+    """Replace E_b[1] and the sum of p(b) by 1 at the top of a sum of products."""
+    for path in [path for path in places(theorem.rhs) if len(path) <= 2]:
+        part = subterm(theorem.rhs, path)
+        if isinstance(part, (Expect, Over)) and _is_one(part):
+            try:
+                one = _one(part, assuming)
+            except RuleError:
+                continue
+            theorem = kernel.transitivity(theorem, kernel.congruence(theorem.rhs, path, one))
+    return theorem
+
+
+def _one(term: Expect | Over, assuming: Assuming) -> Theorem:
+    return total_probability(term, assuming) if isinstance(term, Expect) else kernel.normalisation(term, assuming=assuming)
+
+
+def _tidied(term: Term, assuming: Assuming) -> Theorem:
+    tidy = scalar.tidy(term)
+    return kernel.reflexivity(term) if tidy == term else kernel.algebra(term, tidy, assuming=assuming)
+

@@ -1,0 +1,1 @@
+"""What gradproof says of an estimator: verdicts, variances, oracles."""

@@ -1,0 +1,283 @@
+"""Judge an estimator: derive it, evaluate it exactly, and let the two readings agree."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from derive.catalogue import catalogue
+from derive.exact import comparison as exact
+from derive.exact.comparison import Comparison
+from derive.kernel.recheck import recheck
+from derive.language.errors import Disagreement, NotEvaluable, RuleError, TooLarge, UsageError
+from derive.language.estimator import Estimator
+from derive.language.scope import alpha_equal
+from derive.printing import html, latex, markdown, text
+from derive.proofs.calc import Derivation
+from derive.proofs.tactic import Finding, find
+from derive.verdicts.verdict import Check, Counterexample, Verdict
+
+OUTCOMES = (2, 3, 4)
+_DOCUMENTS: dict[str, Callable[[Estimator, Derivation | None], str]] = {
+    "text": text.document,
+    "markdown": markdown.document,
+    "latex": latex.document,
+    "html": html.document,
+}
+
+
+def prove(
+    estimator: Estimator, outcomes: Iterable[int] = OUTCOMES, samples: int | None = None, *, search: bool = True
+) -> Verdict:
+    """Decide whether an estimator is unbiased, and if not, by exactly how much.
+
+    Args
+        estimator  what to judge
+        outcomes   the numbers of outcomes on which mean and target are compared exactly, each for all laws at once
+        samples    judge the member of its family with so many samples, or the average of so many copies
+        search     find a derivation where none is written by hand
+
+    Raises
+        UsageError, if a number of outcomes is below 2; TooLarge, if nothing of the comparison is feasible.
+        Disagreement, if the derivation and the exact evaluator contradict each other: a bug in gradproof.
+
+    >>> from derive.catalogue import catalogue
+    >>> prove(catalogue["score-function"]).verdict
+    'proved'
+    """
+    numbers = tuple(outcomes)
+    if not numbers or min(numbers) < 2:
+        message = f"a law needs at least 2 outcomes; got {min(numbers, default=0)}."
+        raise UsageError(message)
+    if samples is not None:
+        estimator = estimator.with_samples(samples)
+    tried: list[str] = []
+    derivation, finding = _derive(estimator, tried, search=search)
+    comparisons = _compare(estimator, numbers, tried)
+    checked = tuple(Check(k, len(estimator.draws), found.zero, found.reading) for k, found in comparisons.items())
+    if not comparisons:
+        return Verdict(estimator, "undecided", "nothing", checked, derivation, tried=tuple(tried))
+    if all(comparison.zero for comparison in comparisons.values()):
+        return Verdict(estimator, "proved", _holds_for(derivation, checked), checked, derivation, tried=tuple(tried))
+    verdict = _biased(estimator, checked, comparisons, finding, tried)
+    certain = any(not comparison.zero and comparison.conclusive for comparison in comparisons.values())
+    if derivation is not None and (certain or verdict.witness is not None):
+        message = f"the kernel derives {estimator.name!r}, the exact evaluator refutes it: please report this bug of gradproof."
+        raise Disagreement(message)
+    return verdict
+
+
+def explain(estimator: Estimator, format: str = "text") -> str:
+    """Return the derivation of an estimator, step by step, with the rule and the premises of every step.
+
+    Raises
+        UsageError, if the format is none of text, markdown, latex, html, or if the estimator is biased and has no derivation.
+
+    >>> from derive.catalogue import catalogue
+    >>> "leibniz" in explain(catalogue["score-function"])
+    True
+    """
+    if format not in _DOCUMENTS:
+        message = f"the format must be one of {', '.join(_DOCUMENTS)}; got {format!r}."
+        raise UsageError(message)
+    tried: list[str] = []
+    derivation, _ = _derive(estimator, tried, search=True)
+    if derivation is None:
+        message = f"{estimator.name!r} has no derivation: {'; '.join(tried)}; 'gradproof prove' says what is known."
+        raise UsageError(message)
+    return _DOCUMENTS[format](estimator, derivation)
+
+
+def load(name: str, samples: int | None = None) -> Estimator:
+    """Return an estimator of the catalogue, or the object of a user's own file, named as `path/to/file.py:object`.
+
+    The object is an `Estimator`, or a function of the number of samples that returns one. The file is the user's own program
+    and is imported as one.
+
+    Args
+        name     the catalogue name or the path
+        samples  the argument of such a function, 2 by default; of an estimator, so many copies are averaged
+
+    Raises
+        UsageError, if there is no such name, file or object, if the file cannot be imported, or the object is no estimator.
+
+    >>> load("rebar").name
+    'rebar'
+    """
+    path, colon, attribute = name.rpartition(":")
+    if not colon and name.endswith(".py"):
+        message = f"say which object of {name} is meant, as {name}:object."
+        raise UsageError(message)
+    found = _attribute(user_module(Path(path)), attribute, path) if colon else catalogue[name]
+    if callable(found) and not isinstance(found, Estimator):
+        found, samples = _call(found, 2 if samples is None else samples, name), None
+    if not isinstance(found, Estimator):
+        message = f"{name} is a {type(found).__name__}; expected an Estimator, or a function of the number of samples."
+        raise UsageError(message)
+    return found if samples is None else found.with_samples(samples)
+
+
+def _derive(estimator: Estimator, tried: list[str], *, search: bool) -> tuple[Derivation | None, Finding | None]:
+    """Return the hand-written derivation if it stands, else one that is found; replay it before it counts."""
+    derivation, finding = None, None
+    if estimator.derivation is not None:
+        try:
+            derivation = estimator.derivation()
+        except RuleError as error:
+            tried.append(f"the hand-written derivation does not stand: {error}")
+    if derivation is None and search:
+        try:
+            finding = find(estimator)
+            derivation = finding.derivation
+        except RuleError as error:
+            tried.append(f"the search for a derivation stopped: {error}")
+        if derivation is None and finding is not None:
+            tried.append("the search for a derivation left a remainder")
+    if derivation is not None:
+        _demand(derivation, estimator)
+    return derivation, finding
+
+
+def _demand(derivation: Derivation, estimator: Estimator) -> None:
+    """Replay a derivation, and refuse one of something else."""
+    recheck(derivation.theorem)
+    ends = (derivation.theorem.lhs, estimator.target), (derivation.theorem.rhs, estimator.expectation)
+    if not all(alpha_equal(found, expected) for found, expected in ends):
+        message = f"the derivation of {estimator.name!r} does not lead from its target to the mean of its formula."
+        raise UsageError(message)
+
+
+def _compare(estimator: Estimator, numbers: tuple[int, ...], tried: list[str]) -> dict[int, Comparison]:
+    """Compare mean and target exactly; stop at the first size that is too large, if a smaller one was not."""
+    comparisons: dict[int, Comparison] = {}
+    for outcomes in numbers:
+        try:
+            comparisons[outcomes] = exact.check(estimator, outcomes)
+        except NotEvaluable as error:
+            tried.append(f"the exact evaluator has no reading: {error}")
+            break
+        except TooLarge as error:
+            if not comparisons:
+                raise
+            tried.append(f"not compared on {outcomes} outcomes: {error}")
+            break
+    return comparisons
+
+
+def _holds_for(derivation: Derivation | None, checked: tuple[Check, ...]) -> str:
+    if derivation is None:
+        return _checked_for(checked)
+    return "every law that meets the assumptions" if derivation.theorem.assumptions else "every law"
+
+
+def _checked_for(checked: tuple[Check, ...]) -> str:
+    """Say for what the exact comparisons alone hold."""
+    return " and ".join(dict.fromkeys(check.reading for check in checked))
+
+
+def _biased(
+    estimator: Estimator,
+    checked: tuple[Check, ...],
+    comparisons: dict[int, Comparison],
+    finding: Finding | None,
+    tried: list[str],
+) -> Verdict:
+    smallest = min(k for k, comparison in comparisons.items() if not comparison.zero)
+    other = _other(estimator, tuple(comparisons), finding)
+    if other is not None:
+        tried.append("the mean was found to be the gradient of something else")
+    scale = None if other is not None else _scale(estimator, tuple(comparisons), finding)
+    found = exact.witness(estimator.expectation, estimator.target, estimator.parameter, smallest)
+    if found is None:
+        tried.append("no rational witness was found")
+        return Verdict(estimator, "undecided", "nothing", checked, tried=tuple(tried))
+    return Verdict(
+        estimator,
+        "other-target" if other is not None else "refuted" if scale is None else "scaled",
+        _biased_for(scale, other, finding, checked),
+        checked,
+        derivation=other,
+        bias=None if finding is None else finding.bias,
+        difference=comparisons[smallest].difference,
+        scale=scale,
+        witness=Counterexample(found.case, found.left, found.right, found.radius),
+        tried=tuple(tried),
+    )
+
+
+def _scale(estimator: Estimator, numbers: tuple[int, ...], finding: Finding | None) -> Fraction | None:
+    """Return c if the exact evaluator finds the same E[g] = c T for every number of outcomes."""
+    scales = {exact.scale(estimator, outcomes) for outcomes in numbers}
+    scale = scales.pop() if len(scales) == 1 else None
+    if scale is not None and finding is not None and finding.scale not in (None, scale):
+        message = f"the search finds E[g] = {finding.scale} T for {estimator.name!r}, the exact evaluator {scale} T: a bug."
+        raise Disagreement(message)
+    return scale
+
+
+def _other(estimator: Estimator, numbers: tuple[int, ...], finding: Finding | None) -> Derivation | None:
+    """Return the derivation of E[g] = T' for another gradient T', where the exact evaluator finds the same."""
+    if finding is None or finding.other is None:
+        return None
+    recheck(finding.other.theorem)
+    named, mean = finding.other.lines[0].term, estimator.expectation
+    for outcomes in numbers:
+        if not exact.identically_equal(mean, named, estimator.parameter, outcomes):
+            message = f"the kernel derives another target of {estimator.name!r}, the exact evaluator refutes it: a bug."
+            raise Disagreement(message)
+    return finding.other
+
+
+def _biased_for(
+    scale: Fraction | None, other: Derivation | None, finding: Finding | None, checked: tuple[Check, ...]
+) -> str:
+    if other is None and scale is None:
+        return "the witness, and every case in which the bias is not zero"
+    if other is not None or (finding is not None and finding.scale is not None):
+        return "every law that meets the assumptions"
+    return _checked_for(checked)
+
+
+def user_module(path: Path) -> Any:
+    """Import a file of the user as the program that it is.
+
+    Raises
+        UsageError, if there is no such file, or it cannot be imported.
+    """
+    if not path.is_file():
+        message = f"there is no file {path}."
+        raise UsageError(message)
+    spec = importlib.util.spec_from_file_location(f"_gradproof_user_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        message = f"{path} is no Python file."
+        raise UsageError(message)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        message = f"{path} cannot be imported: {type(error).__name__}: {error}"
+        raise UsageError(message) from error
+    return module
+
+
+def _attribute(module: Any, attribute: str, path: str) -> Any:
+    if hasattr(module, attribute):
+        return getattr(module, attribute)
+    estimators = [name for name, value in vars(module).items() if isinstance(value, Estimator)]
+    near = get_close_matches(attribute, estimators, n=3, cutoff=0.4) or estimators
+    message = f"{path} has no {attribute!r}; " + (f"did you mean {', '.join(near)}?" if near else "it has no estimators.")
+    raise UsageError(message)
+
+
+def _call(found: Callable[..., Any], samples: int, name: str) -> Any:
+    try:
+        return found(samples)
+    except Exception as error:
+        message = f"{name}({samples}) failed: {type(error).__name__}: {error}"
+        raise UsageError(message) from error

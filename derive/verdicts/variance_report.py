@@ -1,0 +1,133 @@
+"""The exact variance of an estimator: as a formula on a few outcomes, and as a number at a point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from typing import Any
+
+from derive.exact import comparison as exact
+from derive.exact.points import Open, Point
+from derive.language.errors import NotEvaluable, UsageError
+from derive.language.estimator import Estimator
+
+_SHOWN, _DIGITS = 800, 20
+FEWEST = 2
+
+
+@dataclass(frozen=True)
+class VarianceReport:
+    """The variance of an estimator.
+
+    Args
+        estimator  the estimator
+        outcomes   the number of outcomes of every finite law
+        formula    the variance, as text
+        point      the values of the unknowns at the point
+        mean       the mean at the point, None where it is not known
+        variance   the variance at the point, or None
+        note       why there is no value at a point, or of which relaxation it is
+        radius     how far mean and variance may be off: 0 where they are rational, else they are enclosed by ball arithmetic
+    """
+
+    estimator: Estimator
+    outcomes: int
+    formula: str
+    point: dict[str, Fraction]
+    mean: Fraction | None
+    variance: Fraction | None
+    note: str = ""
+    radius: Fraction = Fraction(0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report in the form of the contract; rationals are strings."""
+        return {
+            "schema": "gradproof/variance/1",
+            "estimator": self.estimator.name,
+            "outcomes": self.outcomes,
+            "formula": self.formula,
+            "point": {name: str(value) for name, value in self.point.items()},
+            "mean": None if self.mean is None else str(self.mean),
+            "variance": None if self.variance is None else str(self.variance),
+            "note": self.note,
+            "radius": str(self.radius),
+        }
+
+    def __str__(self) -> str:
+        shown = self.formula if len(self.formula) <= _SHOWN else f"{self.formula[:_SHOWN]} ... (--json shows all)"
+        lines = [f"{self.estimator.name}: variance on {self.outcomes} outcomes", f"formula   {shown}"]
+        if self.variance is None:
+            return "\n".join([*lines, f"at a point: {self.note}"])
+        point = ", ".join(f"{name} = {value}" for name, value in self.point.items())
+        lines += [f"at        {point}", f"mean      {self._shown(self.mean)}", f"variance  {self._shown(self.variance)}"]
+        return "\n".join([*lines, *([f"of        {self.note}"] if self.note else [])])
+
+    @property
+    def shown(self) -> str:
+        """The variance at the point on one line, or why there is none."""
+        return f"no value: {self.note}" if self.variance is None else self._shown(self.variance)
+
+    def _shown(self, value: Fraction | None) -> str:
+        """Return a fraction as it is, and an enclosure as a decimal with what it may be off by, its own rounding included."""
+        if value is None or not self.radius:
+            return str(value)
+        digits = next((n for n in range(_DIGITS, 0, -1) if self.radius <= Fraction(1, 2 * 10**n)), 0)
+        rounded = Fraction(round(value * 10**digits), 10**digits)
+        off = abs(rounded - value) + self.radius
+        largest = f"1e-{digits}" if off <= Fraction(1, 10**digits) else f"{2 * float(off):.1g}"
+        return f"{_decimal(rounded, digits)} +- {largest}"
+
+
+def _decimal(value: Fraction, digits: int) -> str:
+    with localcontext() as context:
+        context.prec = len(str(abs(value.numerator))) + digits + 1
+        return f"{Decimal(value.numerator) / Decimal(value.denominator):.{digits}f}"
+
+
+def variance(estimator: Estimator, outcomes: int = 2, at: Mapping[str, Fraction] | None = None) -> VarianceReport:
+    """Return the exact variance of an estimator, as a formula and at a point.
+
+    Args
+        estimator  any estimator that the exact evaluator can read
+        outcomes   the number of outcomes of every finite law
+        at         values of unknowns by the names of the formula, such as {"f(1)": Fraction(1, 2)}. What is left open is filled
+                   in: equal probabilities, the derivative with respect to the last logit, f(b) = (b - 499/1000)^2 at the
+                   outcomes 0, 1, ..., other functions the identity, lambda = 1/2, other constants 1, a standard normal law.
+                   A polynomial is given by its coefficients: f_0, f_1, ... of 1, s, s^2, ...
+
+    Raises
+        UsageError, if there are fewer than 2 outcomes, or a value is given for a name that does not occur.
+        NotEvaluable, TooLarge, as `derive.exact.comparison.check`.
+
+    >>> from derive.catalogue import catalogue
+    >>> report = variance(catalogue["score-function"], at={"f(1)": Fraction(0), "f(2)": Fraction(1)})
+    >>> report.mean, report.variance
+    (Fraction(1, 4), Fraction(1, 16))
+    """
+    if outcomes < FEWEST:
+        message = f"a law needs at least 2 outcomes; got {outcomes}."
+        raise UsageError(message)
+    formula = exact.variance(estimator, outcomes).formula
+    if estimator.integrated is not None:
+        found = estimator.integrated(at or {})
+        radius = max(found.mean.radius, found.variance.radius)
+        values = found.mean.middle, found.variance.middle
+        return VarianceReport(estimator, outcomes, formula, found.point, *values, found.note, radius)
+    point = Point.of(estimator, outcomes, at or {})
+    try:
+        mean, value = exact.enclosed_mean_and_variance_at(estimator, point, outcomes=outcomes)
+    except (Open, NotEvaluable) as error:
+        return VarianceReport(estimator, outcomes, formula, {}, None, None, str(error))
+    used = {name: point.used[name] for name in sorted(point.used) if not point.is_derived(name)}
+    point.refuse_unused(estimator.name, used)
+    note = _relaxation_of(point) if point.is_integrated else ""
+    radius = max(mean.radius, value.radius)
+    return VarianceReport(estimator, outcomes, formula, used, mean.middle, value.middle, note, radius)
+
+
+def _relaxation_of(point: Point) -> str:
+    """Say what the relaxation and its functions are."""
+    functions = ", ".join(f"{name}(s) = {name}_0 + {name}_1 s + ..." for name in sorted(point.polynomials))
+    return f"the logistic relaxation of a Bernoulli variable, s = sigmoid(z/lambda), with {functions}"

@@ -1,0 +1,118 @@
+"""What is known of an estimator: the verdict, for what it holds, and what it rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from derive.kernel.premises import Premise
+from derive.kernel.theorem import Equation
+from derive.language.estimator import Estimator
+from derive.language.term import Term
+from derive.printing import latex, text
+from derive.proofs.calc import Derivation
+
+SCHEMA = "gradproof/verdict/1"
+_EXIT = {"proved": 0, "scaled": 1, "other-target": 1, "refuted": 1, "undecided": 3}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One exact comparison of the mean with the target; `reading` says for what it holds."""
+
+    outcomes: int
+    samples: int
+    identically_zero: bool
+    reading: str
+
+
+@dataclass(frozen=True)
+class Counterexample:
+    """A rational case in which mean and target differ, with both values.
+
+    Where exp or log occur, the values are known up to `radius`, and the enclosures do not overlap.
+    """
+
+    case: dict[str, str]
+    mean: Fraction
+    target: Fraction
+    radius: Fraction = Fraction(0)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer of `derive.prove`.
+
+    Args
+        estimator    the estimator that was judged
+        verdict      "proved", "scaled", "other-target", "refuted" or "undecided"
+        holds_for    the cases for which the verdict holds, in words
+        checked      the exact comparisons
+        derivation   the chain from the target (of "other-target" the other one) to the mean, or None
+        bias         E[g] - target as a term, where the kernel reduced it to one
+        difference   E[g] - target on two outcomes, as the exact evaluator prints it
+        scale        c, where E[g] = c times the target
+        witness      a smallest rational case in which they differ
+        tried        what was tried, and what came of it
+    """
+
+    estimator: Estimator
+    verdict: str
+    holds_for: str
+    checked: tuple[Check, ...] = ()
+    derivation: Derivation | None = None
+    bias: Term | None = None
+    difference: str = ""
+    scale: Fraction | None = None
+    witness: Counterexample | None = None
+    tried: tuple[str, ...] = ()
+
+    @property
+    def assumptions(self) -> tuple[Premise | Equation, ...]:
+        """What the derivation assumes, in a fixed order."""
+        return () if self.derivation is None else tuple(sorted(self.derivation.theorem.assumptions, key=repr))
+
+    @property
+    def found(self) -> bool:
+        """Whether the derivation was found by the search, rather than written by hand."""
+        return self.derivation is not None and self.estimator.derivation is None
+
+    @property
+    def exit_code(self) -> int:
+        """The exit status of `gradproof prove`."""
+        return _EXIT[self.verdict]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the verdict in the form of the contract, without its schema's envelope for many."""
+        where = self.estimator.where
+        lines = self.derivation.lines if self.derivation else ()
+        return {
+            "schema": SCHEMA,
+            "estimator": self.estimator.name,
+            "target": text.render(self.estimator.target, where),
+            "verdict": self.verdict,
+            "holds_for": self.holds_for,
+            "assumptions": [text.premise(premise, where) for premise in self.assumptions],
+            "derivation": [{"rule": line.rule, "latex": latex.render(line.term, where)} for line in lines],
+            "checked": [vars(check) for check in self.checked],
+            "bias": self._bias_json(),
+            "scale": None if self.scale is None else str(self.scale),
+            "other_target": text.render(lines[0].term, where) if self.verdict == "other-target" else None,
+            "witness": self._witness_json(),
+            "tried": list(self.tried),
+        }
+
+    def _bias_json(self) -> dict[str, str] | None:
+        if self.verdict in ("proved", "undecided"):
+            return None
+        where = self.estimator.where
+        shown = {} if self.bias is None else {"text": text.render(self.bias, where), "latex": latex.render(self.bias, where)}
+        return shown | {"on_two_outcomes": self.difference}
+
+    def _witness_json(self) -> dict[str, Any] | None:
+        if self.witness is None:
+            return None
+        values = {"mean": str(self.witness.mean), "target": str(self.witness.target)}
+        certain = {"radius": str(self.witness.radius)} if self.witness.radius else {}
+        return {"case": self.witness.case, **values, **certain}

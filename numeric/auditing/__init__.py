@@ -1,0 +1,1 @@
+"""Anybody's torch code, run over every outcome of its draws."""

@@ -1,0 +1,92 @@
+"""The mean of a loss's gradient over every outcome, beside the exact gradient of its objective."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from torch import Tensor
+
+from numeric.auditing.audit_report import worst_coordinate
+from numeric.auditing.audit_runs import MOST_REPEATED, Runs, default_tolerance
+from numeric.auditing.exact_mean import ExactMean, exact_mean, require_total
+from numeric.draws.moments import Moments
+from numeric.draws.tape import Count, explore
+
+PROGRESS_FROM = 2_000
+
+Tolerances: TypeAlias = tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was computed: the moments of the gradient, the exact gradient, and how far the two may differ."""
+
+    moments: Moments
+    exact: ExactMean
+    frozen: int
+    tolerance: dict[str, Tensor]
+    worst: tuple[str, tuple[int, ...]]
+    ratio: float
+
+    def mean(self, names: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the mean of the gradient by parameter."""
+        return dict(zip(names, self.moments.mean, strict=True))
+
+
+def moments_of(runs: Runs, loss: Callable[[], Any], budget: int, expected: Count) -> Moments:
+    """Run the loss on each of its outcomes, of which so many are expected, and return the moments of its gradient."""
+    moments, stride = Moments(), max(1, expected.outcomes // MOST_REPEATED)
+    run = explore(lambda tape: runs.loss(loss, tape, salt=1), budget)
+    for position, (tape, gradient) in enumerate(_shown(run, expected)):
+        keep = position % stride == 0 and len(moments.kept) < 2 * MOST_REPEATED
+        moments.add(tape, gradient, keep=keep)
+        if keep:
+            runs.remember_keys(tape)
+    require_total(moments.total)
+    return moments
+
+
+def _shown(run: Iterator[Any], expected: Count) -> Iterator[Any]:
+    """The runs, with a progress bar if they are many and somebody is looking."""
+    console = Console(stderr=True)
+    if expected.outcomes < PROGRESS_FROM or not console.is_terminal:
+        yield from run
+        return
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task(str(expected), total=expected.outcomes)
+        for each in run:
+            yield each
+            progress.advance(task)
+
+
+def exact_mean_of(runs: Runs, objective: Callable[[], Any], budget: int) -> ExactMean:
+    """Return the exact mean of the objective and its gradient, held against the numbers."""
+    standard = default_tolerance(runs.coarsest)
+    return exact_mean(
+        lambda tape, differentiate: runs.objective(objective, tape, differentiate=differentiate),
+        runs.params,
+        budget,
+        step=standard.step,
+        tolerance=standard.slope,
+    )
+
+
+def compared(
+    runs: Runs, moments: Moments, exact: ExactMean, tolerances: Tolerances, error: Mapping[str, Tensor] | None = None
+) -> Found:
+    """Hold the mean of a gradient against the exact one; `error`, of a quadrature, is tolerated beside the tolerances."""
+    standard = default_tolerance(runs.coarsest)
+    atol, rtol = (given if given is not None else usual for given, usual in zip(tolerances, standard, strict=False))
+    tolerance = {
+        name: atol + rtol * torch.maximum(gradient.abs(), size) + (0 if error is None else error[name])
+        for (name, gradient), size in zip(exact.gradient.items(), moments.size, strict=True)
+    }
+    mean = dict(zip(runs.params, moments.mean, strict=True))
+    name, index = worst_coordinate(mean, exact.gradient, tolerance)
+    ratio = float(((mean[name] - exact.gradient[name]).abs() / tolerance[name])[index].nan_to_num(nan=float("inf")))
+    return Found(moments, exact, runs.frozen, tolerance, (name, index), ratio)

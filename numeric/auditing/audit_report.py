@@ -1,0 +1,241 @@
+"""What an audit answers: the exact mean of a gradient, and what it should have been."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from derive.language.errors import GradproofError
+
+SCHEMA = "gradproof/audit/1"
+
+
+class BiasedGradient(GradproofError):
+    """The mean of the audited gradient is not that of the objective: the message shows both; `.report` has all of it."""
+
+    def __init__(self, report: AuditReport) -> None:
+        super().__init__(str(report))
+        self.report = report
+
+
+class VacuousAudit(GradproofError):
+    """No outcome has a gradient, and the exact one is zero: any code that does nothing would pass. `.report` has all of it."""
+
+    def __init__(self, report: AuditReport) -> None:
+        super().__init__(str(report))
+        self.report = report
+
+
+class AuditWarning(UserWarning):
+    """An audit that holds, or fails, for less than it may seem: the message says what it does not cover."""
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """One outcome: its choices in the order of the draws, its probability, what it adds to the worst coordinate's mean."""
+
+    choices: tuple[int, ...]
+    probability: float
+    gradient: float
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """The mean and variance of a gradient over every outcome, and the exact gradient; true where they agree, not vacuously.
+
+    Args
+        mean, exact, variance  by the name of the parameter, float64, each of the parameter's shape
+        outcomes               how many outcomes the loss has; those of the objective are `objective_outcomes`
+        scaled_by              c, where the mean is c times the exact gradient in every coordinate (1 within rounding where it
+                               is
+                               unbiased), else None; also None where the exact gradient is zero
+        tolerance              by the name of the parameter: how far mean and exact gradient may differ
+        vacuous                whether no outcome has a gradient and the exact one is zero, so that any code would pass
+        quadrature             how continuous noise was integrated; empty where every outcome was enumerated, without error
+        quadrature_error       by the name of the parameter: what doubling the nodes changed; part of the tolerance
+        contributions          the outcomes that add most to the mean of the worst coordinate
+        warnings               what the result does not cover
+    """
+
+    mean: dict[str, Tensor]
+    exact: dict[str, Tensor]
+    variance: dict[str, Tensor]
+    tolerance: dict[str, Tensor]
+    theta: dict[str, Tensor]
+    outcomes: int
+    objective_outcomes: int
+    value: float
+    draws: tuple[str, ...]
+    contributions: tuple[Contribution, ...] = ()
+    warnings: tuple[str, ...] = ()
+    frozen_noise: int = 0
+    reproduce: str = ""
+    vacuous: bool = False
+    quadrature: str = ""
+    quadrature_error: dict[str, Tensor] | None = None
+
+    @property
+    def bias(self) -> dict[str, Tensor]:
+        """Mean minus exact gradient, by parameter."""
+        return {name: self.mean[name] - exact for name, exact in self.exact.items()}
+
+    @property
+    def unbiased(self) -> bool:
+        """Whether every coordinate of the mean is within its tolerance of the exact gradient."""
+        return all(bool((bias.abs() <= self.tolerance[name]).all()) for name, bias in self.bias.items())
+
+    @property
+    def finite(self) -> bool:
+        """Whether every coordinate of the mean and of the exact gradient is a finite number."""
+        return all(bool(bias.isfinite().all()) for bias in self.bias.values())
+
+    @property
+    def scaled_by(self) -> float | None:
+        """The constant c with mean = c * exact in every coordinate, or None."""
+        mean, exact, tolerance = (_flat(part) for part in (self.mean, self.exact, self.tolerance))
+        square = float(exact @ exact)
+        if not bool((exact.abs() > tolerance).any()) or not math.isfinite(square):
+            return None
+        scale = float(mean @ exact) / square
+        return scale if bool(((mean - scale * exact).abs() <= tolerance * max(1.0, abs(scale))).all()) else None
+
+    @property
+    def worst(self) -> tuple[str, tuple[int, ...]]:
+        """The coordinate that is farthest from its exact value, in units of its tolerance: parameter and index."""
+        return worst_coordinate(self.mean, self.exact, self.tolerance)
+
+    def __bool__(self) -> bool:
+        return self.unbiased and not self.vacuous
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON values; a number that is not finite is null.
+
+        >>> one = {"theta": torch.ones(1).double()}
+        >>> report = AuditReport(one, one, one, one, one, 2, 2, 0.5, ("aten.bernoulli.default",))
+        >>> report.to_json()["schema"], report.to_json()["unbiased"]
+        ('gradproof/audit/1', True)
+        """
+        parts = {"theta": self.theta, "mean": self.mean, "exact": self.exact, "bias": self.bias, "variance": self.variance}
+        name, index = self.worst
+        worst = {"parameter": name, "index": list(index)}
+        contributions = [
+            {"choices": list(each.choices), "probability": each.probability, "gradient": _number(each.gradient)}
+            for each in self.contributions
+        ]
+        return {
+            "schema": SCHEMA,
+            "verdict": self.verdict,
+            "unbiased": self.unbiased,
+            "vacuous": self.vacuous,
+            "scaled_by": _number(self.scaled_by),
+            "outcomes": self.outcomes,
+            "objective_outcomes": self.objective_outcomes,
+            "objective": _number(self.value),
+            "draws": list(self.draws),
+            "frozen_noise": self.frozen_noise,
+            "quadrature": self.quadrature or None,
+            "quadrature_error": {name: _numbers(part.tolist()) for name, part in (self.quadrature_error or {}).items()},
+            "worst": worst,
+            **{key: {name: _numbers(part.tolist()) for name, part in values.items()} for key, values in parts.items()},
+            "contributions": contributions,
+            "warnings": list(self.warnings),
+            "reproduce": self.reproduce,
+        }
+
+    @property
+    def verdict(self) -> str:
+        """"unbiased", "vacuous", "scaled" or "biased"."""
+        if self.vacuous:
+            return "vacuous"
+        if self.unbiased:
+            return "unbiased"
+        return "biased" if self.scaled_by is None else "scaled"
+
+    def __str__(self) -> str:
+        return "\n".join([self._headline(), *self._coordinates(), *self._outcome_lines(), *self._endings()])
+
+    def _headline(self) -> str:
+        over = "by quadrature over its noise" if self.quadrature else "over every outcome"
+        over += ", given its noise," if self.frozen_noise and not self.unbiased else ""
+        if self.vacuous:
+            return "vacuous: no outcome has a gradient and the exact gradient is zero, so code that does nothing would pass"
+        if self.unbiased:
+            return f"unbiased: the mean of the gradient {over} is the exact gradient of the objective"
+        if self.scaled_by is not None:
+            return f"scaled: the mean of the gradient {over} is {self.scaled_by:.12g} times the exact gradient"
+        return f"biased: the mean of the gradient {over} is not the exact gradient of the objective"
+
+    def _coordinates(self) -> list[str]:
+        name, index = self.worst
+        at = "".join(f"[{position}]" for position in index)
+        rows = [
+            ("outcomes", f"{self.outcomes} of the loss, {self.objective_outcomes} of the objective"),
+            ("draws", ", ".join(self.draws) or "none"),
+            ("E[objective]", f"{self.value:.15g}"),
+            ("worst", f"{name}{at}" if self.unbiased else f"the gradient of {name}{at}"),
+            ("exact", f"{_at(self.exact[name], index):.15g}"),
+            ("mean", f"{_at(self.mean[name], index):.15g}"),
+            ("bias", f"{_at(self.bias[name], index):.6g}, of which {_at(self.tolerance[name], index):.1e} would be tolerated"),
+            ("variance", f"{_at(self.variance[name], index):.6g}"),
+        ]
+        if self.quadrature_error is not None:
+            error = f"estimated error {_at(self.quadrature_error[name], index):.1e}, by doubling the nodes"
+            rows.append(("quadrature", f"{self.quadrature}; {error}"))
+        rows += [("theta", f"{key} = {_shown(value)}") for key, value in self.theta.items()]
+        return [f"  {label:<13} {text}" for label, text in rows]
+
+    def _outcome_lines(self) -> list[str]:
+        if self.unbiased or not self.contributions:
+            return []
+        lines = ["  outcomes that add most to this mean (choices, probability, probability * gradient)"]
+        for each in self.contributions:
+            lines.append(f"    {_few(each.choices):<24} {each.probability:<12.6g} {each.gradient:.6g}")
+        return lines
+
+    def _endings(self) -> list[str]:
+        lines = [f"  warning       {text}" for text in self.warnings]
+        return lines + ([f"  reproduce     {self.reproduce}"] if self.reproduce and not self.unbiased else [])
+
+
+def worst_coordinate(
+    mean: Mapping[str, Tensor], exact: Mapping[str, Tensor], tolerance: Mapping[str, Tensor]
+) -> tuple[str, tuple[int, ...]]:
+    """Return the name and the index of the coordinate with the largest difference in units of its tolerance; nan is worst."""
+    found: tuple[float, str, tuple[int, ...]] = (-1.0, next(iter(mean)), ())
+    for name, part in mean.items():
+        ratio = ((part - exact[name]).abs() / tolerance[name]).nan_to_num(nan=math.inf).reshape(-1)
+        if ratio.numel() and float(ratio.max()) > found[0]:
+            place = torch.unravel_index(ratio.argmax(), part.shape) if part.dim() else ()
+            found = (float(ratio.max()), name, tuple(int(position) for position in place))
+    return found[1], found[2]
+
+
+def _flat(parts: Mapping[str, Tensor]) -> Tensor:
+    return torch.cat([part.reshape(-1).cpu() for part in parts.values()])
+
+
+def _at(values: Tensor, index: tuple[int, ...]) -> float:
+    return float(values[index]) if index else float(values.reshape(-1)[0])
+
+
+def _few(choices: tuple[int, ...]) -> str:
+    return f"({', '.join(map(str, choices[:12]))}{', ...' if len(choices) > 12 else ''})"
+
+
+def _shown(values: Tensor) -> str:
+    if values.numel() <= 12:
+        return str(values.tolist())
+    return f"a tensor of shape {tuple(values.shape)}, beginning {values.reshape(-1)[:6].tolist()}"
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _numbers(values: Any) -> Any:
+    return [_numbers(value) for value in values] if isinstance(values, list) else _number(values)

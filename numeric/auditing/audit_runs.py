@@ -1,0 +1,193 @@
+"""Single runs of audited code, and what must be the same when a run is repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from derive.language.errors import UsageError
+from numeric.auditing.exact_mean import ByNumbers, as_scalar, outcome_gradient, shifted
+from numeric.draws.generators import Generators, Key, NoteGenerators
+from numeric.draws.interception import Interceptor, Source
+from numeric.draws.restoring import Bystanders
+from numeric.draws.taint import NotFreezable, Taint
+from numeric.draws.tape import NotAuditable, Tape
+
+MOST_REPEATED = 500
+"""So many outcomes are run a second time, in the reverse order."""
+
+
+class Tolerance(NamedTuple):
+    """How far numbers of a precision may differ: of gradients, and of the slope that the exact gradient is held against."""
+
+    atol: float
+    rtol: float
+    step: float
+    slope: float
+
+
+def default_tolerance(dtype: torch.dtype) -> Tolerance:
+    """Return the usual tolerances for gradients that pass through a dtype.
+
+    >>> default_tolerance(torch.float64).rtol, default_tolerance(torch.float32).rtol
+    (1e-09, 0.0001)
+    """
+    if dtype == torch.float64:
+        return Tolerance(1e-12, 1e-9, 1e-3, 1e-8)
+    if dtype == torch.float32:
+        return Tolerance(1e-6, 1e-4, 3e-2, 2e-3)
+    return Tolerance(1e-2, 5e-2, 2e-1, 1e-1)
+
+
+class NoiseOf(Protocol):
+    """Where runs take continuous noise from, if it is not frozen."""
+
+    def begin(self) -> tuple[Source, Taint]:
+        """Return the source of noise and what follows it, for one run."""
+
+    def end(self, tape: Tape) -> None:
+        """Check a run after its end."""
+
+
+class Runs:
+    """Run a loss or an objective with its choices on a tape, each time from the same start."""
+
+    def __init__(self, params: Mapping[str, Tensor]) -> None:
+        self.params, self.generators = params, Generators()
+        self.reset: Callable[[], None] = lambda: None
+        self.frozen = 0
+        self.integrated: NoiseOf | None = None
+        self.coarsest = torch.float64
+        self.noise: list[tuple[str, int]] = []
+        self.draws: tuple[str, ...] = ()
+        self.has_constant_seed = False
+        self._signatures: list[str] = []
+        self.keys_of: dict[tuple[int, ...], frozenset[Key]] = {}
+        self._keys: list[Key] = []
+        self._values = [param.detach().clone() for param in params.values()]
+
+    def loss(self, loss: Callable[[], Any], tape: Tape, *, salt: int = 0) -> list[Tensor]:
+        """Return the gradient of one run in float64, by parameter; zero where nothing reached one."""
+        intercepted = self._begin(tape, salt)
+        with NoteGenerators(self.generators), intercepted:
+            self._backward(loss())
+        self._end(intercepted)
+        return [
+            torch.zeros_like(param, dtype=torch.float64) if param.grad is None else _dense(param.grad).detach().double().clone()
+            for param in self.params.values()
+        ]
+
+    def objective(self, objective: Callable[[], Any], tape: Tape, *, differentiate: bool) -> tuple[float, list[Tensor]]:
+        """Return the value of one run, and if wanted the gradient of its probability times its value."""
+        intercepted = self._begin(tape, 0)
+        with NoteGenerators(self.generators), intercepted, ByNumbers() if differentiate else nullcontext():
+            value = as_scalar(objective(), "objective()")
+        gradient = outcome_gradient(intercepted, value, self.params) if differentiate else []
+        self._end(intercepted, check_params=differentiate)
+        return float(value.detach()), gradient
+
+    def remember_keys(self, tape: Tape) -> None:
+        """Note which states the run before found its generators in."""
+        self.keys_of[tape.outcome] = frozenset(self._keys)
+
+    def require_repeatable(self, loss: Callable[[], Any], bystanders: Bystanders) -> None:
+        """Run the first outcome twice; raise NotAuditable if the gradients differ, or if not only torch drew."""
+        tape = Tape()
+        first = self.loss(loss, tape)
+        bystanders.require_untouched()
+        self._require_equal(first, self.loss(loss, Tape(tape.choices)), tape)
+
+    def require_repeated(self, loss: Callable[[], Any], kept: Sequence[tuple[Tape, list[Tensor]]]) -> None:
+        """Run outcomes again, in the reverse order and from other seeds, and raise NotAuditable if a gradient differs."""
+        for tape, gradient in reversed(kept):
+            again, keys = Tape(tape.choices), self.keys_of.get(tape.outcome, frozenset())
+            self._require_equal(gradient, self.loss(loss, again, salt=2), tape)
+            again.require_prefix_used()
+            self.has_constant_seed |= not keys.isdisjoint(self._keys)
+
+    def require_fixed_noise(self, function: Callable[[], Any]) -> None:
+        """Raise NotFreezable if the law of frozen noise moves with the parameters: freezing it would drop that dependence."""
+        if not self.noise:
+            return
+        before = self._signatures
+        with shifted(self.params, [1e-3 * (1 + param.detach().abs()) for param in self.params.values()]):
+            kept, self._values = self._values, [param.detach().clone() for param in self.params.values()]
+            try:
+                self.loss(function, Tape())
+            finally:
+                self._values = kept
+        if self._signatures != before:
+            message = (
+                "continuous noise is drawn from a law that depends on the parameters (as in Normal(mu, sigma).sample(), for "
+                "a score "
+                "function), which cannot be frozen and not be enumerated; draw parameter-free noise and transform it "
+                "(rsample), or test "
+                "by sampling (numeric.sequential_test)."
+            )
+            raise NotFreezable(message)
+
+    def require_same_noise(self, objective: Callable[[], Any], noise: Sequence[tuple[str, int]]) -> None:
+        """Run the objective's first outcome; raise NotFreezable unless it draws the same continuous noise as the loss."""
+        self.objective(objective, Tape(), differentiate=True)
+        if self.noise != list(noise):
+            message = (
+                f"the loss draws continuous noise {_listed(noise)} and the objective {_listed(self.noise)}; expected the "
+                "same draws in the "
+                "same order, since noise is frozen at the same values in both. Draw it alike, or test by sampling "
+                "(numeric.sequential_test)."
+            )
+            raise NotFreezable(message)
+
+    def _begin(self, tape: Tape, salt: int) -> Interceptor:
+        self.reset()
+        self.generators.begin_run(salt)
+        source, taint = (None, None) if self.integrated is None else self.integrated.begin()
+        return Interceptor(tape, self.generators, self.frozen, source, taint)
+
+    def _end(self, intercepted: Interceptor, *, check_params: bool = True) -> None:
+        self.generators.end_run()
+        if self.integrated is not None:
+            self.integrated.end(intercepted.tape)
+        self._keys, self._signatures = intercepted.keys, [signature for *_, signature in intercepted.noise]
+        self.noise = intercepted.frozen_noise()
+        self.draws = tuple(dict.fromkeys((*self.draws, *(choice.draw for choice in intercepted.tape.choices))))
+        if torch.finfo(intercepted.coarsest).eps > torch.finfo(self.coarsest).eps:
+            self.coarsest = intercepted.coarsest
+        if check_params and any(not torch.equal(p, v) for p, v in zip(self.params.values(), self._values, strict=True)):
+            message = "the code changes the parameters themselves; audit one gradient, without the step of an optimiser."
+            raise NotAuditable(message)
+
+    def _backward(self, value: Any) -> None:
+        if value is None:
+            return
+        scalar = as_scalar(value, "loss()")
+        if scalar.requires_grad and any(param.grad is not None for param in self.params.values()):
+            message = "loss() called backward and returned a tensor too; return None, or the tensor without calling backward."
+            raise UsageError(message)
+        if scalar.requires_grad:
+            scalar.backward()  # type: ignore[no-untyped-call]
+
+    def _require_equal(self, first: Sequence[Tensor], second: Sequence[Tensor], tape: Tape) -> None:
+        slack = 64 * torch.finfo(self.coarsest).eps
+        for name, before, after in zip(self.params, first, second, strict=True):
+            if torch.allclose(before, after, rtol=slack, atol=slack * float(before.abs().nan_to_num().sum()), equal_nan=True):
+                continue
+            message = (
+                f"the same draws {tape.outcome[:12]} gave two gradients of {name} (they differ by "
+                f"{float((before - after).abs().max()):.3g}): something else changes between the runs, such as a moving "
+                "average, a "
+                "counter, numpy or a thread. Declare it as state=[...] so that every run starts from it, or remove it."
+            )
+            raise NotAuditable(message)
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    return gradient.to_dense() if gradient.is_sparse else gradient
+
+
+def _listed(noise: Sequence[tuple[str, int]]) -> str:
+    return ", ".join(f"{family} x {size}" for family, size in noise) or "(none)"

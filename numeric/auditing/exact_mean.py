@@ -1,0 +1,203 @@
+"""The exact gradient of E[objective()], through the numbers that the objective computes and not through what it detaches.
+
+    E(theta) = sum over the outcomes o of P(o; theta) value(o; theta)
+
+Each outcome is replayed with its choices forced, under a function mode in which `no_grad` and `detach` have no effect: they
+change
+no number, so they cannot change the derivative of a number. The dispatch mode below sees the tensors that each draw was given
+with
+their graph, so P(o; theta) is a product of differentiable scalars, and autograd gives the gradient of P(o) value(o).
+
+What leaves torch (`item`, numpy, a custom backward) can still cut a graph. So the result is held against the numbers
+themselves:
+E is enumerated again at shifted parameters, and its slope in a direction must be that of the gradient. A gradient that fails
+is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from derive.language.errors import Disagreement, UsageError
+from numeric.draws.interception import Interceptor
+from numeric.draws.tape import NotAuditable, Tape, explore
+
+Run: TypeAlias = Callable[[Tape, bool], tuple[float, list[Tensor]]]
+_ALIASES = {torch.Tensor.detach, torch.detach, torch.Tensor.data.__get__}  # type: ignore[attr-defined]
+_LEAVES = {torch.Tensor.numpy, torch.Tensor.__array__, torch.Tensor.tolist, torch.Tensor.item}
+
+_WITHOUT_BACKWARD = {torch.binomial}
+"""Draws that autograd refuses to pass; their output has no gradient, and their law is seen all the same."""
+
+
+class ByNumbers(TorchFunctionMode):
+    """Follow what is computed: inside, gradients are always recorded and `detach` detaches nothing."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func in _ALIASES:
+            return args[0].view_as(args[0])
+        if func is torch.Tensor.detach_:
+            return args[0]
+        if func in _LEAVES:
+            return func(args[0].detach(), *args[1:], **(kwargs or {}))
+        with torch.set_grad_enabled(func not in _WITHOUT_BACKWARD):
+            return func(*args, **(kwargs or {}))
+
+
+@dataclass(frozen=True)
+class ExactMean:
+    """E[objective()] and its gradient by parameter, in float64, with what the check of the gradient found."""
+
+    value: float
+    gradient: dict[str, Tensor]
+    outcomes: int
+    slope_error: float
+
+
+def outcome_gradient(intercepted: Interceptor, scalar: Tensor, params: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return the gradient of P(outcome) value(outcome).
+
+    Raises
+        NotAuditable, if a tensor that a draw was given has been overwritten since.
+    """
+    with torch.enable_grad():
+        probability = _probability(intercepted)
+        weighted = probability * scalar.double()
+    if not weighted.requires_grad:
+        return [torch.zeros_like(param, dtype=torch.float64) for param in params.values()]
+    found = torch.autograd.grad(weighted, list(params.values()), allow_unused=True)
+    return [
+        torch.zeros_like(param, dtype=torch.float64) if gradient is None else gradient.detach().double()
+        for gradient, param in zip(found, params.values(), strict=True)
+    ]
+
+
+def _probability(intercepted: Interceptor) -> Tensor:
+    """P(outcome) in float64: the factors carry the graph, and what has no parameters is a constant."""
+    product = torch.ones((), dtype=torch.float64)
+    for factor in intercepted.all_factors():
+        product = product * factor().cpu()
+    found, expected = float(product.detach()), intercepted.weight_of_factors
+    if not math.isclose(found, expected, rel_tol=1e-9):
+        message = (
+            f"the probabilities that a draw of the objective was given are not the same after the run ({found:.6g}, not "
+            f"{expected:.6g}): "
+            "their tensor was overwritten in place; draw from a copy, as in torch.bernoulli(p.clone())."
+        )
+        raise NotAuditable(message)
+    return product * (intercepted.tape.weight / expected)
+
+
+def as_scalar(value: Any, what: str) -> Tensor:
+    """Return a value as a scalar tensor.
+
+    Raises
+        UsageError, if it is something else.
+
+    >>> as_scalar(2.0, "objective()")
+    tensor(2., dtype=torch.float64)
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return torch.tensor(float(value), dtype=torch.float64)
+    if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
+        return value.reshape(())
+    shown = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    message = f"{what} returned {shown}; expected a real scalar tensor; reduce it, for instance by .mean() or .sum()."
+    raise UsageError(message)
+
+
+def exact_mean(run: Run, params: Mapping[str, Tensor], budget: int, *, step: float, tolerance: float) -> ExactMean:
+    """Return the exact mean of an objective and its gradient, after the gradient was held against the numbers.
+
+    Args
+        run        one run of the objective with its choices on a tape: the value, and if wanted the gradients of P(o) value(o)
+        params     the parameters, by name; they are shifted in place for the check, and put back
+        step       how far they are shifted, at first
+        tolerance  how far slope and gradient may differ, relative to the sum of |P(o) value(o)|
+
+    Raises
+        NotAuditable, if the slope of E contradicts the gradient.
+        Disagreement, if the probabilities of all outcomes do not sum to one.
+    """
+    total, values, size, outcomes = 0.0, [], 0.0, 0
+    gradient = [torch.zeros_like(param, dtype=torch.float64) for param in params.values()]
+    for tape, (value, gradients) in explore(lambda tape: run(tape, True), budget):
+        total += tape.weight
+        values.append(tape.weight * value)
+        size += abs(values[-1])
+        outcomes += 1
+        for summed, part in zip(gradient, gradients, strict=True):
+            summed += part
+    require_total(total)
+    size += math.sqrt(sum(float(part.square().sum()) for part in gradient))
+    error = slope_error(lambda: _mean(run, budget), params, gradient, step, tolerance * max(size, 1e-30))
+    return ExactMean(math.fsum(values), dict(zip(params, gradient, strict=True)), outcomes, error)
+
+
+def _mean(run: Run, budget: int) -> float:
+    return math.fsum(tape.weight * value for tape, (value, _) in explore(lambda tape: run(tape, False), budget))
+
+
+def require_total(total: float) -> None:
+    """Raise Disagreement unless the probabilities of all outcomes sum to one."""
+    if not math.isclose(total, 1.0, rel_tol=1e-9):
+        message = f"the probabilities of all outcomes sum to {total!r}, not to 1; please report the function, this is our bug."
+        raise Disagreement(message)
+
+
+def slope_error(
+    mean: Callable[[], float], params: Mapping[str, Tensor], gradient: Sequence[Tensor], step: float, tolerance: float
+) -> float:
+    """Return how far the slope of a mean, in a fixed direction, is from that of its gradient.
+
+    Raises
+        NotAuditable, if it is farther than the tolerance at two step sizes.
+    """
+    generator = torch.Generator().manual_seed(20)
+    shapes = [(param.shape, param.device) for param in params.values()]
+    direction = [torch.randn(shape, generator=generator, dtype=torch.float64).to(device) for shape, device in shapes]
+    expected = sum(float((part * along).sum()) for part, along in zip(gradient, direction, strict=True))
+    slope = 0.0
+    for shift in (step, step / 30):
+        whole, half = (_slope(mean, params, direction, width) for width in (shift, shift / 2))
+        slope = (4 * half - whole) / 3
+        if abs(slope - expected) <= tolerance:
+            return abs(slope - expected)
+    message = (
+        f"the exact mean of the objective has the slope {slope:.6g} in a direction where autograd says {expected:.6g}: "
+        "something "
+        "hides a dependence on the parameters, such as .item(), numpy, a custom backward, parameters read before the call, or "
+        "a kink at these parameters. Write the objective in torch operations on the parameters themselves."
+    )
+    raise NotAuditable(message)
+
+
+def _slope(mean: Callable[[], float], params: Mapping[str, Tensor], direction: Sequence[Tensor], width: float) -> float:
+    ends = []
+    for sign in (1, -1):
+        with shifted(params, [sign * width * along for along in direction]):
+            ends.append(mean())
+    return (ends[0] - ends[1]) / (2 * width)
+
+
+@contextmanager
+def shifted(params: Mapping[str, Tensor], shifts: Sequence[Tensor]) -> Iterator[None]:
+    """Shift parameters in place for the length of a `with` block, and put the same bits back."""
+    saved = [param.detach().clone() for param in params.values()]
+    try:
+        for param, start, shift in zip(params.values(), saved, shifts, strict=True):
+            param.data.copy_(start + shift.to(start.dtype))
+        yield
+    finally:
+        for param, start in zip(params.values(), saved, strict=True):
+            param.data.copy_(start)

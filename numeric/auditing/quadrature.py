@@ -1,0 +1,369 @@
+"""Audit by quadrature: continuous noise that is thresholded, or scored, as well as used, integrated between its breakpoints.
+
+This is numerical integration, not enumeration: what it finds has an error, which is estimated by doubling the nodes, tolerated
+by the verdict and shown in the report. Breakpoints are found by bisection: where a comparison, an integer or the operations
+themselves change along one scalar of noise. A decision that several noises make together has no fixed breakpoints, and is
+refused.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from derive.language.errors import TooLarge, UsageError
+from numeric.auditing.audit_mean import Found, Tolerances, compared, exact_mean_of, moments_of
+from numeric.auditing.audit_runs import Runs, default_tolerance
+from numeric.auditing.exact_mean import ExactMean
+from numeric.draws.interception import Source
+from numeric.draws.noise_sources import NODE, Breakpoints, Cells, Decisions, Grid, Line, Scalar
+from numeric.draws.quadrature_rules import Bracket, cumulative
+from numeric.draws.restoring import Bystanders
+from numeric.draws.taint import NotFreezable, Taint
+from numeric.draws.tape import Choice, Count, NotAuditable, Tape, count
+
+CONTEXTS = 4
+"""Along so many lines, with all else at other random values, each scalar of noise is searched for breakpoints."""
+
+MOST_BREAKPOINTS = 100
+PROBES = 32
+COARSEST = 2
+LEVELS = {"Gauss": range(COARSEST, 7), "tanh-sinh": range(1, 6)}
+HOPELESS = 0.5
+"""A method is given up where doubling the nodes leaves more than this part of an error that is too large."""
+LARGEST_ERROR = 1e-4
+"""An error estimate larger than this part of E|gradient| is no convergence."""
+
+_STEPS = torch.linspace(-13, 13, 41, dtype=torch.float64).tolist()
+_GIVEN_WIDTH = 1e-12
+
+
+@dataclass
+class AlongLine:
+    """Runs with noise on a line; what the last run decided is in `decisions.made`."""
+
+    line: Line
+    refuse: bool
+    leaves: bool
+
+    def begin(self) -> tuple[Source, Taint]:
+        """Return the source of noise and what follows it, for one run."""
+        self.decisions = Decisions(refuse=self.refuse, leaves=self.leaves)
+        return self.line, self.decisions
+
+    def end(self, tape: Tape) -> None:
+        """Do nothing after a run."""
+
+
+@dataclass
+class OnGrid:
+    """Runs with noise at the nodes of a grid; what is decided in a cell must not depend on the node."""
+
+    grid: Grid
+    refuse: bool
+    leaves: bool
+
+    def __post_init__(self) -> None:
+        self._cells = Cells()
+
+    def begin(self) -> tuple[Source, Taint]:
+        """Return the source of noise and what follows it, for one run."""
+        self._now = replace(self.grid, cell=[])
+        self._decisions = Decisions(refuse=self.refuse, leaves=self.leaves)
+        return self._now, self._decisions
+
+    def end(self, tape: Tape) -> None:
+        """Hold the decisions of a run against those of others in its cell."""
+        self._cells.require_same(tape, self._now.cell, self._decisions.made)
+
+
+@dataclass(frozen=True)
+class Integrand:
+    """A loss or an objective as a function of its noise."""
+
+    runs: Runs
+    run: Callable[[Tape], Any]
+    refuse: bool
+    given: Sequence[Sequence[float]] | None
+
+    def on_grid(self, breakpoints: Breakpoints, method: str, level: int) -> OnGrid:
+        """Return what makes the runs draw their noise from a grid."""
+        return OnGrid(Grid(breakpoints, method, level), self.refuse, self.given is not None)
+
+    def breakpoints(self) -> Breakpoints:
+        """Return the breakpoints that are given, or those that are found.
+
+        Raises
+            NotAuditable, where they are too many, or where decisions do not change at breakpoints alone.
+        """
+        if self.given is not None:
+            return self._from_given(self.given)
+        found: dict[Scalar, list[Bracket]] = {}
+        for context in range(CONTEXTS):
+            for scalar in self.along(Line(context)).seen:
+                found.setdefault(scalar, []).extend(self._on_line(context, scalar))
+        return {scalar: _merged(brackets) for scalar, brackets in found.items()}
+
+    def require_cells(self, breakpoints: Breakpoints) -> None:
+        """Run at random nodes and at others of the same cells; raise NotAuditable if two in one cell decide differently."""
+        self.runs.integrated = self.on_grid(breakpoints, "Gauss", COARSEST)
+        for probe in range(PROBES):
+            tape = Tape(probe=random.Random(probe))
+            self.run(tape)
+            self.run(Tape([_beside(choice) for choice in tape.choices], strict=False))
+
+    def require_few(self, budget: int) -> None:
+        """Raise TooLarge if the noise has so many scalars that no grid is within the budget."""
+        scalars = len(self.along(Line(0)).seen)
+        fewest = (2 ** (COARSEST + 1) - 1) ** scalars
+        if fewest > budget:
+            message = (
+                f"{scalars} scalars of noise need a grid of {fewest:.3g} nodes, more than the budget of {budget}. Audit a "
+                "smaller case, raise budget=, or test by sampling: numeric.sequential_test."
+            )
+            raise TooLarge(message)
+
+    def along(self, line: Line) -> Line:
+        """Run at one point of a line and return the line, which has seen the scalars of noise."""
+        self._made(line)
+        return line
+
+    def _made(self, line: Line) -> list[Any]:
+        along = AlongLine(line, self.refuse, self.given is not None)
+        self.runs.integrated = along
+        self.run(Tape(probe=random.Random(line.context)))
+        return along.decisions.made
+
+    def _on_line(self, context: int, scalar: Scalar) -> Iterator[Bracket]:
+        def made(at: float) -> list[Any]:
+            u, rest = torch.sigmoid(torch.tensor([at, -at], dtype=torch.float64)).tolist()
+            return self._made(Line(context, scalar, u, rest))
+
+        found, before = 0, made(_STEPS[0])
+        for start, end in pairwise(_STEPS):
+            after = made(end)
+            while before != after:
+                start, bracket, before = _bisected(made, start, end, before)
+                yield bracket
+                found += 1
+                if found > MOST_BREAKPOINTS:
+                    message = f"continuous noise decides at over {MOST_BREAKPOINTS} places; give them as breakpoints=."
+                    raise NotAuditable(message)
+
+    def _from_given(self, given: Sequence[Sequence[float]]) -> Breakpoints:
+        seen = self.along(Line(0)).seen
+        draws = 1 + max((number for number, _ in seen), default=-1)
+        if len(given) != draws:
+            message = f"breakpoints has {len(given)} lists, and continuous noise is drawn {draws} times; give one list a draw."
+            raise UsageError(message)
+        return {scalar: _merged([_given(family, value) for value in given[scalar[0]]]) for scalar, family in seen.items()}
+
+
+def _beside(choice: Choice) -> Choice:
+    """Another node of the coarsest rule in the same segment; a discrete choice as it is."""
+    if not choice.draw.startswith(NODE):
+        return choice
+    nodes = 2**COARSEST - 1
+    start = choice.index // nodes * nodes
+    return replace(choice, index=start + (choice.index - start + 1) % nodes)
+
+
+def _given(family: str, value: float) -> Bracket:
+    u = cumulative(family, float(value))
+    if not 0 < u < 1:
+        message = f"the breakpoint {value} is outside of the {family} law; give values that the noise can take."
+        raise UsageError(message)
+    return Bracket(u - min(_GIVEN_WIDTH, u / 2), u + min(_GIVEN_WIDTH, (1 - u) / 2))
+
+
+def _bisected(
+    made: Callable[[float], list[Any]], start: float, end: float, before: list[Any]
+) -> tuple[float, Bracket, list[Any]]:
+    """Return the first place where something changes in between, and what is decided behind it."""
+    after = before
+    while (middle := (start + end) / 2) not in (start, end):
+        there = made(middle)
+        if there == before:
+            start = middle
+        else:
+            end, after = middle, there
+    if after == before:
+        after = made(end)
+    below, above = torch.sigmoid(torch.tensor([start, end], dtype=torch.float64)).tolist()
+    return end, Bracket(below, above), after
+
+
+def _merged(brackets: Sequence[Bracket]) -> tuple[Bracket, ...]:
+    merged: list[Bracket] = []
+    for bracket in sorted(brackets):
+        if merged and bracket.below <= merged[-1].above + _GIVEN_WIDTH:
+            merged[-1] = Bracket(merged[-1].below, max(merged[-1].above, bracket.above))
+        else:
+            merged.append(bracket)
+    return tuple(merged)
+
+
+@dataclass(frozen=True)
+class Integrated:
+    """A loss and its objective, integrated: what was found, the estimated error of it, and how it was computed."""
+
+    found: Found
+    error: dict[str, Tensor]
+    method: str
+    scalars: int
+    segments: int
+
+    def __str__(self) -> str:
+        noise = f"{self.scalars} scalar{'' if self.scalars == 1 else 's'} of noise in the loss"
+        return f"{noise}, in up to {self.segments} segments, by {self.method} rules"
+
+
+@dataclass(frozen=True)
+class _Level:
+    """What one grid gives."""
+
+    method: str
+    size: int
+    found: Found
+    mean: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A level, how far it is from the one before, in units of E|gradient| too, and whether that is within the tolerance."""
+
+    level: _Level
+    error: dict[str, Tensor]
+    relative: float
+    agrees: bool
+
+
+def integrated(
+    runs: Runs,
+    loss: Callable[[], Any],
+    objective: Callable[[], Any],
+    budget: int,
+    tolerances: Tolerances,
+    given: Sequence[Sequence[float]] | None,
+    progress: Callable[[str, Count], object],
+) -> Integrated:
+    """Integrate the gradient of the loss over its noise, and the objective where it has noise too.
+
+    Raises
+        NotAuditable, if the objective decides by noise, a decision has no fixed breakpoints, or nothing converges.
+        TooLarge, if even the coarsest two grids have more nodes than the budget.
+    """
+    aim = _Aim(runs, objective, budget)
+    sought = Integrand(runs, lambda tape: runs.loss(loss, tape), refuse=False, given=given)
+    sought.require_few(budget)
+    breakpoints = sought.breakpoints()
+    sought.require_cells(breakpoints)
+    bystanders = Bystanders()
+    runs.require_repeatable(loss, bystanders)
+
+    def level(method: str, size: int) -> Found:
+        runs.integrated = sought.on_grid(breakpoints, method, size)
+        expected = count(lambda tape: runs.loss(loss, tape), budget)
+        progress("loss", expected)
+        moments = moments_of(runs, loss, budget, expected)
+        bystanders.require_untouched()
+        return compared(runs, moments, aim.exact(method, size), tolerances)
+
+    best, error = _converged(runs, level)
+    runs.integrated = sought.on_grid(breakpoints, best.method, best.size)
+    runs.require_repeated(loss, best.found.moments.kept)
+    found = compared(runs, best.found.moments, best.found.exact, tolerances, error)
+    segments = max((len(each) + 1 for each in breakpoints.values()), default=1)
+    return Integrated(found, error, best.method, len(breakpoints), segments)
+
+
+class _Aim:
+    """The exact gradient of the objective, by enumeration if it has no noise."""
+
+    def __init__(self, runs: Runs, objective: Callable[[], Any], budget: int) -> None:
+        self._runs, self._objective, self._budget = runs, objective, budget
+        runs.integrated = None
+        try:
+            runs.objective(objective, Tape(), differentiate=True)
+            self._fixed = None if runs.noise else exact_mean_of(runs, objective, budget)
+        except NotFreezable as error:
+            message = f"in the objective, {error} Its gradient must be exact: write it with discrete draws, or in closed form."
+            raise NotAuditable(message) from error
+        if self._fixed is None:
+            self._kinks = Integrand(runs, self._run, refuse=True, given=None)
+            self._breakpoints = self._kinks.breakpoints()
+
+    def exact(self, method: str, size: int) -> ExactMean:
+        if self._fixed is not None:
+            return self._fixed
+        self._runs.integrated = self._kinks.on_grid(self._breakpoints, method, size)
+        count(self._run, self._budget)
+        return exact_mean_of(self._runs, self._objective, self._budget)
+
+    def _run(self, tape: Tape) -> Any:
+        return self._runs.objective(self._objective, tape, differentiate=False)
+
+
+def _converged(runs: Runs, level: Callable[[str, int], Found]) -> tuple[_Level, dict[str, Tensor]]:
+    """Double the nodes until two grids agree; return the finer one, and how far it is from the one before."""
+    tried: list[_Tried] = []
+    for method in LEVELS:
+        for each in _doubled(runs, level, method, first=not tried):
+            tried.append(each)
+            if each.agrees:
+                return each.level, each.error
+    best = min(tried, key=lambda each: each.relative)
+    if not best.relative <= LARGEST_ERROR:
+        raise _not_converged(best.relative)
+    return best.level, best.error
+
+
+def _doubled(runs: Runs, level: Callable[[str, int], Found], method: str, *, first: bool) -> Iterator[_Tried]:
+    """Compare each level of a method with the one before, as long as the budget lasts and there is hope."""
+    before: _Level | None = None
+    last, compared_before = torch.inf, not first
+    for size in LEVELS[method]:
+        try:
+            found = level(method, size)
+        except TooLarge:
+            if not compared_before:
+                raise
+            return
+        now = _Level(method, size, found, found.mean(runs.params))
+        if before is not None:
+            error = _difference(before, now)
+            relative, compared_before = _relative(found, error), True
+            yield _Tried(now, error, relative, all(bool((error[name] <= found.tolerance[name]).all()) for name in error))
+            if relative > max(LARGEST_ERROR, HOPELESS * last):
+                return
+            last = relative
+        before = now
+
+
+def _difference(before: _Level, now: _Level) -> dict[str, Tensor]:
+    old, new = before.found.exact.gradient, now.found.exact.gradient
+    return {name: (now.mean[name] - before.mean[name]).abs() + (new[name] - old[name]).abs() for name in now.mean}
+
+
+def _relative(found: Found, error: dict[str, Tensor]) -> float:
+    """The largest error of a coordinate, in units of what that coordinate is made of; nan is infinite."""
+    worst = 0.0
+    for (name, part), size in zip(error.items(), found.moments.size, strict=True):
+        scale = torch.maximum(found.exact.gradient[name].abs(), size) + default_tolerance(torch.float64).atol
+        worst = max([worst, *(part / scale).nan_to_num(nan=torch.inf).reshape(-1).tolist()])
+    return worst
+
+
+def _not_converged(relative: float) -> NotAuditable:
+    message = (
+        f"the quadrature over continuous noise does not converge: doubling the nodes moves the mean by {relative:.1g} of "
+        "E|gradient|, by Gauss and by tanh-sinh rules. The gradient may have an infinite mean, or breakpoints that were not "
+        "found: give them as breakpoints=, raise budget=, or test by sampling (numeric.sequential_test)."
+    )
+    return NotAuditable(message)

@@ -1,0 +1,1 @@
+"""Generated code against exact values, and the sequential test."""

@@ -1,0 +1,233 @@
+"""The problem that the crosscheck tries an estimator on: parameters, constants, functions, and nodes for its expectation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from derive.language.estimator import Estimator
+from derive.language.scope import depends, free
+from derive.language.term import Apply, Expect, FiniteLaw, Function, NormalLaw, RandomVariable, Symbol, UniformLaw
+from numeric.checking.exact_gradient import exact_gradient
+from numeric.checking.exact_target import exact_target
+from numeric.checking.exact_variance import exact_variance_gradient
+from numeric.codegen.expressions import Kind
+from numeric.codegen.families import family_of
+from numeric.codegen.inputs import Gradient, Objective
+from numeric.codegen.inventory import is_summed, vector_constants
+from numeric.codegen.noise_roles import exact_rule, is_polynomial, latent_controls, reparameterized, roles, uses_raw_latent
+from numeric.codegen.torchgen import generate
+
+HERMITE_NODES = 5
+LEGENDRE_NODES = 14
+JOINT_NODES = 12  # of three classes, where noise in h and in h_tilde is multiplied: the rows are their fourth power
+UNBOUNDED_NODES = (30, 18)
+MOST_NODES = 220
+MAX_ROWS = 2**16
+MAX_JUDGED = 2**20
+MAX_OUTCOMES = 2**12
+MAX_POLYNOMIAL = 2**21
+SIZE = 3
+CONSTANTS = {"c": 0.3, "eta": 0.7}
+TEMPERATURES = (1.0, 0.5)
+
+
+class Case:
+    """One problem; every number in it is fixed, and exact in float32."""
+
+    def __init__(self, estimator: Estimator, family: str, device: str, size: int | None) -> None:
+        self.estimator, self.family = estimator, family
+        self.generated = generate(estimator, family)
+        self.polynomial = family != "normal" or is_polynomial(estimator)
+        self.size = natural_size(estimator, family) if size is None else size
+        self.names = family_of(family).parameters
+        self.device = torch.device(device)
+        self.function = self._functions()
+        self.plain, self.summed = _is_plain(estimator), is_summed(estimator)
+        self.unbounded = roles(estimator).unbounded
+        self.vectors = self._vectors()
+
+    def _functions(self) -> dict[str, Objective]:
+        """One for each function of the formula; a control of the latent variable of a class also gets a part that shifts."""
+        squash = {"bernoulli": torch.sigmoid, "categorical": lambda x: torch.softmax(x, -1)}.get(self.family)
+        raw = squash if uses_raw_latent(self.estimator.formula) else None
+        make = _objective if self.polynomial else _log_joint
+        made = {name: make(i, raw) for i, name in enumerate(self.generated.functions)}
+        if raw is not None and self.family == "categorical" and roles(self.estimator).shifted:
+            controls = {self.generated.names[function] for function in latent_controls(self.estimator.formula)}
+            made |= {name: _shifted(i, raw) for i, name in enumerate(made) if name in controls}
+        return made
+
+    @property
+    def objective(self) -> tuple[Objective, ...]:
+        """The first function, if there is one."""
+        return tuple(self.function[name] for name in self.generated.functions[:1])
+
+    def parameters(self, k: int, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
+        """The k-th parameter point, each of shape (size,); spread over both signs."""
+        spread = 0.3 if self.family == "categorical" else 0.8
+        values = [spread * self._wave(1.7, k), 0.4 * torch.sin(1.3 * self._count() - k)][: len(self.names)]
+        return {name: value.to(self.device, dtype) for name, value in zip(self.names, values, strict=True)}
+
+    def _count(self) -> Tensor:
+        return torch.arange(1, self.size + 1, dtype=torch.float32)
+
+    def _wave(self, frequency: float, phase: float) -> Tensor:
+        return torch.cos(frequency * self._count() + phase)
+
+    def shaped(self, parameters: dict[str, Tensor]) -> Tensor | dict[str, Tensor]:
+        """What `compile` takes: the logits themselves, or a dictionary."""
+        return parameters if len(self.names) > 1 else parameters[self.names[0]]
+
+    def keywords(self, k: int, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
+        """Values for all constants and other functions of the formula."""
+        known = CONSTANTS | {"lambda_": TEMPERATURES[k]}
+        constants: dict[str, Any] = {}
+        for i, (name, _) in enumerate(self.generated.symbols):
+            if name == self.generated.parameter and self.generated.kinds[name] is Kind.NUMBER:
+                constants[name] = torch.tensor([known.get(name, 0.4)], device=self.device, dtype=dtype)
+            elif name in self.vectors:
+                constants[name] = (0.5 * self._wave(0.9 + 0.4 * i, k)).to(self.device, dtype)
+            else:
+                constants[name] = known.get(name, 0.4 + 0.1 * i)
+        return {name: self.function[name] for name in self.generated.functions[1:]} | constants
+
+    def _vectors(self) -> set[str]:
+        """The constants that get a vector: they multiply one, are an argument of a function, or are differentiated by."""
+        kinds, names = self.generated.kinds, self.generated.names
+        of_formula = {name for name, kind in kinds.items() if kind in {Kind.VECTOR, Kind.ANYTHING}}
+        of_target = {names[symbol] for symbol in vector_constants(self.estimator.objective) if symbol in names}
+        by = {self.generated.parameter} if self.generated.parameter else set()
+        return of_formula | of_target | by
+
+    # Both sides of the comparison
+
+    def nodes(self) -> int:
+        """Nodes for each noise: as many as are exact, or as reach rounding, or as are not too many together."""
+        if self.unbounded:
+            return UNBOUNDED_NODES[self.size > {"categorical": 2, "bernoulli": 1}[self.family]]
+        if not exact_rule(self.estimator):
+            large = {"categorical": 4, "bernoulli": 3, "normal": 3}[self.family]
+            fewer = 3 if self.family == "categorical" else 1
+            if self.family == "categorical" and self.size > 2 and not roles(self.estimator).separate:
+                return JOINT_NODES
+            return LEGENDRE_NODES - fewer if self.size > large else LEGENDRE_NODES
+        if self.polynomial:
+            return HERMITE_NODES
+        return self._nodes_within(MAX_ROWS)
+
+    def _nodes_within(self, rows: int) -> int:
+        dimensions = self.size * len(self.estimator.draws)
+        return max(nodes for nodes in range(2, MOST_NODES + 1) if nodes == 2 or nodes**dimensions <= rows)
+
+    @property
+    def converges(self) -> bool:
+        """Whether the mean of the estimate has an error of quadrature that the exact gradient does not share."""
+        return not exact_rule(self.estimator) or not (self.polynomial or reparameterized(self.estimator))
+
+    def fewer(self, nodes: int) -> int:
+        """A coarser rule, to see what the number of nodes changes: Gauss-Hermite converges too slowly for one node less."""
+        return nodes - 1 if self.polynomial else 3 * nodes // 4
+
+    @property
+    def share(self) -> float:
+        """The share of that change that is granted: a quarter where convergence is geometric, else all of it."""
+        return 0.25 if self.polynomial and not self.unbounded else 1.0
+
+    def exact(self, k: int, nodes: int) -> Tensor:
+        """The exact gradient of the target at the k-th point, all coordinates in one dimension."""
+        parameters = self.parameters(k)
+        if self.plain:
+            nodes = HERMITE_NODES if self.polynomial else nodes
+            return flat(exact_gradient(self.objective[0], self.shaped(parameters), self.family, nodes=nodes))
+        names, keywords = self.generated.names, self.keywords(k)
+        functions = {thing.name: self.function[name] for thing, name in names.items() if isinstance(thing, Function)}
+        constants = {thing.name: keywords[name] for thing, name in names.items() if isinstance(thing, Symbol)}
+        constants = self._of_target_only() | constants
+        exact = exact_variance_gradient if self.summed else exact_target
+        return exact(self.estimator, self.family, parameters, functions, constants, nodes)
+
+    def _of_target_only(self) -> dict[str, Any]:
+        """Values for constants of the target that the formula has left out."""
+        symbols = {leaf.name for leaf in free(self.estimator.target) if isinstance(leaf, Symbol)}
+        return {name: CONSTANTS.get(name, 0.4) for name in symbols}
+
+    def converged(self, k: int) -> tuple[Tensor, float]:
+        """The exact gradient at as many nodes as are feasible, and by how much it moved in the last step."""
+        if self.polynomial and not self.summed:
+            return self.exact(k, HERMITE_NODES), 0.0
+        nodes = self.nodes() if self.summed else self._nodes_within(MAX_JUDGED)
+        exact = self.exact(k, nodes)
+        return exact, float((exact - self.exact(k, self.fewer(nodes))).abs().max()) if nodes > 2 else float("inf")
+
+
+def natural_size(estimator: Estimator, family: str) -> int:
+    """The size that is meant where none is given: 3, or less where all samples or nodes of that size would be too many.
+
+    >>> from derive.catalogue import catalogue
+    >>> natural_size(catalogue["vimco"], "bernoulli"), natural_size(catalogue["iwae"], "normal")
+    (3, 2)
+    """
+    known = roles(estimator)
+    if not known.separate:  # three classes where 1e-12 is within reach: of two, a Gumbel and minus a Gumbel have one law
+        return 3 if family == "categorical" and not known.unbounded else 2
+    draws = len([draw for draw in estimator.draws if not isinstance(draw.law, UniformLaw)])
+    if family == "normal":
+        fits = [n for n in (1, 2, 3) if HERMITE_NODES ** (n * draws) <= MAX_POLYNOMIAL]
+        if is_polynomial(estimator):
+            return max(fits, default=1)
+        return max(1, min(SIZE, 4 // draws)) if reparameterized(estimator) else 1
+    outcomes = {n: (n if family == "categorical" else 2**n) ** draws for n in (1, 2, 3)}
+    return max((n for n in outcomes if outcomes[n] <= MAX_OUTCOMES), default=1)
+
+
+def _is_plain(estimator: Estimator) -> bool:
+    """Whether the target is that of one function of one variable, grad(E(f(b), b), theta)."""
+    match estimator.objective:
+        case Expect(Apply(Function() as function, (RandomVariable() as point,)), variable) if point == variable:
+            known = type(function) is Function and isinstance(variable.law, (FiniteLaw, NormalLaw))
+            return known and any(depends(term, estimator.parameter) for term in variable.law.terms)
+    return False
+
+
+def _objective(k: int, squash: Objective | None) -> Objective:
+    """f(b) = mean (b_i - 0.499)^2 + (w . b)^2 / n, with weights w of their own for each k: quadratic, and all pairs interact.
+
+    A formula that applies functions to latent variables themselves gets f(squash(x)): there it is smooth at infinity.
+    """
+
+    def objective(*args: Tensor) -> Tensor:
+        x = _weighted_sum(args)
+        x = x if squash is None else squash(x)
+        n = x.shape[-1]
+        w = torch.cos(torch.arange(1, n + 1, device=x.device, dtype=x.dtype) * (1 + 0.37 * k))
+        return (x - 0.499).square().mean(-1) + (x * w).sum(-1).square() / n
+
+    return objective
+
+
+def _weighted_sum(args: Sequence[Tensor]) -> Tensor:
+    x = args[0]
+    for i, arg in enumerate(args[1:], 1):
+        x = x + (1 + 0.5 * i) * arg
+    return x
+
+
+def _shifted(k: int, squash: Objective) -> Objective:
+    """One of latent variables that is linear in a common shift of its arguments: a soft minimum, times another function."""
+    other = _objective(k, squash)
+    return lambda *args: -torch.logsumexp(-_weighted_sum(args), -1) * other(*args)
+
+
+def _log_joint(k: int, squash: Objective | None) -> Objective:
+    """A log-density near a normal one: the weights exp(log_joint - log q) of a formula with exponentials stay moderate."""
+    other = _objective(k, squash)
+    return lambda *args: -0.5 * args[0].square().sum(-1) - 0.1 * other(*args)
+
+
+def flat(gradient: Gradient) -> Tensor:
+    """All coordinates in the last dimension, loc first."""
+    return torch.cat(list(gradient.values()), -1) if isinstance(gradient, dict) else gradient

@@ -1,0 +1,1 @@
+"""The whole command: the symbolic commands, and those that run torch."""

@@ -1,0 +1,1 @@
+"""From a formula to torch source, and running it."""

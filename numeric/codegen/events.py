@@ -1,0 +1,276 @@
+"""The vectors of a formula (outcomes, latent variables, means) and the user's functions, printed as torch expressions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NoReturn
+
+from derive.language.errors import UnknownNode, UsageError
+from derive.language.estimator import Estimator
+from derive.language.scope import free
+from derive.language.term import (
+    Add,
+    Apply,
+    ConditionalLatent,
+    Exp,
+    Expect,
+    FiniteLaw,
+    Function,
+    Latent,
+    Law,
+    Log,
+    Mul,
+    NormalLaw,
+    Number,
+    Power,
+    RandomVariable,
+    Sigmoid,
+    SoftThreshold,
+    Stop,
+    Symbol,
+    Term,
+    Threshold,
+    UniformLaw,
+)
+from numeric.codegen.expressions import (
+    Code,
+    Kind,
+    Level,
+    Names,
+    Shape,
+    Writer,
+    call,
+    checked_identifier,
+    one,
+    plus,
+    power,
+    times,
+    zero,
+)
+from numeric.codegen.families import Family
+from numeric.codegen.inventory import constants_of, is_summed, law_parameter, location_and_scale, used_as_number
+
+
+class Events(ABC):
+    """The first part of a walk: names, vectors, and calls of the user's functions."""
+
+    def __init__(self, estimator: Estimator, family: Family, names: Names, differentiated: frozenset[str]) -> None:
+        self.estimator, self.family = estimator, family
+        self.theta, self.law_parameter = estimator.parameter, law_parameter(estimator)
+        self.summed = is_summed(estimator)
+        self.by = self.law_parameter if self.summed else self.theta
+        self.write = Writer(names)
+        self.parameters = family.parameters if self.theta == self.law_parameter else (names.of(self.theta),)
+        self.wrt = family.parameters[0] if self.summed else self.parameters[0]
+        self.location = location_and_scale(estimator, family)
+        self.hints = {term: checked_identifier(name) for name, term in estimator.where}
+        self.sums = {term.args: term for term in self.hints if isinstance(term, Add)}
+        self.bound: dict[RandomVariable, str] = {}
+        self.shapes: list[str] = []
+        self.wanted = differentiated
+        self.differentiated: set[str] = set()
+        is_number = self.summed and any(used_as_number(term, self.theta) for term in (estimator.formula, estimator.objective))
+        self.kinds: dict[Symbol, Kind] = {self.theta: Kind.NUMBER} if is_number else {}
+        self.fixed: set[tuple[str, int]] = set()
+        self.baselines: set[str] = set()
+        self.applied: set[str] = set()
+        self.enumerates = False
+
+    @abstractmethod
+    def value(self, term: Term) -> Code:
+        """The value of a scalar of the formula; `Values` has it."""
+
+    def constant(self, symbol: Symbol, kind: Kind) -> str:
+        """The name of a constant, used where it may be of this kind; it must suit everywhere."""
+        self.kinds[symbol] = min(kind, self.kinds.get(symbol, kind))
+        return self.write.names.of(symbol)
+
+    # The user's functions
+
+    def _call_user(self, term: Apply) -> Code:
+        name, args, text = self._called(term)
+        for i in range(len(args)):
+            if self._differentiating(text, i) in self.wanted:
+                return Code(self._value_and_slope(text, name, args, i)[0], Shape.BATCH)
+        return Code(self.write.assign(_joined(name, args), text), Shape.BATCH)
+
+    def _called(self, term: Apply) -> tuple[str, list[str], str]:
+        """The name of a function, its arguments, and the call."""
+        self._check_user_function(term)
+        name = self.write.names.of(term.function)
+        constants_only = not any(isinstance(leaf, RandomVariable) or leaf == self.law_parameter for leaf in free(term))
+        (self.baselines if constants_only else self.applied).add(name)
+        if name in self.baselines & self.applied:
+            message = f"{name} is applied to samples in one place and to constants only in another: give them two names."
+            raise UsageError(message)
+        args = [self._argument(arg) for arg in term.args]
+        self.fixed |= {(name, i) for i, arg in enumerate(term.args) if isinstance(arg, Symbol) and arg != self.law_parameter}
+        return name, args, f"{name}({', '.join(args)})"
+
+    def _check_user_function(self, term: Apply) -> None:
+        function = term.function
+        if type(function) is not Function:
+            message = f"{function.name} gives a vector: use it as an argument of a function, such as f({function.name}(...))."
+            raise UsageError(message)
+        if all(arg == self.law_parameter for arg in term.args) and len(self.family.parameters) > 1:
+            message = (
+                f"{function.name}({self.law_parameter.name}) is neither the mean nor the scale of the normal law of "
+                f"{self.estimator.name!r}; those are what the {self.family.name} family knows."
+            )
+            raise UsageError(message)
+
+    def _is_constant(self, arg: Term) -> bool:
+        return isinstance(arg, Symbol) and arg not in {self.theta, self.law_parameter}
+
+    def _argument(self, arg: Term) -> str:
+        if isinstance(arg, Symbol) and (self._is_constant(arg) or (self.summed and arg == self.theta)):
+            return self.constant(arg, Kind.ANYTHING)
+        return self.value(arg).text if isinstance(arg, Number) else self.event(arg)
+
+    def _value_and_slope(self, text: str, name: str, args: list[str], i: int) -> tuple[str, str]:
+        hint = _joined(name, args)
+        if len(args) == 1:
+            return self.write.assign_pair(hint, f"value_and_gradient({name}, {args[0]})")
+        constants = {self.write.names.of(symbol) for symbol in constants_of(self.estimator)}
+        tensors = [arg for arg in args if arg.isidentifier() and arg not in constants]
+        point = self._point(args[i], tensors)
+        free_name = args[i] if args.count(args[i]) == 1 else "point"
+        inner = ", ".join(free_name if j == i else arg for j, arg in enumerate(args))
+        return self.write.assign_pair(hint, f"value_and_gradient(lambda {free_name}: {name}({inner}), {point})")
+
+    def _point(self, arg: str, tensors: list[str]) -> str:
+        """An argument expanded to every sample, so that each has a gradient of its own."""
+        if tensors and arg not in tensors:
+            return f"{arg}.expand(*{tensors[0]}.shape[:-1], -1)"
+        shapes = ", ".join(f"{name}.shape" for name in tensors)
+        return arg if len(tensors) <= 1 else f"{arg}.expand(torch.broadcast_shapes({shapes}))"
+
+    def _differentiating(self, text: str, i: int) -> str:
+        return f"{text} by {i}"
+
+    # Events: the arguments of functions
+
+    def event(self, term: Term) -> str:
+        """The name of a vector that is an argument of a function."""
+        code = self._event_code(term)
+        hint = self.hints.get(term) or _hint(term)
+        return self.write.assign(hint, code.text)
+
+    def _event_code(self, term: Term) -> Code:
+        if term in self.location:
+            return Code(self.location[term], Shape.COORDINATE)
+        match term:
+            case RandomVariable():
+                return Code(self.bound.get(term) or self.write.names.of(term), Shape.COORDINATE)
+            case Symbol() if term not in {self.theta, self.law_parameter}:
+                return Code(self.constant(term, Kind.VECTOR), Shape.NUMBER)
+            case Number() | Symbol():
+                return self.value(term)
+            case Apply(function, args):
+                return Code(self._map(function, args, term), Shape.COORDINATE, Level.SUM)
+            case Add(args):
+                return plus([self._event_code(arg) for arg in args])
+            case Mul(args):
+                return times([self._event_code(arg) for arg in args])
+            case Power(base, exponent):
+                return power(self._event_code(base), exponent)
+            case Log(arg) | Exp(arg) | Sigmoid(arg):
+                return call(type(term), self._event_code(arg))
+            case Stop(body):
+                return self._event_code(body)
+            case Expect(body, variable):
+                return Code(self._mean(body, variable), Shape.COORDINATE)
+        message = f"a {type(term).__name__} is no vector, so it cannot be an argument of a function in the generated code."
+        raise UsageError(message)
+
+    def _mean(self, body: Term, variable: RandomVariable) -> str:
+        """E[b], a vector; the mean of anything else made of b is refused."""
+        self._check_law(variable.law)
+        if body != variable:
+            message = (
+                f"the formula of {self.estimator.name!r} uses the mean of something made of {variable.name} as a vector; the "
+                f"generated code knows that of {variable.name} itself, E({variable.name}, {variable.name})."
+            )
+            raise UsageError(message)
+        return self.write.assign("mean", self.family.mean(self.write.assign))
+
+    def _map(self, function: Function, args: tuple[Term, ...], term: Term) -> str:
+        """The maps of a relaxation: h, H, h_tilde and sigma."""
+        match function:
+            case Latent():
+                self._check_law(function.law)
+                return self.family.latent(self._noise(args[0]), self.write.assign)
+            case Threshold():
+                return self.family.threshold(self.event(args[0]))
+            case ConditionalLatent():
+                self._check_law(function.law)
+                hint = self.hints.get(term, "z_tilde")
+                return self.family.conditional(self._noise(args[0]), self.event(args[1]), hint, self.write.assign)
+            case SoftThreshold():
+                return self.family.soft(self.event(args[0]), self.value(args[1]).at(Level.ATOM))
+        message = (
+            f"{function.name} is used as a vector inside another function; the generated code knows the vectors of a "
+            "relaxation and, in the normal family, the mean and scale of the target's law."
+        )
+        raise UsageError(message)
+
+    def _noise(self, term: Term) -> str:
+        if not (isinstance(term, RandomVariable) and term.law == UniformLaw(zero(), one())):
+            message = "the noise of a relaxation must be a variable that is uniform on (0, 1), such as uniform('u')."
+            raise UsageError(message)
+        return self.write.names.of(term)
+
+    # Refusals
+
+    def _check_law(self, law: Law | None) -> None:
+        if isinstance(law, NormalLaw) and {law.loc, law.scale} <= set(self.location):
+            return
+        if isinstance(law, FiniteLaw) and law.parameters == (self.law_parameter,) and not law.given:
+            return
+        what = f"the law {law.name}" if isinstance(law, FiniteLaw) else f"a {type(law).__name__}"
+        name = self.law_parameter.name
+        message = (
+            f"{self.estimator.name!r} uses {what}, which is not the law of the {self.family.name} family: expected a finite "
+            f"law with the parameter {name} alone and nothing given, such as finite('b', {name})."
+        )
+        raise UsageError(message)
+
+    def _check_parameter(self, parameter: Symbol) -> None:
+        if parameter != self.by:
+            message = f"{self.estimator.name!r} differentiates by {parameter.name}; its target, by {self.theta.name}."
+            raise UsageError(message)
+
+
+def _joined(name: str, args: list[str]) -> str:
+    return "_".join([name, *(word(arg) for arg in args)])
+
+
+def word(text: str) -> str:
+    """Part of a readable name: an identifier as it is, a number without its point."""
+    return "".join(char if char.isalnum() or char == "_" else "_" for char in text).strip("_") or "x"
+
+
+def _hint(term: Term) -> str:
+    """A readable name for a vector that the estimator does not name itself."""
+    match term:
+        case RandomVariable(name, _):
+            return name
+        case Apply(function, (first, *_)) if isinstance(function, SoftThreshold):
+            return f"sigma_{_hint(first)}"
+        case Apply(Latent(), _):
+            return "z"
+        case Apply(Threshold(), _):
+            return "b"
+        case Apply(ConditionalLatent(), _):
+            return "z_tilde"
+    return "value"
+
+
+def unknown(term: Term) -> NoReturn:
+    """Refuse a node.
+
+    Raises
+        UnknownNode, always.
+    """
+    message = f"the torch generator has no case for a {type(term).__name__}."
+    raise UnknownNode(message)

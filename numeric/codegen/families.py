@@ -1,0 +1,294 @@
+"""The text of each family: how its law is drawn, scored, relaxed and differentiated, printed as torch expressions.
+
+Nothing here imports torch. Each method takes the names of the tensors that stand for its arguments and returns an expression;
+`assign(hint, text)` gives an expression a name in the generated function. A `pull_*` method is the transposed derivative: it
+takes the derivative of a number with respect to the output of a map and returns that with respect to its input; a `push_*`
+method is the derivative itself, from a direction of the input to one of the output. Relaxed thresholds have symmetric
+derivatives, so that `pull_soft` is both.
+
+The parameters are logits (bernoulli, categorical), or loc and log_scale (normal); the last dimension is the event.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import NoReturn
+
+from derive.language.errors import UsageError
+
+Assign = Callable[[str, str], str]
+
+EVERY_BITS = '''
+def every_outcome(logits, shape):
+    """Return all 2**n bit vectors, shape (2**n, *shape), where n = shape[-1]."""
+    n = shape[-1]
+    numbers = torch.arange(2**n, device=logits.device)
+    bits = (numbers[:, None] >> torch.arange(n, device=logits.device)) & 1
+    return bits.to(logits.dtype).reshape(2**n, *[1] * (len(shape) - 1), n).expand(2**n, *shape)
+'''
+
+EVERY_CLASS = '''
+def every_outcome(logits, shape):
+    """Return all K one-hot vectors, shape (K, *shape), where K = shape[-1]."""
+    k = shape[-1]
+    classes = torch.eye(k, dtype=logits.dtype, device=logits.device)
+    return classes.reshape(k, *[1] * (len(shape) - 1), k).expand(k, *shape)
+'''
+
+
+class Family(ABC):
+    """What the generator asks of a family; a family that has no such thing raises a UsageError that says so."""
+
+    name = ""
+    parameters: tuple[str, ...] = ("logits",)
+    argument = "logits"
+    shapes = ""
+    every_outcome = ""
+
+    def unpack(self) -> list[str]:
+        """The statements that open every generated function."""
+        return []
+
+    @abstractmethod
+    def draw(self, shape: str) -> list[str]:
+        """The expression of one draw of the law, with the statements that it needs before it; the expression is last."""
+
+    @abstractmethod
+    def score(self, b: str, parameter: str, assign: Assign) -> str:
+        """d log p(b) / d parameter, shape (*batch, n)."""
+
+    @abstractmethod
+    def log_prob(self, b: str, assign: Assign, standard: str | None = None) -> str:
+        """log p(b), shape (*batch); `standard` is (b - loc) / scale where a normal family has it already."""
+
+    def pull_log_prob(self, b: str, assign: Assign) -> str:
+        """d log p(b) / d b, shape (*batch, n), with the parameters held fixed."""
+        message = f"the {self.name} family has outcomes that do not move, so its density is not differentiated by them."
+        raise UsageError(message)
+
+    @abstractmethod
+    def mean(self, assign: Assign) -> str:
+        """E[b], shape (*batch, n)."""
+
+    @abstractmethod
+    def pull_mean(self, slope: str, parameter: str, assign: Assign) -> str | None:
+        """Back from E[b] to a parameter; None where E[b] does not depend on that one."""
+
+    def latent(self, u: str, assign: Assign) -> str:
+        self._refuse("latent variable z = h(u, theta)")
+
+    def pull_latent(self, slope: str, assign: Assign) -> str:
+        self._refuse("latent variable z = h(u, theta)")
+
+    def push_latent(self, direction: str, assign: Assign) -> str:
+        self._refuse("latent variable z = h(u, theta)")
+
+    def threshold(self, z: str) -> str:
+        self._refuse("threshold b = H(z)")
+
+    def conditional(self, v: str, b: str, hint: str, assign: Assign) -> str:
+        self._refuse("conditional latent variable h_tilde(v, b, theta)")
+
+    def pull_conditional(self, slope: str, v: str, b: str, hint: str, assign: Assign) -> str:
+        self._refuse("conditional latent variable h_tilde(v, b, theta)")
+
+    def push_conditional(self, direction: str, v: str, b: str, hint: str, assign: Assign) -> str:
+        self._refuse("conditional latent variable h_tilde(v, b, theta)")
+
+    def soft(self, z: str, temperature: str) -> str:
+        self._refuse("relaxed threshold sigma(z, lambda)")
+
+    def pull_soft(self, slope: str, s: str, temperature: str) -> str:
+        self._refuse("relaxed threshold sigma(z, lambda)")
+
+    def bend_soft(self, direction: str, ds: str, s: str, temperature: str) -> str:
+        """How `pull_soft(direction, s, temperature)` changes with s in the direction ds, the temperature held fixed."""
+        self._refuse("relaxed threshold sigma(z, lambda)")
+
+    def _refuse(self, what: str) -> NoReturn:
+        message = f"the {self.name} family has no {what}: this formula runs in the bernoulli and categorical families only."
+        raise UsageError(message)
+
+
+class Bernoulli(Family):
+    """n independent bits with logits l: p(b) = prod sigmoid(l)^b sigmoid(-l)^(1-b)."""
+
+    name = "bernoulli"
+    shapes = "logits has shape (*batch, n): n independent bits"
+    every_outcome = EVERY_BITS
+
+    def draw(self, shape: str) -> list[str]:
+        return [f"torch.bernoulli(torch.sigmoid(logits).expand({shape}), generator=generator)"]
+
+    def score(self, b: str, parameter: str, assign: Assign) -> str:
+        return f"{b} - torch.sigmoid(logits)"
+
+    def log_prob(self, b: str, assign: Assign, standard: str | None = None) -> str:
+        return f"logsigmoid((2 * {b} - 1) * logits).sum(-1)"
+
+    def mean(self, assign: Assign) -> str:
+        return "torch.sigmoid(logits)"
+
+    def pull_mean(self, slope: str, parameter: str, assign: Assign) -> str:
+        return f"{slope} * {assign('mean', 'torch.sigmoid(logits)')} * torch.sigmoid(-logits)"
+
+    def latent(self, u: str, assign: Assign) -> str:
+        return f"logits + torch.logit({u})"
+
+    def pull_latent(self, slope: str, assign: Assign) -> str:
+        return slope
+
+    def push_latent(self, direction: str, assign: Assign) -> str:
+        return direction
+
+    def threshold(self, z: str) -> str:
+        return f"({z} >= 0).to({z}.dtype)"
+
+    def conditional(self, v: str, b: str, hint: str, assign: Assign) -> str:
+        """Tucker et al. 2017, appendix: u given b is an affine map of v; logit of it, with the cancelling terms removed."""
+        one = assign(f"{hint}_if_1", f"-logsigmoid(-logits - torch.log({v})) - torch.log1p(-{v})")
+        zero = assign(f"{hint}_if_0", f"logsigmoid(logits - torch.log1p(-{v})) + torch.log({v})")
+        return f"torch.where({b} > 0, {one}, {zero})"
+
+    def pull_conditional(self, slope: str, v: str, b: str, hint: str, assign: Assign) -> str:
+        one = assign(f"d{hint}_if_1", f"torch.sigmoid(logits + torch.log({v}))")
+        zero = assign(f"d{hint}_if_0", f"torch.sigmoid(torch.log1p(-{v}) - logits)")
+        return f"{slope} * {assign(f'd{hint}', f'torch.where({b} > 0, {one}, {zero})')}"
+
+    def push_conditional(self, direction: str, v: str, b: str, hint: str, assign: Assign) -> str:
+        return self.pull_conditional(direction, v, b, hint, assign)
+
+    def soft(self, z: str, temperature: str) -> str:
+        return f"torch.sigmoid({z} / {temperature})"
+
+    def pull_soft(self, slope: str, s: str, temperature: str) -> str:
+        return f"{slope} * {s} * (1 - {s}) / {temperature}"
+
+    def bend_soft(self, direction: str, ds: str, s: str, temperature: str) -> str:
+        return f"{direction} * {ds} * (1 - 2 * {s}) / {temperature}"
+
+
+class Categorical(Family):
+    """One of K classes, b one-hot; the relaxation is Gumbel: z = log p + g, b = argmax z."""
+
+    name = "categorical"
+    shapes = "logits has shape (*batch, K): one class of K for each batch element"
+    every_outcome = EVERY_CLASS
+
+    def draw(self, shape: str) -> list[str]:
+        return [
+            f"probabilities = torch.softmax(logits, -1).expand({shape})",
+            "classes = torch.multinomial(probabilities.reshape(-1, logits.shape[-1]), 1, generator=generator)",
+            "torch.zeros_like(probabilities).scatter_(-1, classes.reshape(*probabilities.shape[:-1], 1), 1.0)",
+        ]
+
+    def score(self, b: str, parameter: str, assign: Assign) -> str:
+        return f"{b} - torch.softmax(logits, -1)"
+
+    def log_prob(self, b: str, assign: Assign, standard: str | None = None) -> str:
+        return f"({b} * {self._log_p(assign)}).sum(-1)"
+
+    def mean(self, assign: Assign) -> str:
+        return "torch.softmax(logits, -1)"
+
+    def pull_mean(self, slope: str, parameter: str, assign: Assign) -> str:
+        mean = assign("mean", "torch.softmax(logits, -1)")
+        return f"{mean} * ({slope} - ({slope} * {mean}).sum(-1, keepdim=True))"
+
+    def latent(self, u: str, assign: Assign) -> str:
+        return f"{self._log_p(assign)} - torch.log(-torch.log({u}))"
+
+    def pull_latent(self, slope: str, assign: Assign) -> str:
+        """From log p = log_softmax(logits) to the logits."""
+        slope = assign("slope", slope)
+        return f"{slope} - torch.softmax(logits, -1) * {slope}.sum(-1, keepdim=True)"
+
+    def push_latent(self, direction: str, assign: Assign) -> str:
+        direction = assign("direction", direction)
+        return f"{direction} - (torch.softmax(logits, -1) * {direction}).sum(-1, keepdim=True)"
+
+    def threshold(self, z: str) -> str:
+        return f"torch.zeros_like({z}).scatter_(-1, {z}.argmax(-1, keepdim=True), 1.0)"
+
+    def conditional(self, v: str, b: str, hint: str, assign: Assign) -> str:
+        """Grathwohl et al. 2018, appendix: the winner is a Gumbel, the others are Gumbels truncated at it."""
+        logs = assign(f"log_e_{v}", f"torch.log(-torch.log({v}))")
+        winner = assign(f"log_e_{v}_winner", f"({b} * {logs}).sum(-1, keepdim=True)")
+        others = assign(f"{hint}_others", f"-torch.logaddexp({logs} - {self._log_p(assign)}, {winner})")
+        return f"torch.where({b} > 0, -{logs}, {others})"
+
+    def pull_conditional(self, slope: str, v: str, b: str, hint: str, assign: Assign) -> str:
+        return self.pull_latent(f"{slope} * {self._share(v, b, hint, assign)}", assign)
+
+    def push_conditional(self, direction: str, v: str, b: str, hint: str, assign: Assign) -> str:
+        return f"{self._share(v, b, hint, assign)} * {assign('d_log_p', self.push_latent(direction, assign))}"
+
+    def _share(self, v: str, b: str, hint: str, assign: Assign) -> str:
+        """d z_tilde / d log p of the same class: that of the winner does not move."""
+        logs = assign(f"log_e_{v}", f"torch.log(-torch.log({v}))")
+        winner = assign(f"log_e_{v}_winner", f"({b} * {logs}).sum(-1, keepdim=True)")
+        return assign(f"d{hint}", f"(1 - {b}) * torch.sigmoid({logs} - {self._log_p(assign)} - {winner})")
+
+    def soft(self, z: str, temperature: str) -> str:
+        return f"torch.softmax({z} / {temperature}, -1)"
+
+    def pull_soft(self, slope: str, s: str, temperature: str) -> str:
+        return f"{s} * ({slope} - ({slope} * {s}).sum(-1, keepdim=True)) / {temperature}"
+
+    def bend_soft(self, direction: str, ds: str, s: str, temperature: str) -> str:
+        moved = f"{ds} * ({direction} - ({direction} * {s}).sum(-1, keepdim=True))"
+        return f"({moved} - {s} * ({direction} * {ds}).sum(-1, keepdim=True)) / {temperature}"
+
+    def _log_p(self, assign: Assign) -> str:
+        return assign("log_p", "torch.log_softmax(logits, -1)")
+
+
+class Normal(Family):
+    """n independent normal coordinates with mean loc and standard deviation exp(log_scale)."""
+
+    name = "normal"
+    parameters = ("loc", "log_scale")
+    argument = "params"
+    shapes = 'params is {"loc": ..., "log_scale": ...}, both of shape (*batch, n): n independent normal coordinates'
+
+    def unpack(self) -> list[str]:
+        return ['loc, log_scale = params["loc"], params["log_scale"]', "scale = torch.exp(log_scale)"]
+
+    def draw(self, shape: str) -> list[str]:
+        return [f"loc + scale * torch.randn({shape}, generator=generator, dtype=loc.dtype, device=loc.device)"]
+
+    def score(self, b: str, parameter: str, assign: Assign) -> str:
+        standard = assign(f"{b}_standard", f"({b} - loc) / scale")
+        return f"{standard} / scale" if parameter == "loc" else f"{standard}**2 - 1"
+
+    def log_prob(self, b: str, assign: Assign, standard: str | None = None) -> str:
+        standard = standard or assign(f"{b}_standard", f"({b} - loc) / scale")
+        return f"(-0.5 * {standard}**2 - log_scale - 0.5 * math.log(2 * math.pi)).sum(-1)"
+
+    def pull_log_prob(self, b: str, assign: Assign) -> str:
+        return f"-{assign(f'{b}_standard', f'({b} - loc) / scale')} / scale"
+
+    def mean(self, assign: Assign) -> str:
+        return "loc"
+
+    def pull_mean(self, slope: str, parameter: str, assign: Assign) -> str | None:
+        return slope if parameter == "loc" else None
+
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (Bernoulli(), Categorical(), Normal())}
+
+
+def family_of(name: str) -> Family:
+    """Return a family by its name.
+
+    Raises
+        UsageError, if there is no such family.
+
+    >>> family_of("bernoulli").parameters
+    ('logits',)
+    """
+    if name not in FAMILIES:
+        message = f"no family is called {name!r}; expected one of {', '.join(FAMILIES)}."
+        raise UsageError(message)
+    return FAMILIES[name]

@@ -1,0 +1,191 @@
+"""What a formula is made of: its laws, its constants, its functions, and which of its terms are vectors."""
+
+from __future__ import annotations
+
+from derive.language.errors import UsageError
+from derive.language.estimator import Estimator
+from derive.language.scope import depends, free
+from derive.language.term import (
+    Add,
+    Apply,
+    Density,
+    Expect,
+    Function,
+    Grad,
+    Law,
+    Mul,
+    NormalLaw,
+    Number,
+    Over,
+    RandomVariable,
+    Score,
+    Stop,
+    Symbol,
+    Term,
+    anywhere,
+    parts,
+)
+from numeric.codegen.families import Family
+
+
+def laws_of(estimator: Estimator) -> list[Law]:
+    """The laws of an estimator: of its target, its formula and its draws."""
+    return _laws(estimator.target) + _laws(estimator.formula) + [draw.law for draw in estimator.draws]
+
+
+def _laws(term: Term) -> list[Law]:
+    """The laws that occur in a term, with those of bound variables."""
+    own = []
+    match term:
+        case Density(law, _) | Score(law, _, _):
+            own = [law]
+        case Expect(_, variable) | Over(_, variable):
+            own = [variable.law]
+    return own + [law for part in parts(term) for law in _laws(part)]
+
+
+def law_parameter(estimator: Estimator) -> Symbol:
+    """The symbol that stands for the family's parameters: the one that the laws depend on.
+
+    It is the parameter of the target, unless no law depends on that one: then the target is differentiated by a parameter of
+    the user's own functions, as for a learned baseline.
+
+    >>> from derive.catalogue import catalogue
+    >>> law_parameter(catalogue["nvil-baseline"]).name, catalogue["nvil-baseline"].parameter.name
+    ('theta', 'psi')
+    """
+    terms = [term for law in laws_of(estimator) for term in law.terms]
+    symbols = sorted({leaf for term in terms for leaf in free(term) if isinstance(leaf, Symbol)}, key=lambda leaf: leaf.name)
+    return estimator.parameter if estimator.parameter in symbols or len(symbols) != 1 else symbols[0]
+
+
+def is_summed(estimator: Estimator) -> bool:
+    """Whether the formula is to be summed over the coordinates of the family's parameters.
+
+    A formula is a scalar for one coordinate theta. Where it has scores or gradients by theta, but the target is differentiated
+    by another parameter, as that of a variance E[g^2] - E[g]^2 is, the target is one for each coordinate too: their sum is
+    meant.
+
+    >>> from derive.catalogue import catalogue
+    >>> is_summed(catalogue["rebar-variance-eta"]), is_summed(catalogue["nvil-baseline"]), is_summed(catalogue["rebar"])
+    (True, False, False)
+    """
+    theta = law_parameter(estimator)
+    return estimator.parameter != theta and has_coordinates(estimator.formula, theta)
+
+
+def has_coordinates(term: Term, theta: Symbol) -> bool:
+    """Whether a scalar is one number for each coordinate of the family's parameters: it holds a score, or a gradient."""
+    return anywhere(term, lambda part: isinstance(part, (Score, Grad)) and part.parameter == theta)
+
+
+def location_and_scale(estimator: Estimator, family: Family) -> dict[Term, str]:
+    """The terms that stand for loc and scale, read off the normal law of the target; empty where there is none.
+
+    Raises
+        UsageError, if the target has a normal law in another family, or one that does not move in mean and scale separately.
+    """
+    theta = law_parameter(estimator)
+    laws = {law for law in laws_of(estimator) if isinstance(law, NormalLaw) and depends(law.loc + law.scale, theta)}
+    if not laws:
+        return {}
+    if family.name != "normal":
+        message = (
+            f"{estimator.name!r} is about a normal law, which the {family.name} family is not: it runs in the normal family "
+            "only (--family normal)."
+        )
+        raise UsageError(message)
+    law = laws.pop()
+    if laws or law.loc == law.scale or not all(_is_map_of(term, theta) for term in (law.loc, law.scale)):
+        message = f"{estimator.name!r} needs one normal law, normal('z', mu(theta), sigma(theta)) with abstract mu and sigma."
+        raise UsageError(message)
+    return {law.loc: "loc", law.scale: "scale"}
+
+
+def _is_map_of(term: Term, theta: Symbol) -> bool:
+    return isinstance(term, Apply) and type(term.function) is Function and term.args == (theta,)
+
+
+def standardised(law: NormalLaw, at: Term) -> Term | None:
+    """The term x where `at` is written as loc + scale * x, else None.
+
+    >>> from derive.catalogue.pathwise import z, z_of_epsilon
+    >>> standardised(z.law, z_of_epsilon).name
+    'epsilon'
+    """
+    if not (isinstance(at, Add) and len(at.args) == 2 and law.loc in at.args):
+        return None
+    (rest,) = [arg for arg in at.args if arg != law.loc] or [law.loc]
+    if not (isinstance(rest, Mul) and law.scale in rest.args):
+        return None
+    i = rest.args.index(law.scale)
+    factors = (*rest.args[:i], *rest.args[i + 1 :])
+    return factors[0] if len(factors) == 1 else Mul(factors)
+
+
+def constants_of(estimator: Estimator) -> list[Symbol]:
+    """The free symbols of the formula other than the one that stands for the family's parameters, by name.
+
+    Where the target is differentiated by another parameter, that one is a constant of the formula too.
+    """
+    theta = law_parameter(estimator)
+    symbols = {leaf for leaf in free(estimator.formula) if isinstance(leaf, Symbol)}
+    return sorted((symbols | {estimator.parameter}) - {theta}, key=lambda symbol: symbol.name)
+
+
+def functions_of(term: Term) -> list[Function]:
+    """The abstract functions of a term, in the order of their first occurrence."""
+    own = [term.function] if isinstance(term, Apply) and type(term.function) is Function else []
+    return list(dict.fromkeys(own + [function for part in parts(term) for function in functions_of(part)]))
+
+
+def is_vector(term: Term) -> bool:
+    """Whether a term is a vector where the formula has a number: b itself, its mean, and what is added to it.
+
+    A formula is about one bit b; of n bits, b is the vector. A constant times a vector is their inner product, a number; the
+    constant is then a vector of n entries, or one number for all of them.
+
+    >>> from derive.catalogue.muprop import b, expansion, point
+    >>> is_vector(b - point), is_vector(expansion)
+    (True, False)
+    """
+    match term:
+        case RandomVariable():
+            return True
+        case Expect(body, _) | Stop(body):
+            return is_vector(body)
+        case Add(args):
+            return any(map(is_vector, args)) and all(is_vector(arg) or _is_constant(arg) for arg in args)
+        case Mul(args):
+            numbers = sum(isinstance(arg, Number) for arg in args)
+            return numbers == len(args) - 1 and any(map(is_vector, args))
+    return False
+
+
+def _is_constant(term: Term) -> bool:
+    return all(isinstance(arg, (Number, Symbol)) for arg in (term.args if isinstance(term, Mul) else (term,)))
+
+
+def used_as_number(term: Term, symbol: Symbol) -> bool:
+    """Whether a symbol occurs as a number, not only as an argument of an abstract function.
+
+    >>> from derive.catalogue import catalogue
+    >>> [used_as_number(e.formula, e.parameter) for e in (catalogue["rebar-variance-eta"], catalogue["relax-variance-phi"])]
+    [True, False]
+    """
+    if isinstance(term, Apply) and type(term.function) is Function:
+        return any(used_as_number(arg, symbol) for arg in term.args if not isinstance(arg, Symbol))
+    return term == symbol or any(used_as_number(part, symbol) for part in parts(term))
+
+
+def vector_constants(term: Term) -> frozenset[Symbol]:
+    """The constants that multiply a vector somewhere in a term.
+
+    >>> from derive.catalogue import catalogue
+    >>> [symbol.name for symbol in vector_constants(catalogue["straight-through-affine"].objective)]
+    ['slope']
+    """
+    found = [vector_constants(part) for part in parts(term)]
+    if isinstance(term, Mul) and any(map(is_vector, term.args)):
+        found.append(frozenset(arg for arg in term.args if isinstance(arg, Symbol)))
+    return frozenset[Symbol]().union(*found)

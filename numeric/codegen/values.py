@@ -1,0 +1,289 @@
+"""The scalars of a formula, printed as torch expressions."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+
+from derive.language.errors import UsageError
+from derive.language.scope import free
+from derive.language.term import (
+    Add,
+    Apply,
+    Density,
+    Exp,
+    Expect,
+    FiniteLaw,
+    Grad,
+    Law,
+    Log,
+    Mul,
+    NormalLaw,
+    Number,
+    Over,
+    Power,
+    RandomVariable,
+    Score,
+    Sigmoid,
+    Stop,
+    Symbol,
+    Term,
+)
+from numeric.codegen.events import Events, unknown
+from numeric.codegen.expressions import Code, Kind, Level, Shape, call, checked_identifier, number, plus, power, times
+from numeric.codegen.inventory import is_vector, standardised
+from numeric.codegen.logarithms import Exponentials, exponentials
+
+
+class Values(Events):
+    """The second part of a walk: the value of every scalar."""
+
+    @abstractmethod
+    def derivative(self, term: Term) -> Code | None:
+        """The derivative of a scalar by the parameter, None where it is zero; `Walk` has it."""
+
+    @abstractmethod
+    def pull(self, term: Term, slope: Code) -> Code | None:
+        """The derivative by the parameter through a vector; `Walk` has it."""
+
+    def value(self, term: Term) -> Code:
+        """The value of a scalar of the formula; one that the estimator names gets that name."""
+        code = self._value(term)
+        if term not in self.hints or code.shape is Shape.NUMBER:
+            return code
+        return Code(self.write.assign(self.hints[term], code.text), code.shape)
+
+    def _value(self, term: Term) -> Code:
+        match term:
+            case Number(value):
+                return number(value)
+            case Symbol():
+                return self._symbol(term)
+            case Add(args):
+                return self._add(args)
+            case Mul(args):
+                return self._quotient(args)
+            case Power(base, exponent):
+                return power(self.value(base), exponent)
+            case Log(Density(law, at)):
+                return self._log_prob(law, at)
+            case Log(arg):
+                return self._log(arg)
+            case Exp(arg) | Sigmoid(arg):
+                return call(type(term), self.value(arg))
+            case Apply():
+                return self._call_user(term)
+            case Density(law, at):
+                log_p = self._log_prob(law, at).text
+                return Code(self.write.assign(log_p.removeprefix("log_"), f"torch.exp({log_p})"), Shape.BATCH)
+            case Score(law, at, parameter):
+                return self._score(law, at, parameter)
+            case Expect() | Over():
+                return self._enumerate(term, term.body)
+            case Grad(body, parameter):
+                self._check_parameter(parameter)
+                return self.derivative(body) or number(Fraction(0))
+            case Stop(body):
+                return self.value(body)
+            case RandomVariable():
+                self._refuse_vector(term)
+        unknown(term)
+
+    def _refuse_vector(self, term: Term) -> None:
+        name = term.name if isinstance(term, RandomVariable) else "a vector"
+        message = (
+            f"the formula of {self.estimator.name!r} uses {name} as a number; in the {self.family.name} family it is a vector: "
+            f"use it as an argument of a function, such as f({name}), in its score, or times a constant, their inner product."
+        )
+        raise UsageError(message)
+
+    def _symbol(self, symbol: Symbol) -> Code:
+        if symbol == self.theta != self.law_parameter:
+            return Code(self.write.names.of(symbol), Shape.COORDINATE)
+        if symbol != self.law_parameter:
+            return Code(self.constant(symbol, Kind.NUMBER), Shape.NUMBER)
+        if len(self.family.parameters) > 1 or symbol != self.by:
+            message = (
+                f"{symbol.name} stands for {' and '.join(self.family.parameters)} in the {self.family.name} family, so it "
+                "has no value of its own: write mu(theta) and sigma(theta)."
+            )
+            raise UsageError(message)
+        return Code(self.wrt, Shape.COORDINATE)
+
+    # Sums and products
+
+    def _add(self, args: tuple[Term, ...]) -> Code:
+        """A sum; a constant beside numbers for each batch element may be one itself."""
+        args = self._regrouped(args)
+        codes = {i: self.value(arg) for i, arg in enumerate(args) if _constant(arg, self.law_parameter) is None}
+        shape = max((code.shape for code in codes.values()), default=Shape.NUMBER)
+        for i, arg in enumerate(args):
+            symbol = _constant(arg, self.law_parameter)
+            if symbol is None or symbol == self.theta:
+                codes[i] = codes.get(i) or self.value(arg)
+            else:
+                name = self.constant(symbol, Kind.BATCH if shape is Shape.BATCH else Kind.NUMBER)
+                factors = [number(part.value) for part in getattr(arg, "args", ()) if isinstance(part, Number)]
+                codes[i] = times([*factors, Code(name, Shape.NUMBER)])
+        return plus([codes[i] for i in range(len(args))])
+
+    def _regrouped(self, args: tuple[Term, ...]) -> tuple[Term, ...]:
+        """Put sums that have a name back together: building a sum has spread them."""
+        for named, term in self.sums.items():
+            width = len(named)
+            i = 0
+            while width < len(args) and i + width <= len(args):
+                if args[i : i + width] == named:
+                    args = (*args[:i], term, *args[i + width :])
+                i += 1
+        return args
+
+    def _quotient(self, args: tuple[Term, ...]) -> Code:
+        if (split := self._inner_product(args)) is not None:
+            vector, constants, rest = split
+            return times([*map(self.value, rest), self._inner_value(vector, constants)])
+        above: list[Code] = []
+        below: list[Code] = []
+        for arg in args:
+            if isinstance(arg, Power) and arg.exponent < 0:
+                below.append(power(self.value(arg.base), -arg.exponent))
+            elif isinstance(arg, Number) and len(args) > 1 and arg.value.denominator > 1:
+                above.append(number(Fraction(arg.value.numerator)))
+                below.append(number(Fraction(arg.value.denominator)))
+            else:
+                above.append(self.value(arg))
+        return times(above or [number(Fraction(1))], below)
+
+    def _inner_product(self, args: Sequence[Term]) -> tuple[Term, list[Symbol], list[Term]] | None:
+        """The one vector of a product, the constants that multiply it, and the other factors; None where there is none."""
+        vectors = [arg for arg in args if is_vector(arg) or (isinstance(arg, Grad) and is_vector(arg.body))]
+        if not vectors:
+            return None
+        constants = [arg for arg in args if isinstance(arg, Symbol) and arg not in {self.theta, self.law_parameter}]
+        if len(vectors) > 1 or not constants:
+            self._refuse_vector(vectors[0])
+        rest = [arg for arg in args if arg not in constants and arg is not vectors[0]]
+        return vectors[0], constants, rest
+
+    def _inner_value(self, vector: Term, constants: list[Symbol]) -> Code:
+        weights = self._weights(constants)
+        if isinstance(vector, Grad):
+            self._check_parameter(vector.parameter)
+            return self.pull(vector.body, weights) or number(Fraction(0))
+        product = times([weights, self._event_code(vector)])
+        return Code(f"({product.text}).sum(-1)", Shape.BATCH)
+
+    def _weights(self, constants: list[Symbol]) -> Code:
+        return times([Code(self.constant(symbol, Kind.VECTOR), Shape.COORDINATE) for symbol in constants])
+
+    # Logarithms
+
+    def _log(self, arg: Term) -> Code:
+        """log of a sum of exponentials by logsumexp; any other log as it stands."""
+        terms = exponentials(arg)
+        if terms is None:
+            return call(Log, self.value(arg))
+        if len(terms) == 1:
+            coefficient, exponent = terms[0]
+            return plus([self.value(exponent), *_log_of(coefficient)])
+        stack, common = self._stack(terms)
+        hint = "log_mean" if sum(coefficient for coefficient, _ in terms) == 1 else "log_sum"
+        total = plus([Code(f"torch.logsumexp({stack}, 0)", Shape.BATCH), *_log_of(common)])
+        return Code(self.write.assign(self.hints.get(Log(arg), hint), total.text), Shape.BATCH)
+
+    def _stack(self, terms: Exponentials) -> tuple[str, Fraction]:
+        """The exponents in one tensor, first dimension, and the coefficient that they have in common."""
+        common = terms[0][0] if len({coefficient for coefficient, _ in terms}) == 1 else Fraction(1)
+        codes = [plus([self._exponent(exponent), *_log_of(c / common)]) for c, exponent in terms]
+        if any(code.shape is not Shape.BATCH for code in codes):
+            message = (
+                f"the formula of {self.estimator.name!r} has a sum of exponentials, some of which do not depend on a sample or "
+                "depend on each coordinate; the generated code knows sums of exponentials of functions of samples."
+            )
+            raise UsageError(message)
+        listed = ", ".join(code.text for code in codes)
+        same = len({self._drawn_or_bound(exponent) for _, exponent in terms}) == 1
+        stacked = f"torch.stack([{listed}])" if same else f"torch.stack(torch.broadcast_tensors({listed}))"
+        return self.write.assign("log_weights", stacked), common
+
+    def _exponent(self, term: Term) -> Code:
+        """The log of one weight; a sum about one sample gets a name and keeps it wherever it occurs."""
+        variables = [leaf for leaf in free(term) if isinstance(leaf, RandomVariable)]
+        if isinstance(term, Add) and len(variables) == 1 and term not in self.hints:
+            suffix = checked_identifier(variables[0].name).rpartition("_")[2]
+            self.sums[term.args] = term
+            self.hints[term] = f"log_w_{suffix}"
+        return self.value(term)
+
+    def _drawn_or_bound(self, term: Term) -> tuple[bool, frozenset[str]]:
+        variables = [leaf for leaf in free(term) if isinstance(leaf, RandomVariable)]
+        return bool(variables), frozenset(self.bound[leaf] for leaf in variables if leaf in self.bound)
+
+    # Laws
+
+    def _score(self, law: Law, at: Term, parameter: Symbol) -> Code:
+        self._check_law(law)
+        self._check_parameter(parameter)
+        b = self.event(at)
+        text = self.family.score(b, self.wrt, self.write.assign)
+        hint = f"score_{b}" if len(self.family.parameters) == 1 else f"score_{b}_{self.wrt}"
+        return Code(self.write.assign(hint, text), Shape.COORDINATE)
+
+    def _log_prob(self, law: Law, at: Term) -> Code:
+        self._check_law(law)
+        b, standard = self.event(at), standardised(law, at) if isinstance(law, NormalLaw) else None
+        name = checked_identifier(law.name) if isinstance(law, FiniteLaw) else "q"
+        text = self.family.log_prob(b, self.write.assign, None if standard is None else self.event(standard))
+        return Code(self.write.assign(f"log_{name}_{b}", text), Shape.BATCH)
+
+    def _enumerate(self, term: Expect | Over, body: Term) -> Code:
+        """E or the sum over every outcome of a finite law, with `body` in place of the body of the term."""
+        variable = term.variable
+        self._check_law(variable.law)
+        if not self.family.every_outcome:
+            message = (
+                f"the {self.family.name} family has no finite set of outcomes, so the expectation over {variable.name} inside "
+                f"the formula of {self.estimator.name!r} cannot be computed; it runs in the bernoulli and categorical families."
+            )
+            raise UsageError(message)
+        self.enumerates = True
+        every = self.write.assign(f"every_{variable.name}", f"every_outcome(logits, {self._outer_shape(body, variable)})")
+        outer = self.bound.get(variable)
+        self.bound[variable] = every
+        self.shapes.append(f"{every}.shape")
+        summand = self._weighted(term, body)
+        self.shapes.pop()
+        self.bound.pop(variable)
+        if outer is not None:
+            self.bound[variable] = outer
+        return Code(f"{summand.at(Level.ATOM)}.sum(0)", summand.shape)
+
+    def _weighted(self, term: Expect | Over, body: Term) -> Code:
+        if isinstance(term, Expect):
+            return self.value(Density(term.variable.law, term.variable) * body)
+        ones = Code(f"torch.ones_like({self.bound[term.variable]}[..., 0])", Shape.BATCH)
+        return times([ones, self.value(body)])
+
+    def _outer_shape(self, body: Term, variable: RandomVariable) -> str:
+        """The shape that the outcomes extend: the whole outer one if the body uses an outer variable, else the parameters'."""
+        outside = [leaf for leaf in free(body) if isinstance(leaf, RandomVariable) and leaf != variable]
+        if not outside:
+            return f"{self.family.parameters[0]}.shape"
+        return self.shapes[-1] if self.shapes else f"{self.event(outside[0])}.shape"
+
+
+def _constant(term: Term, law_parameter: Symbol) -> Symbol | None:
+    """The constant of a term that is a constant, or a number times one."""
+    factors: Iterable[Term] = term.args if isinstance(term, Mul) else (term,)
+    others = [factor for factor in factors if not isinstance(factor, Number)]
+    return others[0] if len(others) == 1 and isinstance(others[0], Symbol) and others[0] != law_parameter else None
+
+
+def _log_of(coefficient: Fraction) -> list[Code]:
+    """The logarithm of a coefficient as a summand; none for 1."""
+    if coefficient == 1:
+        return []
+    if coefficient.numerator == 1:
+        return [Code(f"-math.log({coefficient.denominator})", Shape.NUMBER, Level.PRODUCT)]
+    return [Code(f"math.log({number(coefficient).text})", Shape.NUMBER)]

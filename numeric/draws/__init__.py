@@ -1,0 +1,1 @@
+"""The random operations of torch, and what each of them may give."""

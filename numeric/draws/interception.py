@@ -1,0 +1,191 @@
+"""The dispatch mode under which audited code runs: every random operation of torch asks the tape.
+
+What is below autograd sees all of it: draws inside `torch.no_grad`, in the backward pass, under `vmap`, in compiled modules.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from numeric.draws.generators import Generators, Key
+from numeric.draws.random_ops import DISCRETE, NOISE, Call, Factor, draws_nothing, is_standard_uniform, refusal
+from numeric.draws.taint import Taint
+from numeric.draws.tape import NotAuditable, Tape
+
+Source: TypeAlias = Callable[[Call, int, Tape, Tensor], Tensor]
+"""Gives the values of a draw of continuous noise: for the call, its number among such draws, the tape, and the real output."""
+
+_COMPARED = "torch.rand compared with a threshold"
+_NOISE_SEED = 0xF0_2E_11
+
+
+@dataclass
+class Drawn:
+    """What one draw gave, to be given again where the generator is set back."""
+
+    signature: str
+    choices: list[int] = field(default_factory=list)
+    noise: Tensor | None = None
+
+
+class Interceptor(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Run torch code with each random draw taken from a tape.
+
+    Args
+        tape        the choices
+        generators  watched, so that setting one back replays its draws
+        frozen      which of the frozen values the continuous noise has
+        source      gives the values of continuous noise, where it is not frozen
+        taint       follows the noise
+    """
+
+    def __init__(
+        self, tape: Tape, generators: Generators, frozen: int, source: Source | None = None, taint: Taint | None = None
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.tape, self.frozen = tape, frozen
+        self.factors: list[tuple[Factor, float]] = []
+        self.noise: list[tuple[str, Tensor, str]] = []
+        self.keys: list[Key] = []
+        self.coarsest = torch.float64
+        self._generators, self._source, self._taint = generators, source, taint or Taint()
+        self._drawn: dict[Key, Drawn] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        call = Call(func, args, dict(kwargs or {}))
+        tensors = call.tensors
+        self._note_precision(tensors)
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            return self._random(call)
+        touched = self._taint.among(tensors)
+        if not touched:
+            return call()
+        decided = self._taint.intercept(call, touched, lambda probabilities: self.tape.choose(probabilities, _COMPARED))
+        if decided is not None:
+            return decided
+        output = call()
+        self._taint.propagate(call, touched, output)
+        return output
+
+    def all_factors(self) -> list[Factor]:
+        """Return the probabilities of all that was drawn, as functions that give differentiable scalars."""
+        compared = [uniform.probability for uniform in self._taint.uniforms.values() if uniform.history]
+        return [*(factor for factor, _ in self.factors), *compared]
+
+    def frozen_noise(self) -> list[tuple[str, int]]:
+        """Return family and size of each draw of noise that was not decided by a comparison."""
+        return [(family, values.numel()) for family, values, _ in self.noise if not self._taint.is_compared(values)]
+
+    @property
+    def weight_of_factors(self) -> float:
+        """The probability, as a number, of what `all_factors` gives."""
+        compared = [choice for choice in self.tape.choices if choice.draw == _COMPARED]
+        return math.prod(weight for _, weight in self.factors) * Tape.weight_of(compared)
+
+    def _random(self, call: Call) -> Any:
+        if draws_nothing(call):
+            return call()
+        if call.name not in DISCRETE and call.name not in NOISE:
+            raise refusal(call)
+        generator = self._generators.of(call.bound.get("generator"), _device(call))
+        key = self._generators.key(generator)
+        self.keys.append(key)
+        try:
+            return self._discrete(call, key) if call.name in DISCRETE else self._noise(call, key, generator)
+        finally:
+            self._generators.explain(generator)
+
+    def _discrete(self, call: Call, key: Key) -> Any:
+        if key in self._drawn:
+            recorded = self._recorded(call, key, _signature(call))
+            remaining = iter(recorded.choices)
+            return DISCRETE[call.name](call, lambda _: next(remaining))[0]
+        drawn = Drawn(_signature(call))
+
+        def choose(probabilities: Sequence[float]) -> int:
+            index = self.tape.choose(probabilities, str(call.func))
+            drawn.choices.append(index)
+            return index
+
+        before = len(self.tape.choices)
+        output, factor = DISCRETE[call.name](call, choose)
+        if factor is not None:
+            weight = Tape.weight_of(self.tape.choices[before:])
+            self.factors.append((factor, weight))
+        self._drawn[key] = drawn
+        return output
+
+    def _noise(self, call: Call, key: Key, generator: torch.Generator) -> Tensor:
+        output: Tensor = call()
+        after = generator.get_state()
+        signature = _signature(call)
+        if key in self._drawn:
+            values = self._recorded(call, key, signature).noise
+        else:
+            values = self._values(call, generator, output)
+            self.noise.append((NOISE[call.name], output, signature))
+            self._drawn[key] = Drawn(signature, noise=values)
+        generator.set_state(after)
+        output.copy_(values) if values is not None else None
+        self._taint.add(output, f"from {call.func}", uniform=is_standard_uniform(call))
+        return output
+
+    def _values(self, call: Call, generator: torch.Generator, output: Tensor) -> Tensor:
+        if self._source is not None:
+            return self._source(call, len(self.noise), self.tape, output)
+        generator.manual_seed(_NOISE_SEED + 100_003 * self.frozen + len(self.noise))
+        values: Tensor = call().clone()
+        return values
+
+    def _recorded(self, call: Call, key: Key, signature: str) -> Drawn:
+        recorded = self._drawn[key]
+        if recorded.signature != signature:
+            raise _coupled(call)
+        return recorded
+
+    def _note_precision(self, tensors: Sequence[Tensor]) -> None:
+        for tensor in tensors:
+            if tensor.requires_grad and tensor.dtype is not self.coarsest and tensor.is_floating_point():
+                if torch.finfo(tensor.dtype).eps > torch.finfo(self.coarsest).eps:
+                    self.coarsest = tensor.dtype
+
+
+def _device(call: Call) -> torch.device:
+    tensors = call.tensors
+    if tensors:
+        return tensors[0].device
+    return torch.device(call.kwargs.get("device") or "cpu")
+
+
+def _signature(call: Call) -> str:
+    """Name a draw with its arguments; tensors count by their values where they are the parameters of a law."""
+    shown = []
+    for name, value in call.bound.items():
+        if isinstance(value, torch.Generator) or name == "out" or (name == "self" and call.name.endswith("_")):
+            continue
+        is_law = isinstance(value, Tensor) and not (call.name.endswith("_like") or call.name == "native_dropout")
+        shown.append(f"{name}={value.detach().double().tolist() if is_law else _plain(value)}")
+    shape = [tuple(tensor.shape) for tensor in call.tensors]
+    return f"{call.name}({', '.join(shown)}){shape}"
+
+
+def _plain(value: Any) -> str:
+    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else str(value)
+
+
+def _coupled(call: Call) -> NotAuditable:
+    message = (
+        f"{call.func} is drawn from a generator in the state that another draw with other arguments found it in (it was "
+        "seeded again, or "
+        "set back), so the two are coupled in a way that cannot be enumerated; draw the second from a generator of its own."
+    )
+    return NotAuditable(message)

@@ -1,0 +1,175 @@
+"""Continuous noise that is integrated: its values on a line or on a grid, and what the code decided about it.
+
+The nodes of a quadrature rule are choices on the tape like any other, with the weights of the rule as their probabilities.
+What a run decides about noise (comparisons, steps, integers, the sides of clamp and its like, the operations that it makes at
+all) is written down; between breakpoints it must be the same at every node.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from numeric.draws.quadrature_rules import FAMILIES, Bracket, quantile, rule
+from numeric.draws.random_ops import NOISE, SAMPLING, Call
+from numeric.draws.taint import STEPS, NotFreezable, Taint
+from numeric.draws.tape import NotAuditable, Tape
+
+Scalar: TypeAlias = tuple[int, int]
+"""One scalar of noise: the number of its draw among the draws of noise, and its position in it."""
+
+Breakpoints: TypeAlias = Mapping[Scalar, tuple[Bracket, ...]]
+
+NODE = "a node of quadrature over "
+_KINKS = set(
+    "clamp clamp_min clamp_max relu abs maximum minimum fmax fmin hardtanh leaky_relu threshold elu hardsigmoid hardswish "
+    "hardshrink softshrink".split()
+)
+_LAWS = {
+    "uniform": ("from", "to", 0.0, 1.0),
+    "normal": ("mean", "std", 0.0, 1.0),
+    "exponential": ("", "lambd", 0.0, 1.0),
+    "cauchy": ("median", "sigma", 0.0, 1.0),
+    "log_normal": ("mean", "std", 1.0, 2.0),
+}
+
+
+class Decisions(Taint):
+    """Write down what is decided about noise, in place of refusing it.
+
+    Args
+        refuse  refuse decisions all the same, and write down only the sides of clamp, abs and their like
+        leaves  whether noise may leave torch by item(), where nobody sees what is decided
+    """
+
+    def __init__(self, *, refuse: bool = False, leaves: bool = False) -> None:
+        super().__init__()
+        self._refuse, self._leaves = refuse, leaves
+        self.made: list[tuple[Any, ...]] = []
+
+    def intercept(self, call: Call, touched: list[Tensor], choose: Any) -> Tensor | None:
+        return super().intercept(call, touched, choose) if self._refuse else None
+
+    def propagate(self, call: Call, touched: list[Tensor], output: Any) -> None:
+        leaves = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        if call.name == "_local_scalar_dense" and not self._leaves:
+            raise _leaves_torch(call)
+        if self._refuse:
+            super().propagate(call, touched, output)
+        else:
+            self.mark(touched, leaves)
+        self.made.append((call.name, *(tuple(each.reshape(-1).tolist()) for each in _decided(call, leaves))))
+
+
+def _leaves_torch(call: Call) -> NotAuditable:
+    message = (
+        f"continuous noise leaves torch by {call.func}, so that nobody sees what it decides; keep it in a tensor, give the "
+        f"places where a decision changes as breakpoints=, or {SAMPLING}."
+    )
+    return NotAuditable(message)
+
+
+def _decided(call: Call, leaves: Sequence[Tensor]) -> list[Tensor]:
+    """What an operation decides about noise: its integers, its steps, where clamp and its like leave a value as it is."""
+    decided = [leaf for leaf in leaves if call.name in STEPS or not (leaf.is_floating_point() or leaf.is_complex())]
+    if call.name in _KINKS and leaves[0].shape == call.args[0].shape:
+        decided.append(leaves[0] == call.args[0])
+    return decided
+
+
+def standard_family(call: Call) -> str:
+    """Return the standard law of a draw of noise.
+
+    Raises
+        NotFreezable, if the law has none.
+    """
+    family = NOISE[call.name]
+    if family not in FAMILIES:
+        message = f"{call.func} draws {family} noise, for which there is no quadrature; {SAMPLING}."
+        raise NotFreezable(message)
+    return family
+
+
+def drawn(call: Call, values: Tensor, output: Tensor) -> Tensor:
+    """Return what a draw gives where its standard law has some values, (numel,) in float64, as a tensor like its output."""
+    family, bound = standard_family(call), call.bound
+    location, scale, *usual = _LAWS[family]
+    at, width = (_number(bound.get(name), default, output) for name, default in zip((location, scale), usual, strict=True))
+    x = values.reshape(output.shape).to(output.device)
+    if family == "uniform":
+        x = (at + (width - at) * x).to(output.dtype)
+        return torch.where(x >= width, torch.nextafter(x, torch.full_like(x, -torch.inf)), x)
+    x = x / width if family == "exponential" else at + width * x
+    return (x.exp() if family == "log_normal" else x).to(output.dtype)
+
+
+def _number(given: Any, default: float, output: Tensor) -> Tensor:
+    value = torch.as_tensor(default if given is None else given, dtype=torch.float64, device=output.device)
+    return value.detach().broadcast_to(output.shape)
+
+
+@dataclass
+class Line:
+    """Noise at random values that depend on `context`, but for one scalar, which has u = `at` (and 1 - u = `rest`)."""
+
+    context: int
+    moved: Scalar | None = None
+    at: float = 0.5
+    rest: float = 0.5
+    seen: dict[Scalar, str] = field(default_factory=dict)
+    """The scalars of noise that the run drew, with their standard laws."""
+
+    def __call__(self, call: Call, number: int, tape: Tape, output: Tensor) -> Tensor:
+        family, pairs = standard_family(call), []
+        for position in range(output.numel()):
+            self.seen[number, position] = family
+            u = random.Random(f"{self.context} {number} {position}").random()
+            pairs.append((self.at, self.rest) if self.moved == (number, position) else (u, 1 - u))
+        ends = torch.tensor(pairs, dtype=torch.float64).reshape(-1, 2)
+        return drawn(call, quantile(family, ends[:, 0], ends[:, 1]), output)
+
+
+@dataclass
+class Grid:
+    """Noise at the nodes of a rule for each scalar, chosen by the tape; one for each run of an exploration."""
+
+    breakpoints: Breakpoints
+    method: str
+    level: int
+    cell: list[int] = field(default_factory=list)
+    """The number of the segment that each scalar is in."""
+
+    def __call__(self, call: Call, number: int, tape: Tape, output: Tensor) -> Tensor:
+        values = []
+        for position in range(output.numel()):
+            breakpoints = self.breakpoints.get((number, position), ())
+            nodes = rule(standard_family(call), breakpoints, self.method, self.level)
+            node = nodes[tape.choose([each.weight for each in nodes], f"{NODE}{call.func}")]
+            values.append(node.value)
+            self.cell.append(node.segment)
+        return drawn(call, torch.tensor(values, dtype=torch.float64), output)
+
+
+class Cells:
+    """What was decided in each cell: the discrete choices, and the segment of each scalar of noise."""
+
+    def __init__(self) -> None:
+        self._decided: dict[Any, int] = {}
+
+    def require_same(self, tape: Tape, cell: Sequence[int], made: Sequence[Any]) -> None:
+        """Raise NotAuditable if a run decided something else than another one in the same cell."""
+        discrete = tuple(choice.index for choice in tape.choices if not choice.draw.startswith(NODE))
+        found = hash(tuple(made))
+        if self._decided.setdefault((discrete, tuple(cell)), found) != found:
+            message = (
+                "continuous noise decides the outcome, and not at fixed breakpoints: two values of it between the same "
+                f"breakpoints decide differently, as where several noises decide together (an argmax); {SAMPLING}, or give the "
+                "places as breakpoints=."
+            )
+            raise NotAuditable(message)

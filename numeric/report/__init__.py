@@ -1,0 +1,1 @@
+"""Pages and plots of everything that was found."""
