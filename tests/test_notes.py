@@ -131,7 +131,7 @@ def test_what_only_a_person_checked_is_counted_apart():
 def test_the_pages_in_the_repository_are_what_the_command_writes():
     audited = [(pages.load(note), judged(note)) for note in pages.NOTES]
     written = {f"note_{note.key}.md": pages.page(note, found) for note, found in audited} | {"index.md": pages.index(audited)}
-    assert {path.name for path in DOCS.iterdir()} == set(written)
+    assert {path.name for path in DOCS.glob("*.md")} == set(written)
     for name, page in written.items():
         assert page == (DOCS / name).read_text(encoding="utf-8"), name
 

@@ -70,7 +70,7 @@ def problem_of(document: Any) -> Problem:
     """Return the problem that a JSON value states.
 
     Args
-        document  a value that fits the schema gradproof/problem/1, `derive/schemas/problem-1.json`
+        document  a value that fits the schema gradproof/problem/1, `derive/verdicts/schemas/problem-1.json`
 
     Raises
         UsageError, if it does not fit the schema, probabilities are not positive or do not sum to 1, a table has not one entry

@@ -119,7 +119,7 @@ def schema(kind: str) -> Mapping[str, Any]:
     >>> schema("problem-1")["properties"]["schema"]["const"]
     'gradproof/problem/1'
     """
-    text = resources.files("derive").joinpath("schemas", f"{kind}.json").read_text(encoding="utf-8")
+    text = resources.files("derive.verdicts").joinpath("schemas", f"{kind}.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded
 

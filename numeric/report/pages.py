@@ -30,10 +30,10 @@ LONGEST_FORMULA = 4000
 MOST_COORDINATES = 40
 LONGEST_FRACTION = 40
 STYLE = "style.css"
-_STYLE = files("numeric").joinpath("templates", STYLE)
+_STYLE = files("numeric.report").joinpath("templates", STYLE)
 
 _TEMPLATES = Environment(
-    loader=PackageLoader("numeric"),
+    loader=PackageLoader("numeric.report"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
