@@ -56,15 +56,18 @@ class NoiseOf(Protocol):
 class Runs:
     """Run a loss or an objective with its choices on a tape, each time from the same start."""
 
+    params: Mapping[str, Tensor]
+    generators: Generators
+
     def __init__(self, params: Mapping[str, Tensor]) -> None:
         self.params, self.generators = params, Generators()
         self.reset: Callable[[], None] = lambda: None
         self.frozen = 0
         self.integrated: NoiseOf | None = None
-        self.coarsest = torch.float64
+        self.coarsest: torch.dtype = torch.float64
         self.noise: list[tuple[str, int]] = []
         self.draws: tuple[str, ...] = ()
-        self.has_constant_seed = False
+        self.has_constant_seed: bool = False
         self._signatures: list[str] = []
         self.keys_of: dict[tuple[int, ...], frozenset[Key]] = {}
         self._keys: list[Key] = []
@@ -169,7 +172,7 @@ class Runs:
             message = "loss() called backward and returned a tensor too; return None, or the tensor without calling backward."
             raise UsageError(message)
         if scalar.requires_grad:
-            scalar.backward()  # type: ignore[no-untyped-call]
+            scalar.backward()
 
     def _require_equal(self, first: Sequence[Tensor], second: Sequence[Tensor], tape: Tape) -> None:
         slack = 64 * torch.finfo(self.coarsest).eps

@@ -29,7 +29,7 @@ from numeric.draws.tape import Choice, NotAuditable
 CHUNK = 4096
 
 
-class BatchInterceptor(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class BatchInterceptor(TorchDispatchMode):
     """Run torch code of n rows with row i of each draw set to outcome i.
 
     Args

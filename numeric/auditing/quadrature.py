@@ -54,7 +54,7 @@ class AlongLine:
 
     def begin(self) -> tuple[Source, Taint]:
         """Return the source of noise and what follows it, for one run."""
-        self.decisions = Decisions(refuse=self.refuse, leaves=self.leaves)
+        self.decisions: Decisions = Decisions(refuse=self.refuse, leaves=self.leaves)
         return self.line, self.decisions
 
     def end(self, tape: Tape) -> None:

@@ -19,7 +19,7 @@ from numeric.codegen.families import family_of
 from numeric.codegen.inputs import Gradient, Objective
 from numeric.codegen.inventory import is_summed, vector_constants
 from numeric.codegen.noise_roles import exact_rule, is_polynomial, latent_controls, reparameterized, roles, uses_raw_latent
-from numeric.codegen.torchgen import generate
+from numeric.codegen.torchgen import Generated, generate
 
 HERMITE_NODES = 5
 LEGENDRE_NODES = 14
@@ -37,6 +37,19 @@ TEMPERATURES = (1.0, 0.5)
 
 class Case:
     """One problem; every number in it is fixed, and exact in float32."""
+
+    estimator: Estimator
+    family: str
+    generated: Generated
+    polynomial: bool
+    size: int
+    names: tuple[str, ...]
+    device: torch.device
+    function: dict[str, Objective]
+    plain: bool
+    summed: bool
+    unbounded: bool
+    vectors: set[str]
 
     def __init__(self, estimator: Estimator, family: str, device: str, size: int | None) -> None:
         self.estimator, self.family = estimator, family

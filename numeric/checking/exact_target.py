@@ -233,7 +233,7 @@ class _Objective:
         self._check(law)
         if self.family == "normal":
             normal = torch.distributions.Normal(self.parameters["loc"], self.parameters["log_scale"].exp(), validate_args=False)
-            log_p: Tensor = normal.log_prob(at).sum(-1)  # type: ignore[no-untyped-call]
+            log_p: Tensor = normal.log_prob(at).sum(-1)
             return log_p
         logits = self.parameters["logits"]
         if self.family == "categorical":

@@ -241,7 +241,7 @@ class _Rows:
             self._refuse_law()
         if self.family == "normal":
             normal = torch.distributions.Normal(self.leaves["loc"], self.leaves["log_scale"].exp(), validate_args=False)
-            log_p: Tensor = normal.log_prob(at)  # type: ignore[no-untyped-call]
+            log_p: Tensor = normal.log_prob(at)
             return log_p
         logits = self.leaves["logits"]
         if self.family == "categorical":

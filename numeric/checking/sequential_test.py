@@ -129,7 +129,7 @@ def sequential_test(
     shape = tensor_of(exact, "exact").shape
     null = null_hypothesis(exact, bounds, variance, alpha, 0.0 if tolerance is None else tolerance)
     test = _Running(sampler, shape, null, by_dtype=tolerance is None)
-    devices = range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0)  # type: ignore[no-untyped-call]
+    devices = range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0)
     with nullcontext() if seed is None else torch.random.fork_rng(devices=devices):
         if seed is not None:
             torch.manual_seed(seed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -222,9 +222,10 @@ class TorchOracle:
         return above.clamp(min=float(ROUNDING * self.table.abs().max()) ** 2 or ROUNDING**2)
 
     def _entry(self, estimator: str) -> Mapping[str, Any]:
-        for entry in self.document["estimators"]:
+        entries: Sequence[Mapping[str, Any]] = self.document["estimators"]
+        for entry in entries:
             if entry["name"] == estimator:
-                return entry  # type: ignore[no-any-return]
+                return entry
         reasons = {other["name"]: other["reason"] for other in self.document["not_applicable"]}
         why = f"{reasons[estimator]} " if estimator in reasons else ""
         message = f"the oracle has no estimator {estimator!r}: {why}it has {', '.join(self.estimators)}."

@@ -54,6 +54,19 @@ from numeric.codegen.inventory import constants_of, is_summed, law_parameter, lo
 class Events(ABC):
     """The first part of a walk: names, vectors, and calls of the user's functions."""
 
+    estimator: Estimator
+    family: Family
+    theta: Symbol
+    law_parameter: Symbol
+    summed: bool
+    by: Symbol
+    write: Writer
+    parameters: tuple[str, ...]
+    wrt: str
+    location: dict[Term, str]
+    hints: dict[Term, str]
+    sums: dict[tuple[Term, ...], Add]
+
     def __init__(self, estimator: Estimator, family: Family, names: Names, differentiated: frozenset[str]) -> None:
         self.estimator, self.family = estimator, family
         self.theta, self.law_parameter = estimator.parameter, law_parameter(estimator)

@@ -248,7 +248,7 @@ class Normal(Family):
     """n independent normal coordinates with mean loc and standard deviation exp(log_scale)."""
 
     name = "normal"
-    parameters = ("loc", "log_scale")
+    parameters: tuple[str, ...] = ("loc", "log_scale")
     argument = "params"
     shapes = 'params is {"loc": ..., "log_scale": ...}, both of shape (*batch, n): n independent normal coordinates'
 

@@ -73,7 +73,7 @@ def checked_function(f: object, name: str, fixed: frozenset[int] = frozenset()) 
     def checked(*args: Any) -> Tensor:
         value = f(*args)
         outcomes = [arg for i, arg in enumerate(args) if i not in fixed and isinstance(arg, Tensor)]
-        shape = torch.broadcast_shapes(*(arg.shape for arg in outcomes))  # type: ignore[no-untyped-call]
+        shape = torch.broadcast_shapes(*(arg.shape for arg in outcomes))
         _check_value(value, name, tuple(shape))
         tensor: Tensor = value if value.is_floating_point() else value.to(outcomes[0].dtype)
         return tensor

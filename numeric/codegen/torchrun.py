@@ -57,6 +57,14 @@ class Compiled:
         noise      the names of the draws
     """
 
+    name: str
+    family: str
+    source: str
+    functions: tuple[str, ...]
+    constants: tuple[str, ...]
+    parameter: str | None
+    noise: tuple[str, ...]
+
     def __init__(self, estimator: Estimator, generated: Generated) -> None:
         self.name = estimator.name
         self.family = generated.family

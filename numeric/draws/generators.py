@@ -32,7 +32,7 @@ class Generators:
         self._explained: dict[int, set[bytes]] = {}
         self._kept: list[torch.Generator] = []
         self.note(torch.default_generator)
-        if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
             for generator in torch.cuda.default_generators:
                 self.note(generator)
 

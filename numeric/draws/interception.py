@@ -35,7 +35,7 @@ class Drawn:
     noise: Tensor | None = None
 
 
-class Interceptor(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Interceptor(TorchDispatchMode):
     """Run torch code with each random draw taken from a tape.
 
     Args
@@ -46,6 +46,9 @@ class Interceptor(TorchDispatchMode):  # type: ignore[no-untyped-call]
         taint       follows the noise
     """
 
+    tape: Tape
+    frozen: int
+
     def __init__(
         self, tape: Tape, generators: Generators, frozen: int, source: Source | None = None, taint: Taint | None = None
     ) -> None:
@@ -54,7 +57,7 @@ class Interceptor(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.factors: list[tuple[Factor, float]] = []
         self.noise: list[tuple[str, Tensor, str]] = []
         self.keys: list[Key] = []
-        self.coarsest = torch.float64
+        self.coarsest: torch.dtype = torch.float64
         self._generators, self._source, self._taint = generators, source, taint or Taint()
         self._drawn: dict[Key, Drawn] = {}
 

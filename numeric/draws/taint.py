@@ -38,6 +38,9 @@ class NotFreezable(NotAuditable):
 class Uniform:
     """A tensor of untouched uniform noise: what each element was compared with, and on which side it fell."""
 
+    low: list[float]
+    high: list[float]
+
     def __init__(self, values: Tensor) -> None:
         self.values = values
         self.used = False
