@@ -111,6 +111,13 @@ def test_a_derivation_of_something_else_is_refused():
         derive.prove(estimator)
 
 
+def test_a_derivation_that_returns_a_bare_theorem_is_refused():
+    chain = derive.catalogue["score-function"].derivation()
+    estimator = replace(derive.catalogue["score-function"], derivation=lambda: chain.theorem)
+    with pytest.raises(UsageError, match="is a Theorem; expected a function that returns what"):
+        derive.prove(estimator)
+
+
 def test_a_chain_that_does_not_stand_is_reported_and_replaced_by_one_that_is_found():
     broken = replace(derive.catalogue["score-function"], derivation=lambda: calc(f(b), (algebra, 2 * f(b))))
     verdict = derive.prove(broken)

@@ -3,7 +3,6 @@
 The mean does not depend on the parameter, so d Var[g] = d E[g^2], and a single sample estimates that by 2 g dg.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 from derive.catalogue.rebar import estimator as rebar, eta, lambda_
@@ -12,7 +11,7 @@ from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
 from derive.language.notation import E, grad
 from derive.language.term import Symbol, Term
-from derive.proofs.calc import Derivation, calc
+from derive.proofs.calc import Derivation, calc, chain_of
 from derive.proofs.rules import known, linearity, pathwise_gradient
 
 
@@ -35,17 +34,17 @@ def variance_gradient(estimator: Estimator, parameter: Symbol, name: str) -> Est
         where=(*estimator.where, ("g", g)),
         source=estimator.source,
         summary=f"The gradient of the variance of {estimator.name} with respect to {parameter.name}: 2 g dg.",
-        derivation=partial(_derivation, estimator, square, parameter, estimator.derivation),
+        derivation=partial(_derivation, estimator, square, parameter),
     )
 
 
-def _derivation(estimator: Estimator, square: Term, parameter: Symbol, unbiased: Callable[[], Derivation]) -> Derivation:
+def _derivation(estimator: Estimator, square: Term, parameter: Symbol) -> Derivation:
     """The mean is the target of the estimator, which the parameter does not move; the rest is pathwise."""
     g, target, draws = estimator.formula, estimator.target, estimator.draws
     passed = [E(grad(E(g**2, *draws[k:]), parameter), *draws[:k]) for k in range(1, len(draws) + 1)]
     return calc(
         grad(square - estimator.expectation**2, parameter),
-        (known(estimator.name, unbiased().theorem), grad(square - target**2, parameter)),
+        (known(estimator.name, chain_of(estimator).theorem), grad(square - target**2, parameter)),
         (linearity, grad(square, parameter)),
         *((pathwise_gradient, line) for line in passed),
         (linearity, E(2 * g * grad(g, parameter), *draws)),

@@ -5,23 +5,64 @@ The catalogue's estimators and a user's own are made of the same parts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from fractions import Fraction
+from typing import Protocol
 
 from derive.language.errors import ScopeError, UsageError
 from derive.language.notation import E
 from derive.language.scope import free, substitute
 from derive.language.term import Grad, RandomVariable, Symbol, Term
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from fractions import Fraction
-
-    from derive.numbers.enclosures import MomentsAt
-    from derive.proofs.calc import Derivation
-
 VERDICTS = ("proved", "scaled", "other-target", "refuted", "undecided")
+
+
+class Chain(Protocol):
+    """What a hand-written derivation returns, as far as an estimator knows: `derive.proofs.calc.Derivation` is one.
+
+    The language stands below the proofs, so it names the shape only; `derive.proofs.calc.chain_of` demands the class.
+    """
+
+    @property
+    def lines(self) -> tuple[object, ...]:
+        """The lines of the chain, the target first."""
+
+    @property
+    def theorem(self) -> object:
+        """That the first line equals the last."""
+
+
+class Interval(Protocol):
+    """A number that lies between `middle - radius` and `middle + radius`, as a `derive.numbers.enclosures.Enclosure`."""
+
+    @property
+    def middle(self) -> Fraction:
+        """The middle."""
+
+    @property
+    def radius(self) -> Fraction:
+        """The radius, not negative; 0 where the number is exact."""
+
+
+class Moments(Protocol):
+    """What `integrated` returns, as far as an estimator knows: `derive.numbers.enclosures.MomentsAt` is one."""
+
+    @property
+    def point(self) -> Mapping[str, Fraction]:
+        """The values of the unknowns, by name."""
+
+    @property
+    def mean(self) -> Interval:
+        """The mean at the point."""
+
+    @property
+    def variance(self) -> Interval:
+        """The variance at the point."""
+
+    @property
+    def note(self) -> str:
+        """Of what they are the moments."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +103,8 @@ class Estimator:
     source: str = ""
     summary: str = ""
     verdict: str = "proved"
-    derivation: Callable[[], Derivation] | None = field(default=None, compare=False)
-    integrated: Callable[[Mapping[str, Fraction]], MomentsAt] | None = field(default=None, compare=False)
+    derivation: Callable[[], Chain] | None = field(default=None, compare=False)
+    integrated: Callable[[Mapping[str, Fraction]], Moments] | None = field(default=None, compare=False)
     family: Callable[[int], Estimator] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:

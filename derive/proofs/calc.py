@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from derive.kernel import theorem as kernel
 from derive.kernel.premises import EVERYTHING, Assuming, Premise
 from derive.kernel.theorem import Equation, Theorem
-from derive.language.errors import PremiseError, RuleError
+from derive.language.errors import PremiseError, RuleError, UsageError
+from derive.language.estimator import Estimator
 from derive.language.term import Term
 from derive.proofs.conversions import Rewrite, equal_by_normal_form, normalise, places, rewrite_at, rewrite_everywhere, worse
 
@@ -34,6 +35,27 @@ class Derivation:
 
     lines: tuple[Line, ...]
     theorem: Theorem
+
+
+def chain_of(estimator: Estimator) -> Derivation:
+    """Return the hand-written derivation of an estimator.
+
+    Raises
+        UsageError, if there is none, or its function returns anything but a `Derivation`, such as a theorem alone.
+        PremiseError, RuleError, as `calc`.
+
+    >>> from derive.catalogue import catalogue
+    >>> len(chain_of(catalogue["score-function"]).lines)
+    2
+    """
+    found = None if estimator.derivation is None else estimator.derivation()
+    if not isinstance(found, Derivation):
+        message = (
+            f"the derivation of {estimator.name!r} is a {type(found).__name__}; "
+            "expected a function that returns what `derive.proofs.calc.calc` returns."
+        )
+        raise UsageError(message)
+    return found
 
 
 def calc(start: Term, *steps: tuple[Rewrite, Term], assuming: Assuming = EVERYTHING) -> Derivation:

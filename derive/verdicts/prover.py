@@ -18,7 +18,7 @@ from derive.language.errors import Disagreement, NotEvaluable, RuleError, TooLar
 from derive.language.estimator import Estimator
 from derive.language.scope import alpha_equal
 from derive.printing import html, latex, markdown, text
-from derive.proofs.calc import Derivation
+from derive.proofs.calc import Derivation, chain_of
 from derive.proofs.tactic import Finding, find
 from derive.verdicts.verdict import Check, Counterexample, Verdict
 
@@ -127,7 +127,7 @@ def _derive(estimator: Estimator, tried: list[str], *, search: bool) -> tuple[De
     derivation, finding = None, None
     if estimator.derivation is not None:
         try:
-            derivation = estimator.derivation()
+            derivation = chain_of(estimator)
         except RuleError as error:
             tried.append(f"the hand-written derivation does not stand: {error}")
     if derivation is None and search:

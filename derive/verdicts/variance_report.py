@@ -114,7 +114,7 @@ def variance(estimator: Estimator, outcomes: int = 2, at: Mapping[str, Fraction]
         found = estimator.integrated(at or {})
         radius = max(found.mean.radius, found.variance.radius)
         values = found.mean.middle, found.variance.middle
-        return VarianceReport(estimator, outcomes, formula, found.point, *values, found.note, radius)
+        return VarianceReport(estimator, outcomes, formula, dict(found.point), *values, found.note, radius)
     point = Point.of(estimator, outcomes, at or {})
     try:
         mean, value = exact.enclosed_mean_and_variance_at(estimator, point, outcomes=outcomes)

@@ -35,6 +35,7 @@ from derive.notation import (
     sigmoid,
     uniform,
 )
+from derive.proofs.calc import chain_of
 from derive.proofs.rules import (
     algebra,
     conditional_reparameterization,
@@ -166,8 +167,7 @@ def second_moment_alone(estimator: Estimator, mean: Theorem, symbol: str) -> The
 
 def mean_of_rebar() -> Theorem:
     """The derivation of REBAR, for every eta."""
-    derivation = catalogue["rebar"].derivation
-    return derivation().theorem if derivation is not None else kernel.reflexivity(target)
+    return chain_of(catalogue["rebar"]).theorem
 
 
 def mean_without_lambda() -> Theorem:
