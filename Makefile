@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: test test-subjects subjects test-optimised test-exhaustive mutants demo lint format examples bench clean
+.PHONY: test test-subjects subjects test-optimised test-exhaustive mutants demo lint format examples notes bench clean
 
 # torch is pinned without a local suffix: where the package index offers a CPU build (2.13.0+cpu), pip takes it.
 .venv: .venv/.installed
@@ -56,9 +56,14 @@ demo: .venv/.installed
 lint: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
 format: .venv/.installed
 	$(BIN)/ruff check --fix .
+
+# Judge every statement of the five notes anew and write their pages; a test compares.
+notes: .venv/.installed
+	$(BIN)/python -m docs.notes.pages
 
 # Write what the commands in README.md and docs/ print under them; a test compares.
 examples: .venv/.installed
