@@ -95,8 +95,8 @@ def zero_mean_score(b: RandomVariable, theta: Symbol, *, assuming: Assuming = EV
     >>> zero_mean_score(uniform("x", 0, theta), theta)
     Traceback (most recent call last):
     ...
-    derive.language.errors.PremiseError: step 3 (leibniz) is refused: leibniz refuses: SupportFixed fails, because the bounds of the \
-uniform law of x move with theta.
+    derive.language.errors.PremiseError: step 3 (leibniz) is refused: leibniz refuses: SupportFixed fails, because the bounds \
+of the uniform law of x move with theta.
     """
     density, score = Density(b.law, b), Score(b.law, b, theta)
     return calc(

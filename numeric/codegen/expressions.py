@@ -155,8 +155,8 @@ def checked_identifier(name: str) -> str:
 
     >>> checked_identifier("x; import os")
     Traceback (most recent call last):
-    derive.language.errors.UsageError: 'x; import os' cannot become a name in generated code; expected letters, digits and underscores,
-    with a letter first (such as 'z_tilde').
+    derive.language.errors.UsageError: 'x; import os' cannot become a name in generated code; expected letters, digits and
+    underscores, with a letter first (such as 'z_tilde').
     """
     if name.isascii() and name.isidentifier() and not name.startswith("_"):
         return name
