@@ -31,7 +31,7 @@ from derive.language.notation import (
     stop,
     total,
 )
-from derive.language.term import Exact, Number, Symbol, Term
+from derive.language.term import Exact, Function, Number, RandomVariable, Symbol, Term
 from derive.laws.models import RationalCase
 from derive.verdicts.problem import SCHEMA, Problem, problem_of
 
@@ -39,11 +39,15 @@ Table: TypeAlias = tuple[Fraction, ...]
 Law: TypeAlias = tuple[Table, Table]
 """Probabilities, and their derivatives along a parameter."""
 
-theta, c = parameter("theta"), constant("c")
-b = finite("b", theta)
-first, second = DRAWS = copies(b, 2)
-f, C = function("f"), function("C")
-TARGET = grad(E(f(b), b), theta)
+theta: Symbol = parameter("theta")
+c: Symbol = constant("c")
+b: RandomVariable = finite("b", theta)
+DRAWS: tuple[RandomVariable, ...] = copies(b, 2)
+first: RandomVariable = DRAWS[0]
+second: RandomVariable = DRAWS[1]
+f: Function = function("f")
+C: Function = function("C")
+TARGET: Term = grad(E(f(b), b), theta)
 
 _CORRECTION = grad(E(C(b), b), theta)
 UNBIASED: tuple[Term, ...] = (

@@ -63,4 +63,4 @@ class _Catalogue(Mapping[str, Estimator]):
         return name in _MODULES
 
 
-catalogue = _Catalogue()
+catalogue: Mapping[str, Estimator] = _Catalogue()

@@ -1,16 +1,18 @@
 """The Concrete (Gumbel-softmax) estimator: the pathwise gradient of the relaxed objective, not of the discrete one."""
 
 from derive.language.estimator import Estimator
-from derive.language.notation import E, constant, finite, function, grad, parameter, relaxation, uniform
+from derive.language.notation import E, Relaxation, constant, finite, function, grad, parameter, relaxation, uniform
+from derive.language.term import Function, RandomVariable, Symbol, Term
 
-theta, lambda_ = parameter("theta"), constant("lambda")
-b = finite("b", theta)
-u = uniform("u")
-f = function("f", differentiable=True)
-relaxed = relaxation(b)
-z = relaxed.h(u, theta)
+theta: Symbol = parameter("theta")
+lambda_: Symbol = constant("lambda")
+b: RandomVariable = finite("b", theta)
+u: RandomVariable = uniform("u")
+f: Function = function("f", differentiable=True)
+relaxed: Relaxation = relaxation(b)
+z: Term = relaxed.h(u, theta)
 
-estimator = Estimator(
+estimator: Estimator = Estimator(
     name="concrete",
     formula=grad(f(relaxed.sigma(z, lambda_)), theta),
     draws=(u,),

@@ -2,12 +2,14 @@
 
 from derive.language.estimator import Estimator
 from derive.language.notation import E, constant, finite, function, grad, parameter, score
+from derive.language.term import Function, RandomVariable, Symbol
 from derive.proofs.calc import Derivation, calc
 from derive.proofs.rules import linearity, mean_score, score_function_estimator
 
-theta, c = parameter("theta"), constant("c")
-b = finite("b", theta)
-f = function("f")
+theta: Symbol = parameter("theta")
+c: Symbol = constant("c")
+b: RandomVariable = finite("b", theta)
+f: Function = function("f")
 
 
 
@@ -21,7 +23,7 @@ def derivation() -> Derivation:
     )
 
 
-estimator = Estimator(
+estimator: Estimator = Estimator(
     name="constant-baseline",
     formula=(f(b) - c) * score(b),
     draws=(b,),

@@ -2,13 +2,15 @@
 
 from derive.language.estimator import Estimator
 from derive.language.notation import E, finite, function, grad, parameter, score
+from derive.language.term import Function, RandomVariable, Symbol, Term
 from derive.proofs.calc import Derivation, calc
 from derive.proofs.rules import algebra, linearity, score_function_estimator
 
-theta = parameter("theta")
-b = finite("b", theta)
-f, C = function("f"), function("C")
-correction = grad(E(C(b), b), theta)
+theta: Symbol = parameter("theta")
+b: RandomVariable = finite("b", theta)
+f: Function = function("f")
+C: Function = function("C")
+correction: Term = grad(E(C(b), b), theta)
 
 
 def derivation() -> Derivation:
@@ -21,7 +23,7 @@ def derivation() -> Derivation:
     )
 
 
-estimator = Estimator(
+estimator: Estimator = Estimator(
     name="control-variate",
     formula=(f(b) - C(b)) * score(b) + correction,
     draws=(b,),
@@ -31,7 +33,7 @@ estimator = Estimator(
     derivation=derivation,
 )
 
-without_correction = Estimator(
+without_correction: Estimator = Estimator(
     name="control-variate-without-correction",
     formula=(f(b) - C(b)) * score(b),
     draws=(b,),

@@ -2,6 +2,7 @@
 
 from derive.language.estimator import Estimator
 from derive.language.notation import E, finite, function, grad, log, normal, p, parameter, score
+from derive.language.term import Function, RandomVariable, Symbol, Term
 from derive.proofs.calc import Derivation, calc
 from derive.proofs.rules import (
     linearity,
@@ -12,10 +13,10 @@ from derive.proofs.rules import (
     score_function_estimator,
 )
 
-theta = parameter("theta")
-b = finite("b", theta, law="q")
-log_joint = function("log_joint", differentiable=True)
-log_weight = log_joint(b) - log(p(b))
+theta: Symbol = parameter("theta")
+b: RandomVariable = finite("b", theta, law="q")
+log_joint: Function = function("log_joint", differentiable=True)
+log_weight: Term = log_joint(b) - log(p(b))
 
 
 def by_scores() -> Derivation:
@@ -29,7 +30,7 @@ def by_scores() -> Derivation:
     )
 
 
-estimator = Estimator(
+estimator: Estimator = Estimator(
     name="elbo-score-function",
     formula=log_weight * score(b),
     draws=(b,),
@@ -39,11 +40,12 @@ estimator = Estimator(
     derivation=by_scores,
 )
 
-mu, sigma = function("mu", differentiable=True), function("sigma", differentiable=True)
-z = normal("z", mu(theta), sigma(theta))
-epsilon = normal("epsilon")
-z_of_epsilon = mu(theta) + sigma(theta) * epsilon
-log_weight_of_epsilon = log_joint(z_of_epsilon) - log(p(z, at=z_of_epsilon))
+mu: Function = function("mu", differentiable=True)
+sigma: Function = function("sigma", differentiable=True)
+z: RandomVariable = normal("z", mu(theta), sigma(theta))
+epsilon: RandomVariable = normal("epsilon")
+z_of_epsilon: Term = mu(theta) + sigma(theta) * epsilon
+log_weight_of_epsilon: Term = log_joint(z_of_epsilon) - log(p(z, at=z_of_epsilon))
 
 
 def by_reparameterization() -> Derivation:
@@ -55,7 +57,7 @@ def by_reparameterization() -> Derivation:
     )
 
 
-sgvb = Estimator(
+sgvb: Estimator = Estimator(
     name="sgvb",
     formula=grad(log_weight_of_epsilon, theta),
     draws=(epsilon,),

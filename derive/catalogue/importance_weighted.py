@@ -7,17 +7,19 @@ from operator import mul
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
 from derive.language.notation import E, copies, exp, finite, function, grad, log, normal, p, parameter, score, total
-from derive.language.term import RandomVariable, Term
+from derive.language.term import Function, RandomVariable, Symbol, Term
 from derive.laws.two_samples import two_samples
 from derive.proofs.calc import Derivation, calc
 from derive.proofs.rules import pathwise_gradient, reparameterization
 
-theta = parameter("theta")
-log_joint = function("log_joint", differentiable=True)
+theta: Symbol = parameter("theta")
+log_joint: Function = function("log_joint", differentiable=True)
 
-mu, sigma = function("mu", differentiable=True), function("sigma", differentiable=True)
-z, epsilon = normal("z", mu(theta), sigma(theta)), normal("epsilon")
-b = finite("b", theta, law="q")
+mu: Function = function("mu", differentiable=True)
+sigma: Function = function("sigma", differentiable=True)
+z: RandomVariable = normal("z", mu(theta), sigma(theta))
+epsilon: RandomVariable = normal("epsilon")
+b: RandomVariable = finite("b", theta, law="q")
 
 
 def log_mean_exp(logs: Sequence[Term]) -> Term:
@@ -100,6 +102,6 @@ def _demand(samples: int, least: int, name: str) -> None:
         raise UsageError(message)
 
 
-iwae = importance_weighted(2)
-vimco_geometric = vimco(geometric_mean, "vimco", 2)
-vimco_arithmetic = vimco(arithmetic_mean, "vimco-arithmetic", 2)
+iwae: Estimator = importance_weighted(2)
+vimco_geometric: Estimator = vimco(geometric_mean, "vimco", 2)
+vimco_arithmetic: Estimator = vimco(arithmetic_mean, "vimco-arithmetic", 2)

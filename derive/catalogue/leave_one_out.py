@@ -3,10 +3,11 @@
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
 from derive.language.notation import E, copies, finite, function, grad, parameter, score, total
+from derive.language.term import Function, RandomVariable, Symbol
 
-theta = parameter("theta")
-b = finite("b", theta)
-f = function("f")
+theta: Symbol = parameter("theta")
+b: RandomVariable = finite("b", theta)
+f: Function = function("f")
 
 
 def leave_one_out(samples: int) -> Estimator:
@@ -31,4 +32,4 @@ def leave_one_out(samples: int) -> Estimator:
     )
 
 
-estimator = leave_one_out(3)
+estimator: Estimator = leave_one_out(3)

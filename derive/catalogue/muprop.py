@@ -2,14 +2,17 @@
 
 from derive.language.estimator import Estimator
 from derive.language.notation import E, constant, finite, function, grad, parameter, score
+from derive.language.term import Function, RandomVariable, Symbol, Term
 
-theta = parameter("theta")
-b = finite("b", theta)
-f = function("f")
-value, slope, point = constant("f_0"), constant("df_0"), constant("b_0")
-expansion = value + slope * (b - point)
+theta: Symbol = parameter("theta")
+b: RandomVariable = finite("b", theta)
+f: Function = function("f")
+value: Symbol = constant("f_0")
+slope: Symbol = constant("df_0")
+point: Symbol = constant("b_0")
+expansion: Term = value + slope * (b - point)
 
-estimator = Estimator(
+estimator: Estimator = Estimator(
     name="muprop",
     formula=(f(b) - expansion) * score(b) + slope * grad(E(b, b), theta),
     draws=(b,),

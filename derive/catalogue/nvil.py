@@ -2,14 +2,18 @@
 
 from derive.language.estimator import Estimator
 from derive.language.notation import E, constant, finite, function, grad, log, p, parameter, score
+from derive.language.term import Function, RandomVariable, Symbol, Term
 
-theta, psi = parameter("theta"), parameter("psi")
-x, c = constant("x"), constant("c")
-b = finite("b", theta, law="q")
-log_joint, C = function("log_joint"), function("C", differentiable=True)
-log_weight = log_joint(b) - log(p(b))
+theta: Symbol = parameter("theta")
+psi: Symbol = parameter("psi")
+x: Symbol = constant("x")
+c: Symbol = constant("c")
+b: RandomVariable = finite("b", theta, law="q")
+log_joint: Function = function("log_joint")
+C: Function = function("C", differentiable=True)
+log_weight: Term = log_joint(b) - log(p(b))
 
-estimator = Estimator(
+estimator: Estimator = Estimator(
     name="nvil",
     formula=(log_weight - C(x, psi) - c) * score(b),
     draws=(b,),
@@ -19,9 +23,9 @@ estimator = Estimator(
     summary="A baseline C(x; psi) + c that does not see the sample is subtracted from the log weight.",
 )
 
-residual = log_weight - C(x, psi) - c
+residual: Term = log_weight - C(x, psi) - c
 
-baseline = Estimator(
+baseline: Estimator = Estimator(
     name="nvil-baseline",
     formula=-2 * residual * grad(C(x, psi), psi),
     draws=(b,),

@@ -2,15 +2,17 @@
 
 from derive.language.estimator import Estimator
 from derive.language.notation import E, function, grad, normal, parameter
+from derive.language.term import Function, RandomVariable, Symbol, Term
 from derive.proofs.calc import Derivation, calc
 from derive.proofs.rules import pathwise_gradient, reparameterization
 
-theta = parameter("theta")
-mu, sigma = function("mu", differentiable=True), function("sigma", differentiable=True)
-f = function("f")
-z = normal("z", mu(theta), sigma(theta))
-epsilon = normal("epsilon")
-z_of_epsilon = mu(theta) + sigma(theta) * epsilon
+theta: Symbol = parameter("theta")
+mu: Function = function("mu", differentiable=True)
+sigma: Function = function("sigma", differentiable=True)
+f: Function = function("f")
+z: RandomVariable = normal("z", mu(theta), sigma(theta))
+epsilon: RandomVariable = normal("epsilon")
+z_of_epsilon: Term = mu(theta) + sigma(theta) * epsilon
 
 
 
@@ -23,7 +25,7 @@ def derivation() -> Derivation:
     )
 
 
-estimator = Estimator(
+estimator: Estimator = Estimator(
     name="pathwise",
     formula=grad(f(z_of_epsilon), theta),
     draws=(epsilon,),

@@ -1,7 +1,21 @@
 """REBAR: the score function with a relaxed control variate that is marginalized conditionally on the sample."""
 
 from derive.language.estimator import Estimator
-from derive.language.notation import E, Over, constant, finite, function, grad, p, parameter, relaxation, score, uniform
+from derive.language.notation import (
+    E,
+    Over,
+    Relaxation,
+    constant,
+    finite,
+    function,
+    grad,
+    p,
+    parameter,
+    relaxation,
+    score,
+    uniform,
+)
+from derive.language.term import Function, RandomVariable, Symbol, Term
 from derive.proofs.calc import Derivation, calc
 from derive.proofs.rules import (
     algebra,
@@ -14,17 +28,20 @@ from derive.proofs.rules import (
     pathwise_gradient,
 )
 
-theta = parameter("theta")
-lambda_, eta = constant("lambda"), constant("eta")
-b = finite("b", theta)
-u, v = uniform("u"), uniform("v")
-f = function("f", differentiable=True)
-relaxed = relaxation(b)
+theta: Symbol = parameter("theta")
+lambda_: Symbol = constant("lambda")
+eta: Symbol = constant("eta")
+b: RandomVariable = finite("b", theta)
+u: RandomVariable = uniform("u")
+v: RandomVariable = uniform("v")
+f: Function = function("f", differentiable=True)
+relaxed: Relaxation = relaxation(b)
 
-z = relaxed.h(u, theta)
-hard = relaxed.H(z)
-z_tilde = relaxed.h_tilde(v, hard, theta)
-control, control_tilde = f(relaxed.sigma(z, lambda_)), f(relaxed.sigma(z_tilde, lambda_))
+z: Term = relaxed.h(u, theta)
+hard: Term = relaxed.H(z)
+z_tilde: Term = relaxed.h_tilde(v, hard, theta)
+control: Term = f(relaxed.sigma(z, lambda_))
+control_tilde: Term = f(relaxed.sigma(z_tilde, lambda_))
 
 
 
@@ -51,7 +68,7 @@ def derivation() -> Derivation:
     )
 
 
-estimator = Estimator(
+estimator: Estimator = Estimator(
     name="rebar",
     formula=(f(hard) - eta * control_tilde) * score(b, at=hard) + eta * grad(control, theta) - eta * grad(control_tilde, theta),
     draws=(u, v),

@@ -1,7 +1,8 @@
 """RELAX: REBAR with any differentiable control variate c of the latent variable."""
 
 from derive.language.estimator import Estimator
-from derive.language.notation import E, finite, function, grad, parameter, relaxation, score, uniform
+from derive.language.notation import E, Relaxation, finite, function, grad, parameter, relaxation, score, uniform
+from derive.language.term import Function, RandomVariable, Symbol, Term
 from derive.proofs.calc import Derivation, calc
 from derive.proofs.rules import (
     algebra,
@@ -12,15 +13,19 @@ from derive.proofs.rules import (
     score_function_estimator,
 )
 
-theta, phi = parameter("theta"), parameter("phi")
-b = finite("b", theta)
-u, v = uniform("u"), uniform("v")
-f, c = function("f"), function("c", differentiable=True)
-relaxed = relaxation(b)
-z = relaxed.h(u, theta)
-hard = relaxed.H(z)
-z_tilde = relaxed.h_tilde(v, hard, theta)
-control, control_tilde = c(z, phi), c(z_tilde, phi)
+theta: Symbol = parameter("theta")
+phi: Symbol = parameter("phi")
+b: RandomVariable = finite("b", theta)
+u: RandomVariable = uniform("u")
+v: RandomVariable = uniform("v")
+f: Function = function("f")
+c: Function = function("c", differentiable=True)
+relaxed: Relaxation = relaxation(b)
+z: Term = relaxed.h(u, theta)
+hard: Term = relaxed.H(z)
+z_tilde: Term = relaxed.h_tilde(v, hard, theta)
+control: Term = c(z, phi)
+control_tilde: Term = c(z_tilde, phi)
 
 
 def derivation() -> Derivation:
@@ -43,7 +48,7 @@ def derivation() -> Derivation:
     )
 
 
-estimator = Estimator(
+estimator: Estimator = Estimator(
     name="relax",
     formula=(f(hard) - control_tilde) * score(b, at=hard) + grad(control, theta) - grad(control_tilde, theta),
     draws=(u, v),

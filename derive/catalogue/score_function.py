@@ -2,12 +2,13 @@
 
 from derive.language.estimator import Estimator
 from derive.language.notation import E, Over, finite, function, grad, p, parameter, score
+from derive.language.term import Function, RandomVariable, Symbol
 from derive.proofs.calc import Derivation, calc
 from derive.proofs.rules import expectation, leibniz, log_derivative_trick
 
-theta = parameter("theta")
-b = finite("b", theta)
-f = function("f")
+theta: Symbol = parameter("theta")
+b: RandomVariable = finite("b", theta)
+f: Function = function("f")
 
 
 
@@ -22,7 +23,7 @@ def derivation() -> Derivation:
     )
 
 
-estimator = Estimator(
+estimator: Estimator = Estimator(
     name="score-function",
     formula=f(b) * score(b),
     draws=(b,),

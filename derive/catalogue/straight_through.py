@@ -2,14 +2,15 @@
 
 from derive.language.estimator import Estimator
 from derive.language.notation import E, constant, finite, function, grad, parameter, stop
+from derive.language.term import Function, RandomVariable, Symbol, Term
 
-theta = parameter("theta")
-b = finite("b", theta)
-f = function("f", differentiable=True)
-mean = E(b, b)
-passed = stop(b - mean) + mean
+theta: Symbol = parameter("theta")
+b: RandomVariable = finite("b", theta)
+f: Function = function("f", differentiable=True)
+mean: Term = E(b, b)
+passed: Term = stop(b - mean) + mean
 
-estimator = Estimator(
+estimator: Estimator = Estimator(
     name="straight-through",
     formula=grad(f(passed), theta),
     draws=(b,),
@@ -20,9 +21,10 @@ estimator = Estimator(
     verdict="refuted",
 )
 
-slope, offset = constant("slope"), constant("offset")
+slope: Symbol = constant("slope")
+offset: Symbol = constant("offset")
 
-affine = Estimator(
+affine: Estimator = Estimator(
     name="straight-through-affine",
     formula=grad(offset + slope * passed, theta),
     draws=(b,),

@@ -51,6 +51,6 @@ def _derivation(estimator: Estimator, square: Term, parameter: Symbol) -> Deriva
     )
 
 
-rebar_eta = variance_gradient(rebar, eta, "rebar-variance-eta")
-rebar_lambda = variance_gradient(rebar, lambda_, "rebar-variance-lambda")
-relax_phi = variance_gradient(relax, phi, "relax-variance-phi")
+rebar_eta: Estimator = variance_gradient(rebar, eta, "rebar-variance-eta")
+rebar_lambda: Estimator = variance_gradient(rebar, lambda_, "rebar-variance-lambda")
+relax_phi: Estimator = variance_gradient(relax, phi, "relax-variance-phi")

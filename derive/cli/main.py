@@ -29,7 +29,7 @@ from derive.printing import text
 
 FEWEST_OUTCOMES, MOST_OUTCOMES, MOST_SAMPLES = 2, 12, 8
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="gradproof",
     help="Prove or refute stochastic gradient estimators, exactly.",
     add_completion=False,

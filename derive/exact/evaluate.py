@@ -46,7 +46,7 @@ from derive.laws.densities import DensityReading
 from derive.laws.integrals import Latents, NormalMoments, UniformMoments, integrate
 from derive.laws.models import Model, SymbolicModel
 from derive.laws.occurrences import chain_of, depends_on_symbol, frozen_parts, maps_of, nested, symbols_in, variables
-from derive.laws.reading import Conditional, Decided, Node, Place, Places, Reading, Real
+from derive.laws.reading import Conditional, Decided, Node, Place, Places, Reading, Readings, Real
 from derive.numbers.expansion import expand, independent_groups
 from derive.numbers.jets import Jet, add, constant, multiply, power
 from derive.numbers.ring import PolynomialRing, RingFullError, Scalar, rational, total
@@ -310,7 +310,7 @@ class Reader(DensityReading):
                 continue
             return all(x == y for jet in jets[1:] for x, y in zip(jets[0], jet, strict=True))
 
-    readings: ClassVar = {
+    readings: ClassVar[Readings] = {
         Number: Reading._number,
         Symbol: Reading._symbol,
         RandomVariable: Reading._variable,

@@ -54,6 +54,14 @@ class Point:
     (Fraction(2, 3), {'p(2)': Fraction(2, 3)})
     """
 
+    laws: Set[str]
+    symbols: Set[str]
+    outcomes: int
+    given: dict[str, Fraction]
+    used: dict[str, Fraction]
+    probabilities: dict[str, list[Fraction]]
+    is_integrated: bool
+    polynomials: set[str]
     OUTCOMES_OF_RELAXATION: ClassVar = 2
 
     def __init__(self, laws: Set[str], symbols: Set[str], outcomes: int, given: Mapping[str, Fraction]) -> None:

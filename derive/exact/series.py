@@ -62,6 +62,11 @@ class SeriesModel(SymbolicModel):
     '1/2*t, the size^2 + t, the size + 1'
     """
 
+    roles: dict[str, int]
+    slopes: tuple[int, int]
+    used: dict[str, Fraction]
+    size: Scalar
+
     def __init__(self, ring: PolynomialRing, parameter: str, roles: dict[str, int], slopes: tuple[int, int]) -> None:
         super().__init__(ring, 1, parameter)
         self.roles, self.slopes, self.used = roles, slopes, dict[str, Fraction]()
@@ -129,6 +134,9 @@ class SeriesModel(SymbolicModel):
 class SeriesReader(Reader):
     """Reads functions of normal variables as small; `weights` are those to which log N(z; 0, 1) is added."""
 
+    weights: frozenset[str]
+    shown: dict[str, str]
+
     def __init__(self, model: SeriesModel, terms: tuple[Term, ...], weights: frozenset[str]) -> None:
         super().__init__(model, terms)
         self.weights, self.shown = weights, dict[str, str]()
@@ -158,6 +166,10 @@ class ZeroModel(SymbolicModel):
     >>> model.text(model.generator(Generator("function", "sigma", (1,))) + model.generator(Generator("function", "f")))
     '1'
     """
+
+    roles: dict[str, int]
+    slopes: tuple[int, int]
+    used: dict[str, Fraction]
 
     def __init__(
         self, ring: PolynomialRing, outcomes: int, parameter: str, roles: dict[str, int], slopes: tuple[int, int]

@@ -44,6 +44,13 @@ class NormalMoments:
     E z^(n+1) = loc E z^n + n scale^2 E z^(n-1).
     """
 
+    model: SymbolicModel
+    loc: Jet
+    variance: Jet
+    weighted: bool
+    variable: Generator
+    density: Generator
+
     def __init__(self, model: SymbolicModel, noise: str, loc: Jet, scale: Jet, *, weighted: bool) -> None:
         zero = (model.zero,) * (len(loc) - 1)
         self.model, self.loc, self.variance, self.weighted = model, loc, multiply(scale, scale), weighted
@@ -68,6 +75,12 @@ class NormalMoments:
 
 class UniformMoments:
     """The integral of powers from `low` to `high`: (high^(n+1) - low^(n+1)) / (n+1), whose derivative is the boundary term."""
+
+    model: SymbolicModel
+    low: Jet
+    high: Jet
+    variable: Generator
+    one: tuple[Scalar, ...]
 
     def __init__(self, model: SymbolicModel, noise: str, low: Jet, high: Jet) -> None:
         self.model, self.low, self.high, self.variable = model, low, high, Generator("noise", noise)
@@ -102,6 +115,12 @@ class Latents:
         probability   the jet of p_k: `probability(k, order)`
         parameters    the names of the parameters with which the law moves, and with it the set where H(z) = k
     """
+
+    model: SymbolicModel
+    law: str
+    probability: Callable[[int, int], Jet]
+    moves: bool
+    parameters: list[str]
 
     def __init__(
         self, model: SymbolicModel, law: str, probability: Callable[[int, int], Jet], parameters: frozenset[str]

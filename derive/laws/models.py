@@ -104,6 +104,12 @@ class SymbolicModel:
     'x^2 - 1'
     """
 
+    ring: PolynomialRing
+    outcomes: int
+    parameter: str
+    zero: Scalar
+    one: Scalar
+
     def __init__(self, ring: PolynomialRing, outcomes: int, parameter: str) -> None:
         self.ring, self.outcomes, self.parameter = ring, outcomes, parameter
         self.zero, self.one = ring.zero, ring.one
@@ -236,6 +242,12 @@ class RationalModel:
     >>> model.inverse(model.symbol("x"))
     2
     """
+
+    case: Case
+    outcomes: int
+    parameter: str
+    zero: Scalar
+    one: Scalar
 
     def __init__(self, case: Case, outcomes: int, parameter: str) -> None:
         self.case, self.outcomes, self.parameter = case, outcomes, parameter

@@ -82,6 +82,7 @@ class Node(NamedTuple):
 
 Place: TypeAlias = "int | Decided | Conditional | Real | Node"
 Places: TypeAlias = dict[int, Place]
+Readings: TypeAlias = dict[type[Term], Callable[[Any, Any, Places, int], Jet]]
 Family: TypeAlias = Callable[[tuple[int, ...]], Generator]
 
 
@@ -95,7 +96,12 @@ class Reading(ABC):
         nodes    whether normal variables stand on the points of a base measure, so that functions of them are any functions
     """
 
-    readings: ClassVar[dict[type[Term], Callable[[Any, Any, Places, int], Jet]]] = {}
+    model: Model
+    terms: tuple[Term, ...]
+    degree: int
+    nodes: bool
+    polynomial: set[tuple[str, int]]
+    readings: ClassVar[Readings] = {}
 
     def __init__(self, model: Model, terms: tuple[Term, ...], degree: int = 3, *, nodes: bool = False) -> None:
         self.model, self.terms, self.degree, self.nodes = model, terms, degree, nodes

@@ -209,6 +209,9 @@ class PolynomialRing:
     [(((0, 2),), Fraction(1, 1)), ((), Fraction(3, 1))]
     """
 
+    zero: Scalar
+    one: Scalar
+
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.keys: list[Any] = []

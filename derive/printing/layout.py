@@ -75,6 +75,7 @@ class Level(IntEnum):
 class Printer(ABC):
     """One notation. `bars` says that it writes fractions with a bar, which brackets for itself."""
 
+    where: tuple[tuple[str, Term], ...]
     bars: ClassVar[bool] = True
     longest_fraction: ClassVar[int] = 40
 

@@ -23,13 +23,13 @@ def _unfold_expectation(term: Term, assuming: Assuming) -> Theorem:
     return kernel.definition(term)
 
 
-expectation = Rewrite("expectation", _unfold_expectation)
-leibniz = Rewrite("leibniz", lambda term, assuming: kernel.leibniz(term, assuming=assuming))
-normalisation = Rewrite("normalisation", lambda term, assuming: kernel.normalisation(term, assuming=assuming))
-exchange = Rewrite("exchange", lambda term, assuming: kernel.exchange(term, assuming=assuming))
-linearity = Rewrite("linearity", lambda term, assuming: kernel.reflexivity(term))
-algebra = Rewrite("algebra", lambda term, assuming: kernel.reflexivity(term))
-product_rule = Rewrite("product_rule", lambda term, assuming: kernel.differentiate(term, assuming=assuming))
+expectation: Rewrite = Rewrite("expectation", _unfold_expectation)
+leibniz: Rewrite = Rewrite("leibniz", lambda term, assuming: kernel.leibniz(term, assuming=assuming))
+normalisation: Rewrite = Rewrite("normalisation", lambda term, assuming: kernel.normalisation(term, assuming=assuming))
+exchange: Rewrite = Rewrite("exchange", lambda term, assuming: kernel.exchange(term, assuming=assuming))
+linearity: Rewrite = Rewrite("linearity", lambda term, assuming: kernel.reflexivity(term))
+algebra: Rewrite = Rewrite("algebra", lambda term, assuming: kernel.reflexivity(term))
+product_rule: Rewrite = Rewrite("product_rule", lambda term, assuming: kernel.differentiate(term, assuming=assuming))
 
 
 def log_derivative(law: Law, at: Term, theta: Symbol, *, assuming: Assuming = EVERYTHING) -> Theorem:
@@ -74,8 +74,8 @@ def _rewrite_score(term: Term, assuming: Assuming) -> Theorem:
     raise RuleError(message)
 
 
-score_definition = Rewrite("score", _rewrite_score)
-log_derivative_trick = Rewrite("log_derivative", _rewrite_log_derivative)
+score_definition: Rewrite = Rewrite("score", _rewrite_score)
+log_derivative_trick: Rewrite = Rewrite("log_derivative", _rewrite_log_derivative)
 
 
 def zero_mean_score(b: RandomVariable, theta: Symbol, *, assuming: Assuming = EVERYTHING) -> Theorem:
@@ -269,9 +269,9 @@ def _rewrite_score_function(term: Term, assuming: Assuming) -> Theorem:
     raise RuleError(message)
 
 
-mean_score = Rewrite("zero_mean_score", _rewrite_zero_mean)
-score_function_estimator = Rewrite("score_function", _rewrite_score_function)
-pathwise_gradient = Rewrite("pathwise", lambda term, assuming: pathwise(term, assuming=assuming))
+mean_score: Rewrite = Rewrite("zero_mean_score", _rewrite_zero_mean)
+score_function_estimator: Rewrite = Rewrite("score_function", _rewrite_score_function)
+pathwise_gradient: Rewrite = Rewrite("pathwise", lambda term, assuming: pathwise(term, assuming=assuming))
 
 
 def known(name: str, theorem: Theorem) -> Rewrite:
