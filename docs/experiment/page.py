@@ -19,6 +19,7 @@ from derive.laws.models import RationalCase
 from docs.experiment.controls import Control, Network, Rebar, Sigmoid, objective
 from docs.experiment.quadrature import moments
 from docs.experiment.training import GOOD, METHODS, relax
+from docs.templates import filled
 
 HERE = Path(__file__).parent
 COLOURS = {
@@ -235,7 +236,7 @@ def text(stored: Results, points: int = 61) -> str:
         "node_error": f"{quadrature_error(settings['nodes']):.0e}",
         "bound": f"{BOUND:g}",
     }
-    return (HERE / "template.txt").read_text(encoding="utf-8").format_map(facts)
+    return filled(HERE / "README.md.jinja", facts)
 
 
 OUTCOME_HEAD = ["estimator", "p at the end", "loss", "p > 0.9", "p < 0.1", "from step", "variance, start", "variance, end"]

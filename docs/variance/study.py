@@ -17,6 +17,7 @@ from rich.progress import track
 
 from derive.exact import comparison as exact
 from derive.laws.models import RationalCase
+from docs.templates import filled
 from docs.variance import baselines, cosine, forms
 
 HERE = Path(__file__).parent
@@ -184,7 +185,7 @@ def page(degree: int = 8, proof_degree: int = 6, cases: int = 20) -> str:
     Raises
         ArithmeticError, if a claim that the template makes does not hold.
     """
-    return (HERE / "template.txt").read_text(encoding="utf-8").format_map(facts(degree, proof_degree, cases))
+    return filled(HERE / "README.md.jinja", facts(degree, proof_degree, cases))
 
 
 def facts(degree: int, proof_degree: int, cases: int) -> dict[str, Any]:

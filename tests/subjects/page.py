@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import string
 import subprocess
 import sys
 import warnings
@@ -20,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from docs.templates import filled
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -122,8 +123,7 @@ def page() -> str:
     parts = {path.stem: reproduction(path) for path in sorted(DOCS.glob("*.py")) if path.stem != "conftest"}
     parts["tables"] = "\n\n".join(table(library, found) for library, found in rows.items())
     parts["counts"] = counts([row for found in rows.values() for row in found])
-    template = string.Template((DOCS / "template.txt").read_text(encoding="utf-8"))
-    return template.substitute(parts)
+    return filled(DOCS / "subjects.md.jinja", parts)
 
 
 def main(arguments: list[str]) -> None:

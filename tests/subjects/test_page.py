@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import string
-
 import pytest
 from subjects import page
+
+from docs.templates import names
 
 
 @pytest.mark.slow
@@ -14,9 +14,8 @@ def test_the_page_is_what_is_measured():
 
 
 def test_every_reproduction_stands_on_the_page():
-    template = string.Template((page.DOCS / "template.txt").read_text(encoding="utf-8"))
     scripts = {path.stem for path in page.DOCS.glob("*.py")} - {"conftest"}
-    assert scripts | {"tables", "counts"} == set(template.get_identifiers())
+    assert scripts | {"tables", "counts"} == names(page.DOCS / "subjects.md.jinja")
 
 
 def test_a_number_that_changes_changes_the_page():
