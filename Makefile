@@ -10,8 +10,8 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 .venv: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) hatchling editables
-	$(PIP) --no-build-isolation --editable '.[torch,test,docs,dev]'
+	$(PIP) pip hatchling editables
+	$(PIP) --no-build-isolation --editable '.[torch,docs]' --group dev
 	touch $@
 
 test: .venv/.installed
@@ -37,8 +37,8 @@ SUBJECT_PATH := PYTHONPATH=.:tests OMP_NUM_THREADS=1
 # verl and openrlhf ask for versions that exclude each other and those pinned here, and for CUDA; what we call of them needs neither.
 .venv-subjects/.installed: pyproject.toml constraints.txt
 	test -x $(SUBJECTS) || $(PYTHON) -m venv .venv-subjects
-	$(SUBJECTS) -m pip install --quiet --constraint constraints.txt setuptools hatchling editables
-	$(SUBJECT_PIP) --editable '.[torch,test,subjects]'
+	$(SUBJECTS) -m pip install --quiet --constraint constraints.txt pip setuptools hatchling editables
+	$(SUBJECT_PIP) --editable '.[torch]' --group test --group subjects
 	$(SUBJECT_PIP) --no-deps verl openrlhf
 	touch $@
 
