@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -27,15 +28,16 @@ from derive.language.estimator import Estimator as Estimator
 
 if TYPE_CHECKING:
     from derive.printing import html as html, latex as latex, markdown as markdown, text as text
+    from derive.verdicts.loading import load as load
     from derive.verdicts.oracle import oracle as oracle
-    from derive.verdicts.prover import explain as explain, load as load, prove as prove
+    from derive.verdicts.prover import explain as explain, prove as prove
     from derive.verdicts.variance_report import variance as variance
     from derive.verdicts.verdict import Verdict as Verdict
 
 _LAZY = {
     "Verdict": "derive.verdicts.verdict",
     "explain": "derive.verdicts.prover",
-    "load": "derive.verdicts.prover",
+    "load": "derive.verdicts.loading",
     "oracle": "derive.verdicts.oracle",
     "prove": "derive.verdicts.prover",
     "variance": "derive.verdicts.variance_report",
@@ -76,3 +78,7 @@ def __getattr__(name: str) -> Any:
         return import_module(f"derive.printing.{name}")
     message = f"module 'derive' has no attribute {name!r}"
     raise AttributeError(message)
+
+
+if "hypothesis" in sys.modules:  # where it is imported later, its entry point does the same
+    import_module("derive.strategies")

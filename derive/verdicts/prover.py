@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from fractions import Fraction
-from pathlib import Path
-from typing import Any
 
-from derive.catalogue import catalogue
 from derive.exact import comparison as exact
 from derive.exact.comparison import Comparison
 from derive.kernel.recheck import recheck
@@ -91,35 +85,6 @@ def explain(estimator: Estimator, format: str = "text") -> str:
         message = f"{estimator.name!r} has no derivation: {'; '.join(tried)}; 'gradproof prove' says what is known."
         raise UsageError(message)
     return _DOCUMENTS[format](estimator, derivation)
-
-
-def load(name: str, samples: int | None = None) -> Estimator:
-    """Return an estimator of the catalogue, or the object of a user's own file, named as `path/to/file.py:object`.
-
-    The object is an `Estimator`, or a function of the number of samples that returns one. The file is the user's own program
-    and is imported as one.
-
-    Args
-        name     the catalogue name or the path
-        samples  the argument of such a function, 2 by default; of an estimator, so many copies are averaged
-
-    Raises
-        UsageError, if there is no such name, file or object, if the file cannot be imported, or the object is no estimator.
-
-    >>> load("rebar").name
-    'rebar'
-    """
-    path, colon, attribute = name.rpartition(":")
-    if not colon and name.endswith(".py"):
-        message = f"say which object of {name} is meant, as {name}:object."
-        raise UsageError(message)
-    found = _attribute(user_module(Path(path)), attribute, path) if colon else catalogue[name]
-    if callable(found) and not isinstance(found, Estimator):
-        found, samples = _call(found, 2 if samples is None else samples, name), None
-    if not isinstance(found, Estimator):
-        message = f"{name} is a {type(found).__name__}; expected an Estimator, or a function of the number of samples."
-        raise UsageError(message)
-    return found if samples is None else found.with_samples(samples)
 
 
 def _derive(estimator: Estimator, tried: list[str], *, search: bool) -> tuple[Derivation | None, Finding | None]:
@@ -241,43 +206,3 @@ def _biased_for(
     if other is not None or (finding is not None and finding.scale is not None):
         return "every law that meets the assumptions"
     return _checked_for(checked)
-
-
-def user_module(path: Path) -> Any:
-    """Import a file of the user as the program that it is.
-
-    Raises
-        UsageError, if there is no such file, or it cannot be imported.
-    """
-    if not path.is_file():
-        message = f"there is no file {path}."
-        raise UsageError(message)
-    spec = importlib.util.spec_from_file_location(f"_gradproof_user_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        message = f"{path} is no Python file."
-        raise UsageError(message)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        message = f"{path} cannot be imported: {type(error).__name__}: {error}"
-        raise UsageError(message) from error
-    return module
-
-
-def _attribute(module: Any, attribute: str, path: str) -> Any:
-    if hasattr(module, attribute):
-        return getattr(module, attribute)
-    estimators = [name for name, value in vars(module).items() if isinstance(value, Estimator)]
-    near = get_close_matches(attribute, estimators, n=3, cutoff=0.4) or estimators
-    message = f"{path} has no {attribute!r}; " + (f"did you mean {', '.join(near)}?" if near else "it has no estimators.")
-    raise UsageError(message)
-
-
-def _call(found: Callable[..., Any], samples: int, name: str) -> Any:
-    try:
-        return found(samples)
-    except Exception as error:
-        message = f"{name}({samples}) failed: {type(error).__name__}: {error}"
-        raise UsageError(message) from error

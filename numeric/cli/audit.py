@@ -14,7 +14,7 @@ import typer
 
 from derive.cli.main import Json, write
 from derive.language.errors import GradproofError, UsageError
-from derive.verdicts.prover import user_module
+from derive.verdicts.loading import user_module
 
 Case = Annotated[str, typer.Argument(metavar="FILE.py:CASE", help="A file and the name of a numeric.AuditCase in it.")]
 Budget = Annotated[int, typer.Option(metavar="N", help="The most outcomes to run.")]

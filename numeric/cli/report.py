@@ -15,7 +15,7 @@ from rich.progress import track
 import derive
 from derive.catalogue import catalogue
 from derive.cli.main import Json, write
-from derive.verdicts.prover import user_module
+from derive.verdicts.loading import user_module
 from numeric.cli.audit import audit_case
 
 Names = Annotated[
