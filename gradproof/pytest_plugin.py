@@ -199,7 +199,7 @@ def _without_ours(traceback: TracebackType | None) -> TracebackType | None:
     if traceback is None:
         return None
     after = _without_ours(traceback.tb_next)
-    if traceback.tb_frame.f_globals.get("__name__", "").split(".")[0] in ("numeric", "derive"):
+    if traceback.tb_frame.f_globals.get("__name__", "").split(".")[0] in ("derive", "gradproof", "numeric"):
         return after
     return TracebackType(after, traceback.tb_frame, traceback.tb_lasti, traceback.tb_lineno)
 

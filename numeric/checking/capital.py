@@ -41,7 +41,7 @@ LARGEST_BET = 15 / 16
 WIDEST = 2.0**10
 _OVERFLOW = 1e150
 
-Number: TypeAlias = "float | Tensor"
+Number: TypeAlias = float | Tensor
 
 
 @dataclass(frozen=True)

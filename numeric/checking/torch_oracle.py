@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -24,7 +24,9 @@ from derive.verdicts.problem import problem_of
 from derive.verdicts.strict_json import read_json
 from numeric.auditing.audit_runs import default_tolerance
 from numeric.checking.capital import Number
-from numeric.checking.sequential_test import Sampler, SequentialReport, samples_needed, sequential_test
+from numeric.checking.sequential_test import Progress, Sampler, SequentialReport, samples_needed, sequential_test
+
+Record: TypeAlias = Callable[[SequentialReport | None], object]
 
 ROUNDING = 1e-6
 """An estimate without variance is allowed a standard deviation of so much of the largest |f|: float32 code rounds."""
@@ -66,7 +68,7 @@ class TorchOracle:
 
     document: Mapping[str, Any]
     alpha: float = 1e-9
-    record: Callable[[SequentialReport | None], None] = field(default=lambda _: None, repr=False)
+    record: Record = field(default=lambda _: None, repr=False)
 
     @property
     def family(self) -> str:
@@ -173,7 +175,10 @@ class TorchOracle:
         bias: float | None = None,
         alpha: float | None = None,
         max_samples: int = 100_000,
-        **options: Any,
+        batch: int = 1_000,
+        seed: int | None = 0,
+        tolerance: float | None = None,
+        progress: Progress | None = None,
     ) -> SequentialReport:
         """Test whether independent estimates have the exact gradient as their mean; return the report of the test.
 
@@ -184,7 +189,8 @@ class TorchOracle:
             bias              take as many samples as find a bias of this size with probability at least 0.99
             alpha             the false-alarm rate, by default that of this oracle
             max_samples       where to stop, if no bias is given
-            options           as those of `numeric.sequential_test`: batch, seed, tolerance, progress
+
+        The others are those of `numeric.sequential_test`.
 
         Raises
             RejectedSampler, if the mean is another or the variance is larger; wrong with probability at most alpha.
@@ -206,7 +212,8 @@ class TorchOracle:
         stated: dict[str, Any] = {"bounds": bounds, "variance": variance, "alpha": alpha}
         if bias is not None:
             max_samples = samples_needed(bias, self.gradient, **stated)
-        report = sequential_test(sampler, self.gradient, max_samples=max_samples, **stated, **options)
+        run: dict[str, Any] = {"batch": batch, "seed": seed, "tolerance": tolerance, "progress": progress}
+        report = sequential_test(sampler, self.gradient, max_samples=max_samples, **stated, **run)
         self.record(report)
         if report.rejected:
             raise RejectedSampler(self._rejection(report, estimator), report)
@@ -269,18 +276,20 @@ class TorchOracle:
             warnings.warn(message, VacuousCheckWarning, stacklevel=3)
 
 
-def torch_oracle(source: str | Path | Mapping[str, Any], **options: Any) -> TorchOracle:
+def torch_oracle(
+    source: str | Path | Mapping[str, Any], *, alpha: float = TorchOracle.alpha, record: Record = TorchOracle.record
+) -> TorchOracle:
     """Return the oracle in a file, or make that of a problem.
 
     Args
-        source   a JSON file with an oracle or a problem, or a problem as a dictionary
-        options  the other fields of a `TorchOracle`
+        source         a JSON file with an oracle or a problem, or a problem as a dictionary
+        alpha, record  as of a `TorchOracle`
 
     Raises
         UsageError, if it is neither, does not fit its schema or contradicts itself; the message is one line.
     """
     if isinstance(source, Mapping):
-        return TorchOracle(oracle(problem_of(dict(source))).to_json(), **options)
+        return TorchOracle(oracle(problem_of(dict(source))).to_json(), alpha, record)
     path = Path(source)
     document = read_json(path)
     try:
@@ -291,7 +300,7 @@ def torch_oracle(source: str | Path | Mapping[str, Any], **options: Any) -> Torc
     except UsageError as error:
         message = f"{str(path)!r}: {error}"
         raise UsageError(message) from error
-    return TorchOracle(document, **options)
+    return TorchOracle(document, alpha, record)
 
 
 def _float(number: Mapping[str, str]) -> float:

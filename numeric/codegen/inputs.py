@@ -12,8 +12,8 @@ from derive.language.errors import UsageError
 from numeric.codegen.expressions import Kind
 from numeric.codegen.families import Family, family_of
 
-Params: TypeAlias = "Tensor | Mapping[str, Tensor]"
-Gradient: TypeAlias = "Tensor | dict[str, Tensor]"
+Params: TypeAlias = Tensor | Mapping[str, Tensor]
+Gradient: TypeAlias = Tensor | dict[str, Tensor]
 Objective: TypeAlias = Callable[..., Tensor]
 
 
