@@ -60,6 +60,7 @@ lint: .venv/.installed
 
 format: .venv/.installed
 	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 # Judge every statement of the five notes anew and write their pages; a test compares.
 notes: .venv/.installed
