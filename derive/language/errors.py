@@ -12,6 +12,10 @@ class NotExact(GradproofError):
     """A float (or something else inexact) was put into a formula: write `Fraction(1, 2)`, not `0.5`."""
 
 
+class NotATerm(NotExact, TypeError):
+    """Something that is no term stands where a formula is expected: a comparison, a name, a function without arguments."""
+
+
 class ScopeError(GradproofError):
     """A variable is used where it is not bound, or bound where it cannot be: check the draws of the estimator."""
 

@@ -11,9 +11,10 @@ from fractions import Fraction
 from typing import Protocol
 
 from derive.language.errors import ScopeError, UsageError
+from derive.language.expected import a_name, jointly
 from derive.language.notation import E
 from derive.language.scope import free, substitute
-from derive.language.term import Grad, RandomVariable, Symbol, Term
+from derive.language.term import Grad, RandomVariable, Symbol, Term, lift
 
 VERDICTS = ("proved", "scaled", "other-target", "refuted", "undecided")
 
@@ -83,9 +84,10 @@ class Estimator:
         family       where the estimator is one of a family, the function of the number of samples that returns them
 
     Raises
-        ScopeError, if the formula uses a random variable that is not drawn, or the target has a free one.
-        UsageError, if the target is no gradient or the verdict is none of `VERDICTS`.
-        NotExact, from the operators, if a float enters the formula.
+        ScopeError, if the formula, or the law of a draw, uses a random variable that is not drawn (before it), if a draw is
+        drawn twice, or if the target has a free random variable.
+        UsageError, if the target is no gradient, the verdict is none of `VERDICTS`, or draws share a law by default (`finite`).
+        NotExact, NotATerm, from the operators too, if a float or something else that is no term enters the formula.
 
     >>> from derive.notation import E, finite, function, grad, parameter, score
     >>> theta = parameter("theta")
@@ -108,6 +110,9 @@ class Estimator:
     family: Callable[[int], Estimator] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
+        a_name(self.name, "estimator")
+        object.__setattr__(self, "formula", lift(self.formula))
+        object.__setattr__(self, "draws", self._drawn())
         if not isinstance(self.target, Grad):
             message = (
                 f"the target of {self.name!r} must be a gradient, grad(E(f(b), b), theta); got a {type(self.target).__name__}."
@@ -118,6 +123,13 @@ class Estimator:
             raise UsageError(message)
         self._refuse_unbound(self.formula, "formula", self.draws)
         self._refuse_unbound(self.target, "target", ())
+
+    def _drawn(self) -> tuple[RandomVariable, ...]:
+        draws = jointly(self.draws, f"the estimator {self.name!r}")
+        for i, draw in enumerate(draws):
+            for term in draw.law.terms:
+                self._refuse_unbound(term, f"law of {draw.name}", draws[:i])
+        return draws
 
     def _refuse_unbound(self, term: Term, what: str, bound: tuple[RandomVariable, ...]) -> None:
         unbound = sorted(leaf.name for leaf in free(term) if isinstance(leaf, RandomVariable) and leaf not in bound)

@@ -8,6 +8,7 @@ from functools import reduce
 from operator import add
 
 from derive.language.errors import ScopeError, UsageError
+from derive.language.expected import a_count, a_name, a_parameter, a_variable, conditions, jointly, law_parameters
 from derive.language.term import (
     ConditionalLatent,
     Density,
@@ -41,37 +42,55 @@ def parameter(name: str) -> Symbol:
     >>> parameter("theta")
     Symbol(name='theta')
     """
-    return Symbol(name)
+    return Symbol(a_name(name, "parameter"))
 
 
 def constant(name: str) -> Symbol:
     """A scalar that is not differentiated: a baseline, a scale, a temperature."""
-    return Symbol(name)
+    return Symbol(a_name(name, "constant"))
 
 
 def function(name: str, *, differentiable: bool | None = None) -> Function:
     """An abstract function of any arguments; say `differentiable=True` where a derivation may differentiate it."""
-    return Function(name, differentiable)
+    return Function(a_name(name, "function"), differentiable)
 
 
-def finite(name: str, *parameters: Symbol, law: str = "p", given: tuple[Term, ...] = ()) -> RandomVariable:
-    """A variable with any law p(name | given; parameters) on any finite support."""
-    return RandomVariable(name, FiniteLaw(law, parameters, given))
+def finite(name: str, *parameters: Symbol, law: str | None = None, given: tuple[Term, ...] = ()) -> RandomVariable:
+    """A variable with any law p(name | given; parameters) on any finite support.
+
+    Two variables whose laws have the same name have the same law. Without `law` it is p, and then no variable of another
+    name may be drawn from a p of its own: say law="p" of the second where they shall share it, law="q" where not.
+
+    Raises
+        UsageError, NotATerm, if a name is empty, a parameter no parameter, or `given` no tuple.
+
+    >>> finite("a", parameter("theta"), law="q").law.name
+    'q'
+    """
+    a_name(name, "variable")
+    called, default_of = _law_name(law, name)
+    return RandomVariable(name, FiniteLaw(called, law_parameters(parameters, name), conditions(given, name), default_of))
 
 
-def continuous(name: str, *parameters: Symbol, law: str = "p", normalised: bool = True) -> RandomVariable:
-    """A variable with an abstract density, of which nothing is known but what is assumed."""
-    return RandomVariable(name, DensityLaw(law, parameters, normalised))
+def continuous(name: str, *parameters: Symbol, law: str | None = None, normalised: bool = True) -> RandomVariable:
+    """A variable with an abstract density, of which nothing is known but what is assumed; `law` as in `finite`."""
+    a_name(name, "variable")
+    called, default_of = _law_name(law, name)
+    return RandomVariable(name, DensityLaw(called, law_parameters(parameters, name), normalised, default_of))
+
+
+def _law_name(law: str | None, variable: str) -> tuple[str, str]:
+    return ("p", variable) if law is None else (a_name(law, "law"), "")
 
 
 def uniform(name: str, low: Exact = 0, high: Exact = 1) -> RandomVariable:
     """A variable uniform on (low, high)."""
-    return RandomVariable(name, UniformLaw(lift(low), lift(high)))
+    return RandomVariable(a_name(name, "variable"), UniformLaw(lift(low), lift(high)))
 
 
 def normal(name: str, loc: Exact = 0, scale: Exact = 1) -> RandomVariable:
     """A normal variable with mean `loc` and standard deviation `scale`."""
-    return RandomVariable(name, NormalLaw(lift(loc), lift(scale)))
+    return RandomVariable(a_name(name, "variable"), NormalLaw(lift(loc), lift(scale)))
 
 
 def copies(variable: RandomVariable, count: int) -> tuple[RandomVariable, ...]:
@@ -80,10 +99,8 @@ def copies(variable: RandomVariable, count: int) -> tuple[RandomVariable, ...]:
     >>> [copy.name for copy in copies(finite("b", parameter("theta")), 2)]
     ['b_1', 'b_2']
     """
-    if count < 1:
-        message = f"the number of copies must be at least 1, got {count}."
-        raise UsageError(message)
-    return tuple(RandomVariable(f"{variable.name}_{i}", variable.law) for i in range(1, count + 1))
+    a_variable(variable, "copies(b, 2)")
+    return tuple(RandomVariable(f"{variable.name}_{i}", variable.law) for i in range(1, a_count(count, "copies") + 1))
 
 
 @dataclass(frozen=True)
@@ -102,10 +119,10 @@ def relaxation(variable: RandomVariable) -> Relaxation:
     Raises
         UsageError, if the variable has no finite law.
     """
-    if not isinstance(variable.law, FiniteLaw):
+    law = a_variable(variable, "relaxation(b)").law
+    if not isinstance(law, FiniteLaw):
         message = f"only a variable with a finite law has a relaxation; {variable.name} has a {type(variable.law).__name__}."
         raise UsageError(message)
-    law = variable.law
     return Relaxation(
         Latent("h", True, law),
         Threshold("H", False, law, variable.name),
@@ -115,20 +132,26 @@ def relaxation(variable: RandomVariable) -> Relaxation:
 
 
 def E(body: Exact, *variables: RandomVariable) -> Term:
-    """The expectation over independent variables, the first one outermost; a law may depend on the variables before it."""
+    """The expectation over independent variables, the first one outermost; a law may depend on the variables before it.
+
+    Raises
+        ScopeError, if a variable is bound twice, or a law depends on a variable after it.
+        UsageError, if variables of different names share a law by default; see `finite`.
+    """
     result = lift(body)
-    for variable in reversed(variables):
+    for variable in reversed(jointly(variables, "the expectation E(body, b, ...)")):
         result = Expect(result, variable)
     return result
 
 
 def Over(body: Exact, variable: RandomVariable) -> Term:
     """The sum or integral over the support of a variable."""
-    return _Over(lift(body), variable)
+    return _Over(lift(body), a_variable(variable, "Over(body, b)"))
 
 
 def p(variable: RandomVariable, at: Exact | None = None) -> Density:
     """The probability or density of a variable, at the variable itself or at another point."""
+    a_variable(variable, "p(b)")
     return Density(variable.law, variable if at is None else lift(at))
 
 
@@ -138,15 +161,18 @@ def score(variable: RandomVariable, parameter: Symbol | None = None, at: Exact |
     Raises
         ScopeError, if the parameter is left out and the law does not have exactly one.
     """
+    a_variable(variable, "score(b, theta)")
     if parameter is None:
         symbols = [term for term in variable.law.terms if isinstance(term, Symbol)]
         if len(symbols) != 1:
             message = (
-                f"the law of {variable.name} has {len(symbols)} parameters: say which one, as score({variable.name}, theta)."
+                f"the law of {variable.name} names {len(symbols) or 'no'} parameters: say by which one the score is taken,"
+                f" as score({variable.name}, theta)."
             )
             raise ScopeError(message)
         parameter = symbols[0]
-    return Score(variable.law, variable if at is None else lift(at), parameter)
+    by = a_parameter(parameter, "score(b, theta)")
+    return Score(variable.law, variable if at is None else lift(at), by)
 
 
 def total(terms: Iterable[Term]) -> Term:
@@ -164,7 +190,7 @@ def total(terms: Iterable[Term]) -> Term:
 
 def grad(body: Exact, parameter: Symbol) -> Grad:
     """The derivative with respect to a parameter."""
-    return Grad(lift(body), parameter)
+    return Grad(lift(body), a_parameter(parameter, "grad(body, theta)"))
 
 
 def stop(body: Exact) -> Stop:

@@ -8,12 +8,16 @@ function in another file.
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from inspect import get_annotations
+from operator import attrgetter
 from typing import TypeAlias
 
-from derive.language.errors import NotExact, UnknownNode
+from derive.language.errors import NotExact, UnknownNode, UsageError
+from derive.language.exactness import ALIKE, UNLIKE, exact, integer
 
 Exact: TypeAlias = "Term | int | Fraction"
 
@@ -22,31 +26,44 @@ def lift(value: Exact) -> Term:
     """Return a term unchanged and an exact number as a `Number`.
 
     Raises
-        NotExact, if the value is a float or anything else that is neither a term nor an exact number.
+        NotExact, if the value is a float or another number that is not exact.
+        NotATerm, if it is neither a term nor a number: the result of a comparison, a name, a function without arguments.
 
     >>> lift(2)
     Number(value=Fraction(2, 1))
     """
-    if isinstance(value, Term):
-        return value
-    if isinstance(value, (int, Fraction)) and not isinstance(value, bool):
-        return Number(Fraction(value))
-    message = f"formulas are exact: got {value!r} of type {type(value).__name__}, expected a term, an int or a Fraction."
-    raise NotExact(message)
+    return value if isinstance(value, Term) else Number(exact(value))
 
 
 @dataclass(frozen=True)
 class Term:
     """Base of all scalar terms; the operators build trees and never simplify.
 
-    They flatten sums and products, and drop the 0 with which Python's `sum` starts and a division by 1.
+    They flatten sums and products, and drop the 0 with which Python's `sum` starts and a division by 1. `==` asks
+    whether two terms are written alike: that is Python's question, and its answer no part of a formula.
     """
+
+    __array_ufunc__ = None  # NumPy's numbers leave the operators to the term
+
+    def __init_subclass__(cls) -> None:
+        fields = attrgetter("__class__", *get_annotations(cls))
+
+        def equal(self: Term, other: object) -> object:
+            if type(self) is type(other):
+                return ALIKE if fields(self) == fields(other) else UNLIKE
+            return UNLIKE if isinstance(other, (Term, numbers.Number)) else NotImplemented
+
+        def unequal(self: Term, other: object) -> object:
+            answer = equal(self, other)
+            return answer if answer is NotImplemented else UNLIKE if answer else ALIKE
+
+        cls.__eq__, cls.__ne__ = equal, unequal  # type: ignore[method-assign, assignment]  # kept by `dataclass`
 
     def __add__(self, other: Exact) -> Term:
         return Add((*_spread(Add, self), *_spread(Add, lift(other))))
 
     def __radd__(self, other: Exact) -> Term:
-        return self if other == 0 else lift(other) + self
+        return self if type(other) is int and other == 0 else lift(other) + self
 
     def __neg__(self) -> Term:
         return Number(-self.value) if isinstance(self, Number) else Mul((Number(Fraction(-1)), *_spread(Mul, self)))
@@ -76,9 +93,6 @@ class Term:
         return lift(other) / self
 
     def __pow__(self, exponent: int) -> Term:
-        if not isinstance(exponent, int) or isinstance(exponent, bool):
-            message = f"powers are integers: got {exponent!r}; write exp(a * log(x)) for a general power."
-            raise NotExact(message)
         return Power(self, exponent)
 
 
@@ -95,6 +109,10 @@ class Number(Term):
     """An exact rational number."""
 
     value: Fraction
+
+    def __post_init__(self) -> None:
+        if type(self.value) is not Fraction:
+            object.__setattr__(self, "value", exact(self.value))
 
 
 @dataclass(frozen=True)
@@ -135,6 +153,7 @@ class FiniteLaw(Law):
     name: str
     parameters: tuple[Term, ...]
     given: tuple[Term, ...] = ()
+    default_of: str = field(default="", compare=False, repr=False)  # the variable whose law it is, if nobody named the law
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -142,7 +161,7 @@ class FiniteLaw(Law):
 
     def with_terms(self, terms: tuple[Term, ...]) -> FiniteLaw:
         split = len(self.parameters)
-        return FiniteLaw(self.name, terms[:split], terms[split:])
+        return FiniteLaw(self.name, terms[:split], terms[split:], self.default_of)
 
 
 @dataclass(frozen=True)
@@ -155,13 +174,14 @@ class DensityLaw(Law):
     name: str
     parameters: tuple[Term, ...]
     normalised: bool = True
+    default_of: str = field(default="", compare=False, repr=False)
 
     @property
     def terms(self) -> tuple[Term, ...]:
         return self.parameters
 
     def with_terms(self, terms: tuple[Term, ...]) -> DensityLaw:
-        return DensityLaw(self.name, terms, self.normalised)
+        return DensityLaw(self.name, terms, self.normalised, self.default_of)
 
 
 @dataclass(frozen=True)
@@ -205,7 +225,16 @@ class Function:
     differentiable: bool | None = None
 
     def __call__(self, *args: Exact) -> Apply:
+        expected = self.takes
+        if expected is not None and len(args) != len(expected):
+            message = f"{self.name} takes {self.name}({', '.join(expected)}); got {len(args)} arguments."
+            raise UsageError(message)
         return Apply(self, tuple(lift(arg) for arg in args))
+
+    @property
+    def takes(self) -> tuple[str, ...] | None:
+        """The arguments that are expected, or None where any are."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -213,6 +242,10 @@ class Latent(Function):
     """h of `z = h(u, theta)`: the continuous latent variable whose threshold has law `law`; differentiable in theta."""
 
     law: FiniteLaw | None = None
+
+    @property
+    def takes(self) -> tuple[str, ...] | None:
+        return None if self.law is None else ("u", *_names(self.law))
 
 
 @dataclass(frozen=True)
@@ -225,6 +258,10 @@ class Threshold(Function):
     law: FiniteLaw | None = None
     outcome: str = "b"
 
+    @property
+    def takes(self) -> tuple[str, ...] | None:
+        return ("z",)
+
 
 @dataclass(frozen=True)
 class ConditionalLatent(Function):
@@ -232,12 +269,24 @@ class ConditionalLatent(Function):
 
     law: FiniteLaw | None = None
 
+    @property
+    def takes(self) -> tuple[str, ...] | None:
+        return None if self.law is None else ("v", self.law.default_of or "b", *_names(self.law))
+
 
 @dataclass(frozen=True)
 class SoftThreshold(Function):
     """sigma of `sigma(z, lambda)`: the relaxation of the threshold at temperature lambda, sigmoid(z / lambda) or softmax."""
 
     law: FiniteLaw | None = None
+
+    @property
+    def takes(self) -> tuple[str, ...] | None:
+        return ("z", "lambda")
+
+
+def _names(law: FiniteLaw) -> tuple[str, ...]:
+    return tuple(term.name if isinstance(term, Symbol) else "..." for term in law.parameters)
 
 
 @dataclass(frozen=True)
@@ -271,6 +320,10 @@ class Power(Term):
 
     base: Term
     exponent: int
+
+    def __post_init__(self) -> None:
+        if type(self.exponent) is not int:
+            object.__setattr__(self, "exponent", integer(self.exponent))
 
 
 @dataclass(frozen=True)
