@@ -9,8 +9,10 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
+from gradproof.doors import is_ours
+
 
 def register() -> None:
-    """Import `derive.strategies`, which registers itself for `st.from_type`, if `derive` is imported."""
-    if "derive" in sys.modules:
+    """Import `derive.strategies`, which registers itself for `st.from_type`, if `derive` is imported, and ours."""
+    if "derive" in sys.modules and is_ours("derive"):
         import_module("derive.strategies")

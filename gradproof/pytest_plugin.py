@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from gradproof.doors import StandsInTheWay, is_ours, open_door
 
 if TYPE_CHECKING:
     from numeric.auditing.audit_report import AuditReport
@@ -171,7 +172,9 @@ def gradproof_oracle(request: pytest.FixtureRequest) -> Callable[..., TorchOracl
 
 def _module(name: str) -> Any:
     try:
-        return import_module(name)
+        return open_door(name)
+    except StandsInTheWay as error:
+        pytest.fail(str(error), pytrace=False)
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
@@ -184,7 +187,7 @@ def _module(name: str) -> Any:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Leave our own frames out of a failure that we report: the message is the report, the frame that of the test."""
-    errors = sys.modules.get("derive.language.errors")
+    errors = sys.modules.get("derive.language.errors") if is_ours("derive") else None
     if call.excinfo is None or errors is None or not isinstance(call.excinfo.value, errors.GradproofError):
         return
     if {"gradproof_audit", "gradproof_oracle"} & set(getattr(item, "fixturenames", ())):
