@@ -106,6 +106,7 @@ def test_wrong_code_fails_with_the_report_and_without_our_frames(run):
         ]
     )
     assert "numeric/" not in result.stdout.str()
+    assert "gradproof/" not in result.stdout.str()
 
 
 def test_the_exceptions_are_those_of_numeric_audit(run):
@@ -260,6 +261,7 @@ def test_a_wrong_sampler_fails_with_the_test_and_without_our_frames(run):
         ]
     )
     assert "numeric/" not in result.stdout.str()
+    assert "gradproof/" not in result.stdout.str()
 
 
 @pytest.mark.parametrize("source", ["marker", "configuration"])
@@ -303,6 +305,7 @@ def test_a_hostile_file_is_refused_in_one_line(run, pytester):
     assert len(lines) == len(hostile)
     assert all("UsageError: '" in line and f"{name}.json'" in line for name, line in zip(hostile, lines, strict=True))
     assert "numeric/" not in result.stdout.str()
+    assert "gradproof/" not in result.stdout.str()
 
 
 # A run of pytest as a whole
