@@ -142,7 +142,6 @@ def test_infeasible_samples_are_refused_with_what_is_feasible(capsys, samples):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ([], "Missing command"),
         (["nonsense"], "nonsense"),
         (["prove"], "exactly one of them"),
         (["prove", "rebar", "--all"], "exactly one of them"),

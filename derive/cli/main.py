@@ -1,7 +1,8 @@
 """The command `gradproof`, the part that works without torch: list, prove, explain, variance.
 
-A command returns its exit status: 0 it holds, 1 it does not, 2 bad usage or input, 3 undecided. `run` is the one place where an
-error of the user becomes one line on standard error and status 2; any other exception is a bug of ours and shows its traceback.
+A command returns its exit status: 0 it holds, 1 it does not, 2 bad usage or input, 3 undecided; of several answers the worst:
+1, 2, 3, 0. `gradproof` alone prints the usage on standard error and exits 2, as it is no answer. `run` is the one place where
+an error of the user becomes one line on standard error and status 2; any other exception is a bug of ours, with its traceback.
 """
 
 from __future__ import annotations
@@ -10,35 +11,44 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
-from rich.console import Console, RenderableType
-from rich.progress import track
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 import derive
 from derive.catalogue import catalogue
+from derive.cli.terminal import Quiet, console, example, tracked, worst
 from derive.language.errors import GradproofError, UsageError
+from derive.language.estimator import Estimator
 from derive.printing import text
+from derive.verdicts.loading import load_all
+from derive.verdicts.verdict import Verdict
 
+VERDICTS = "gradproof/verdicts/1"
 FEWEST_OUTCOMES, MOST_OUTCOMES, MOST_SAMPLES = 2, 12, 8
 
 app: typer.Typer = typer.Typer(
     name="gradproof",
     help="Prove or refute stochastic gradient estimators, exactly.",
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    epilog="Exit status: 0 it holds, 1 it does not, 2 bad usage or input, 3 undecided.",
+    epilog="Exit status: 0 it holds, 1 it does not, 2 bad usage or input, 3 undecided; of several the worst: 1, 2, 3, 0.\n\n"
+    + example("gradproof prove rebar"),
 )
 
 Name: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="A catalogue name, or path/to/file.py:object.")]
+OneOrMany: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(metavar="NAME", help="A catalogue name, path/to/file.py:object, or path/to/file.py for all of it."),
+]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 Output: TypeAlias = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")]
 Outcomes: TypeAlias = Annotated[int | None, typer.Option(metavar="K", help="Check exactly on 2 to K outcomes.")]
@@ -51,19 +61,34 @@ _NUMBER = re.compile(r"-?\d{1,40}(\.\d{1,40}|/\d{1,40})?")
 _COLOURS = {"proved": "green", "scaled": "yellow", "other-target": "yellow", "refuted": "red", "undecided": "magenta"}
 
 
-@app.callback()
-def _gradproof() -> None:
+def _version(wanted: bool) -> None:
+    if wanted:
+        write(f"gradproof {metadata.version('gradproof')}\n")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _gradproof(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
     """Prove or refute stochastic gradient estimators, exactly."""
+    if context.invoked_subcommand is None:
+        sys.stderr.write(f"{context.get_help()}\n")
+        raise typer.Exit(2)
 
 
-@app.command("list")
-def list_(*, as_json: Json = False) -> int:
+@app.command("list", epilog=example("gradproof list"))
+def list_(*, as_json: Json = False, quiet: Quiet = False) -> int:
     """List the catalogue, with the verdict that each estimator should get and its source."""
     estimators = list(catalogue.values())
     if as_json:
         fields = ("name", "verdict", "summary", "source")
         rows = [{field: getattr(estimator, field) for field in fields} for estimator in estimators]
         return _answer({"schema": "gradproof/catalogue/1", "estimators": rows})
+    if quiet:
+        return _lines((estimator.name, estimator.verdict) for estimator in estimators)
     table = Table("name", "verdict", "summary", "source", box=None, pad_edge=False, header_style="bold")
     for estimator in estimators:
         table.add_row(Text(estimator.name), _verdict(estimator.verdict), Text(estimator.summary), Text(estimator.source))
@@ -71,33 +96,38 @@ def list_(*, as_json: Json = False) -> int:
     return 0
 
 
-@app.command()
+@app.command(epilog=example("gradproof prove score-function --outcomes 3"))
 def prove(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A catalogue name, or path/to/file.py:object.")] = None,
+    name: OneOrMany = None,
     *,
     outcomes: Outcomes = None,
     samples: Samples = None,
     everything: Annotated[bool, typer.Option("--all", help="Prove the whole catalogue.")] = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
-    """Decide whether an estimator is unbiased; if not, by exactly how much."""
+    """Decide whether an estimator is unbiased; if not, by exactly how much.
+
+    Of a file without :object every estimator is judged, and the status is the worst.
+    """
     if everything == (name is not None):
         message = "prove takes a NAME, or --all for the whole catalogue: exactly one of them."
         raise UsageError(message)
     options = _sizes(outcomes, samples)
     if everything:
-        return _prove_all(options, as_json=as_json)
-    verdict = derive.prove(derive.load(str(name), options.pop("samples", None)), **options)
+        return _prove_all(options, as_json=as_json, quiet=quiet)
+    found = load_all(str(name), options.pop("samples", None))
+    if str(name) not in found:
+        return _prove_file(found, options, as_json=as_json, quiet=quiet)
+    verdict = derive.prove(found[str(name)], **options)
     if as_json:
         _answer(verdict.to_json())
     else:
-        _show_verdict(verdict.to_json())
-        if verdict.derivation is not None and verdict.found:
-            write("\n".join(text.steps(verdict.derivation, verdict.estimator.where)) + "\n")
+        _show(verdict, quiet=quiet)
     return int(verdict.exit_code)
 
 
-@app.command()
+@app.command(epilog=example("gradproof explain score-function --format markdown"))
 def explain(
     name: Name,
     *,
@@ -109,14 +139,15 @@ def explain(
     return 0
 
 
-@app.command()
+@app.command(epilog=example("gradproof variance score-function --at 'p(1)=1/3'"))
 def variance(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A catalogue name, or path/to/file.py:object.")] = None,
+    name: OneOrMany = None,
     *,
     outcomes: Outcomes = None,
     at: At = None,
     everything: Annotated[bool, typer.Option("--all", help="List the whole catalogue at its default points.")] = False,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
     """Print the exact variance of an estimator, as a formula and at a point; what the point leaves open has a default."""
     count = FEWEST_OUTCOMES if outcomes is None else _outcomes(outcomes)
@@ -124,11 +155,17 @@ def variance(
         message = "variance takes a NAME, with --at where wanted, or --all for the whole catalogue at its default points."
         raise UsageError(message)
     if everything:
-        return _all_variances(count, as_json=as_json)
-    report = derive.variance(derive.load(str(name)), count, dict(_assigned(text) for text in at or ()))
+        return _all_variances(list(catalogue.values()), count, as_json=as_json, quiet=quiet)
+    found = load_all(str(name))
+    if str(name) not in found and not at:
+        return _all_variances(list(found.values()), count, as_json=as_json, quiet=quiet)
+    if str(name) not in found:
+        message = f"--at is for one estimator: name it as {name}:object."
+        raise UsageError(message)
+    report = derive.variance(found[str(name)], count, dict(_assigned(text) for text in at or ()))
     if as_json:
         return _answer(report.to_json())
-    write(f"{report}\n")
+    write(f"{report.estimator.name}: {report.shown}\n" if quiet else f"{report}\n")
     return 0
 
 
@@ -146,9 +183,16 @@ def run(application: typer.Typer, arguments: Sequence[str] | None = None) -> int
         return _complain(error.format_message())
     except typer.Abort:
         return 130
-    except SystemExit:
+    except SystemExit as error:
+        if _completing(sys.argv[1:] if arguments is None else arguments):
+            return error.code if isinstance(error.code, int) else 0
         return _complain("the program that was named has ended the process, by sys.exit or the like.")
     return status if isinstance(status, int) else 0
+
+
+def _completing(arguments: Sequence[str]) -> bool:
+    """Whether a shell asks for completions, or for the script that does."""
+    return "_GRADPROOF_COMPLETE" in os.environ or bool({"--install-completion", "--show-completion"} & set(arguments[:1]))
 
 
 def write(text: str) -> None:
@@ -200,11 +244,17 @@ def _answer(value: object) -> int:
 
 
 def _print(*parts: RenderableType) -> None:
-    console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120)
-    with console.capture() as captured:
+    page = console(width=120)
+    with page.capture() as captured:
         for part in parts:
-            console.print(part)
+            page.print(part)
     write(re.sub(r" +$", "", captured.get(), flags=re.MULTILINE))  # a table fills its lines up with spaces
+
+
+def _lines(rows: Iterable[tuple[str, str]]) -> int:
+    """Print one line each."""
+    _print(*(Text.assemble(name, ": ", _verdict(said)) for name, said in rows))
+    return 0
 
 
 def _verdict(verdict: str) -> Text:
@@ -238,26 +288,58 @@ def _sizes(outcomes: int | None, samples: int | None) -> dict[str, Any]:
     return sizes
 
 
-def _prove_all(options: dict[str, Any], *, as_json: bool) -> int:
-    estimators = list(catalogue.values())
-    with _progress(estimators, shown=not as_json) as each:
-        verdicts = [(estimator, derive.prove(estimator, **options)) for estimator in each]
-    as_declared = all(verdict.verdict == estimator.verdict for estimator, verdict in verdicts)
+def _prove_all(options: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
+    each = tracked(list(catalogue.values()), shown=not (as_json or quiet), doing="proving")
+    verdicts = [(estimator, derive.prove(estimator, **options)) for estimator in each]
+    status = 0 if all(verdict.verdict == estimator.verdict for estimator, verdict in verdicts) else 1
     if as_json:
-        _answer({"schema": "gradproof/verdicts/1", "verdicts": [verdict.to_json() for _, verdict in verdicts]})
-        return 0 if as_declared else 1
-    table = Table("name", "verdict", "declared", "holds for", box=None, pad_edge=False, header_style="bold")
-    for estimator, verdict in verdicts:
-        table.add_row(Text(estimator.name), _verdict(verdict.verdict), _verdict(estimator.verdict), Text(verdict.holds_for))
-    _print(table)
-    return 0 if as_declared else 1
+        _answer({"schema": VERDICTS, "verdicts": [verdict.to_json() for _, verdict in verdicts]})
+    elif quiet:
+        _lines((estimator.name, verdict.verdict) for estimator, verdict in verdicts)
+    else:
+        table = Table("name", "verdict", "declared", "holds for", box=None, pad_edge=False, header_style="bold")
+        for estimator, verdict in verdicts:
+            table.add_row(Text(estimator.name), _verdict(verdict.verdict), _verdict(estimator.verdict), Text(verdict.holds_for))
+        _print(table)
+    return status
 
 
-def _all_variances(outcomes: int, *, as_json: bool) -> int:
-    with _progress(list(catalogue.values()), shown=not as_json, doing="integrating") as each:
-        reports = [derive.variance(estimator, outcomes) for estimator in each]
+def _prove_file(found: dict[str, Estimator], options: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
+    """Judge every estimator of a file; one that cannot be judged does not keep the others from it."""
+    verdicts: dict[str, Verdict] = {}
+    errors: dict[str, str] = {}
+    for name, estimator in tracked(list(found.items()), shown=not (as_json or quiet), doing="proving"):
+        try:
+            verdicts[name] = derive.prove(estimator, **options)
+        except GradproofError as error:
+            errors[name] = str(error)
+    if as_json:
+        answers = [{"object": name} | verdict.to_json() for name, verdict in verdicts.items()]
+        _answer({"schema": VERDICTS, "verdicts": answers, "errors": reasons(errors)})
+    for name, verdict in () if as_json else verdicts.items():
+        _show(verdict, quiet=quiet, name=name)
+    complain_of(errors)
+    return worst([*(verdict.exit_code for verdict in verdicts.values()), *(2 for _ in errors)])
+
+
+def reasons(errors: dict[str, str]) -> list[dict[str, str]]:
+    """Return as JSON values what could not be judged, and why."""
+    return [{"object": name, "reason": reason} for name, reason in errors.items()]
+
+
+def complain_of(errors: dict[str, str]) -> None:
+    """Say on standard error what could not be judged, one line each."""
+    for name, reason in errors.items():
+        _complain(f"{name}: {reason}")
+
+
+def _all_variances(estimators: Sequence[Estimator], outcomes: int, *, as_json: bool, quiet: bool) -> int:
+    each = tracked(estimators, shown=not (as_json or quiet), doing="integrating")
+    reports = [derive.variance(estimator, outcomes) for estimator in each]
     if as_json:
         return _answer({"schema": "gradproof/variances/1", "reports": [report.to_json() for report in reports]})
+    if quiet:
+        return _lines((report.estimator.name, report.shown) for report in reports)
     table = Table("name", "at the default point", box=None, pad_edge=False, header_style="bold")
     for report in reports:
         table.add_row(Text(report.estimator.name), Text(report.shown))
@@ -265,11 +347,16 @@ def _all_variances(outcomes: int, *, as_json: bool) -> int:
     return 0
 
 
-@contextmanager
-def _progress(items: Sequence[Any], *, shown: bool, doing: str = "proving") -> Iterator[Iterable[Any]]:
-    console = Console(stderr=True)
-    visible = shown and console.is_terminal
-    yield track(items, description=doing, console=console, transient=True) if visible else items
+def _show(verdict: Verdict, *, quiet: bool, name: str = "") -> None:
+    answer = verdict.to_json()
+    if name:
+        answer["estimator"] = f"{name} ({answer['estimator']})"
+    if quiet:
+        _lines([(answer["estimator"], answer["verdict"])])
+        return
+    _show_verdict(answer)
+    if verdict.derivation is not None and verdict.found:
+        write("\n".join(text.steps(verdict.derivation, verdict.estimator.where)) + "\n")
 
 
 def _show_verdict(answer: dict[str, Any]) -> None:

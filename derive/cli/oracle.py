@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from derive.cli.main import Output, deliver
+from derive.cli.terminal import example
 
 
 def register(app: typer.Typer) -> None:
     """Add the command `oracle` to the application."""
 
-    @app.command("oracle")
+    @app.command("oracle", epilog=example("gradproof oracle docs/examples/problem.json"))
     def oracle_(
         problem: Annotated[Path, typer.Argument(metavar="PROBLEM", help="A JSON file of the schema gradproof/problem/1.")],
         *,

@@ -12,31 +12,68 @@ from typing import Annotated, Any
 
 import typer
 
-from derive.cli.main import Json, write
+from derive.cli.main import Json, complain_of, reasons, write
+from derive.cli.terminal import Quiet, example, worst
 from derive.language.errors import GradproofError, UsageError
-from derive.verdicts.loading import user_module
+from derive.verdicts.loading import as_user, members, split, user_module
 
-Case = Annotated[str, typer.Argument(metavar="FILE.py:CASE", help="A file and the name of a numeric.AuditCase in it.")]
+Case = Annotated[
+    str,
+    typer.Argument(metavar="FILE.py[:CASE]", help="A file and a numeric.AuditCase in it, or a file for all of them."),
+]
 Budget = Annotated[int, typer.Option(metavar="N", help="The most outcomes to run.")]
 
 LONG = 2_000
 """So many outcomes are long work: their number is said before it."""
 
 
-def audit(case: Case, *, budget: Budget = 100_000, as_json: Json = False) -> int:
+def audit(case: Case, *, budget: Budget = 100_000, as_json: Json = False, quiet: Quiet = False) -> int:
     """Hold the gradient of torch code against the exact gradient of its objective, over every outcome of its draws.
 
     Where they are many, their number is said on standard error before they are run. The status is 3 where nothing could be
-    decided: no outcome has a gradient and the exact one is zero, so that code that does nothing would pass.
+    decided: no outcome has a gradient and the exact one is zero, so that code that does nothing would pass. Of a file without
+    :CASE every case is audited, and the status is the worst.
     """
-    found = audit_case(case)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", _audit_module().AuditWarning)
-        report = found(budget=budget, raise_exception=False, progress=_say)
+    path, name = split(case)
+    if path is not None and name is None:
+        return _audit_file(path, budget, as_json=as_json, quiet=quiet)
+    report = _audited(audit_case(case), budget, quiet=quiet)
     if as_json:
         write(json.dumps(report.to_json() | {"case": case}, indent=2) + "\n")
     else:
-        write(f"{case}: {report}\n")
+        _show(case, report, quiet=quiet)
+    return _status(report)
+
+
+def _audit_file(path: Path, budget: int, *, as_json: bool, quiet: bool) -> int:
+    """Audit every case of a file; one that cannot be audited does not keep the others from it."""
+    reports: dict[str, Any] = {}
+    errors: dict[str, str] = {}
+    for name, case in audit_cases(path).items():
+        try:
+            reports[name] = _audited(case, budget, quiet=quiet)
+        except GradproofError as error:
+            errors[name] = str(error)
+    if as_json:
+        answers = [report.to_json() | {"case": name} for name, report in reports.items()]
+        write(json.dumps({"schema": "gradproof/audits/1", "audits": answers, "errors": reasons(errors)}, indent=2) + "\n")
+    for name, report in () if as_json else reports.items():
+        _show(name, report, quiet=quiet)
+    complain_of(errors)
+    return worst([*map(_status, reports.values()), *(2 for _ in errors)])
+
+
+def _audited(case: Any, budget: int, *, quiet: bool) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", _audit_module().AuditWarning)
+        return case(budget=budget, raise_exception=False, progress=None if quiet else _say)
+
+
+def _show(name: str, report: Any, *, quiet: bool) -> None:
+    write(f"{name}: {report.verdict if quiet else report}\n")
+
+
+def _status(report: Any) -> int:
     return 3 if report.vacuous else 0 if report else 1
 
 
@@ -48,7 +85,7 @@ def _say(what: str, expected: Any) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the command to an application."""
-    app.command()(audit)
+    app.command(epilog=example("gradproof audit docs/examples/moving_average.py:case"))(audit)
 
 
 def audit_case(name: str) -> Any:
@@ -58,30 +95,42 @@ def audit_case(name: str) -> Any:
         UsageError, if torch is not installed, or there is no such case.
     """
     module = _audit_module()
-    path, colon, attribute = name.rpartition(":")
-    if not colon:
+    path, attribute = split(name)
+    if path is None or attribute is None:
         message = f"audit takes FILE.py:CASE, where CASE is a numeric.AuditCase; got {name!r}."
         raise UsageError(message)
-    found = getattr(user_module(Path(path)), attribute, None)
+    found = getattr(user_module(path), attribute, None)
     if not isinstance(found, module.AuditCase):
         what = "does not exist" if found is None else f"is a {type(found).__name__}"
         message = f"{name} {what}; expected numeric.AuditCase(loss=..., params=..., objective=...)."
         raise UsageError(message)
-    return replace(found, loss=_guarded(found.loss, name), objective=_guarded(found.objective, name))
+    return _of_user(found, name, path)
 
 
-def _guarded(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+def audit_cases(path: Path) -> dict[str, Any]:
+    """Return every numeric.AuditCase of a file, as `audit_case` does.
+
+    Raises
+        UsageError, if torch is not installed, or there is none.
+    """
+    found = members(user_module(path), _audit_module().AuditCase)
+    if not found:
+        message = f"{path} has no audit cases; expected case = numeric.AuditCase(loss=..., params=..., objective=...)."
+        raise UsageError(message)
+    return {f"{path}:{name}": _of_user(case, f"{path}:{name}", path) for name, case in found.items()}
+
+
+def _of_user(case: Any, name: str, path: Path) -> Any:
+    return replace(case, loss=_guarded(case.loss, name, path), objective=_guarded(case.objective, name, path))
+
+
+def _guarded(function: Callable[..., Any], name: str, path: Path) -> Callable[..., Any]:
     """The user's function, whose own errors are errors of the user."""
 
     @wraps(function)
     def guarded(*arguments: Any) -> Any:
-        try:
+        with as_user(path, f"{name} failed in {getattr(function, '__name__', 'its function')}"):
             return function(*arguments)
-        except GradproofError:
-            raise
-        except Exception as error:
-            message = f"{name} failed in {getattr(function, '__name__', 'its function')}: {type(error).__name__}: {error}"
-            raise UsageError(message) from error
 
     return guarded
 

@@ -8,33 +8,34 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
-from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
 import derive
 from derive.catalogue import catalogue
-from derive.cli.main import Json, Name, Output, Samples, app, deliver, run, write
+from derive.cli.main import Json, Name, OneOrMany, Output, Samples, app, complain_of, deliver, reasons, run, write
 from derive.cli.oracle import register as register_oracle
-from derive.language.errors import NotEvaluable, UnknownNode, UsageError
+from derive.cli.terminal import Quiet, console, example, tracked, worst
+from derive.language.errors import GradproofError, NotEvaluable, UnknownNode, UsageError
 from derive.language.estimator import Estimator
+from derive.verdicts.loading import load_all
 from numeric.cli.audit import register as register_audit
 from numeric.cli.report import register as register_report
+
+CROSSCHECKS = "gradproof/crosschecks/1"
 
 Families: TypeAlias = Literal["bernoulli", "categorical", "normal"]
 Family: TypeAlias = Annotated[Families | None, typer.Option(help="The law to generate for.")]
 Size: TypeAlias = Annotated[int | None, typer.Option(metavar="N", help="The number of bits, classes or normal coordinates.")]
 Device: TypeAlias = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where the generated code runs.")]
-OneName: TypeAlias = Annotated[str | None, typer.Argument(metavar="NAME", help="A catalogue name, or path/to/file.py:object.")]
 All: TypeAlias = Annotated[bool, typer.Option("--all", help="Crosscheck the whole catalogue, in every usual family.")]
 
 
-@app.command()
+@app.command(epilog=example("gradproof emit rebar --family bernoulli"))
 def emit(name: Name, *, family: Family = None, samples: Samples = None, output: Output = None) -> int:
     """Print the torch source of an estimator; torch is not needed for that."""
     import numeric
@@ -44,9 +45,9 @@ def emit(name: Name, *, family: Family = None, samples: Samples = None, output: 
     return 0
 
 
-@app.command()
+@app.command(epilog=example("gradproof crosscheck score-function --family bernoulli"))
 def crosscheck(
-    name: OneName = None,
+    name: OneOrMany = None,
     *,
     everything: All = False,
     family: Family = None,
@@ -54,6 +55,7 @@ def crosscheck(
     size: Size = None,
     samples: Samples = None,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
     """Run the generated torch code and compare it with the exact gradient.
 
@@ -69,10 +71,40 @@ def crosscheck(
         raise UsageError(message)
     check = _crosscheck()
     if everything:
-        return _crosscheck_all(lambda estimator, law: check(estimator, law, device, size=size), family, as_json=as_json)
-    report = check(derive.load(str(name), samples), family, device, size=size)
-    write((json.dumps(report.to_json(), indent=2) if as_json else str(report)) + "\n")
+        one = lambda estimator, law: check(estimator, law, device, size=size)  # noqa: E731
+        return _crosscheck_all(one, family, as_json=as_json, quiet=quiet)
+    found = load_all(str(name), samples)
+    if str(name) not in found:
+        return _crosscheck_file(lambda each: check(each, family, device, size=size), found, as_json=as_json, quiet=quiet)
+    report = check(found[str(name)], family, device, size=size)
+    write((json.dumps(report.to_json(), indent=2) if as_json else _headline(report, quiet=quiet)) + "\n")
+    return _status(report)
+
+
+def _status(report: Any) -> int:
     return 0 if report.agrees else 3 if report.vacuous else 1
+
+
+def _headline(report: Any, *, quiet: bool) -> str:
+    return str(report).partition(";")[0] if quiet else str(report)
+
+
+def _crosscheck_file(check: Callable[[Estimator], Any], found: dict[str, Estimator], *, as_json: bool, quiet: bool) -> int:
+    """Check every estimator of a file; one that cannot be checked does not keep the others from it."""
+    reports: dict[str, Any] = {}
+    errors: dict[str, str] = {}
+    for name, estimator in found.items():
+        try:
+            reports[name] = check(estimator)
+        except GradproofError as error:
+            errors[name] = str(error)
+    if as_json:
+        answers = [{"object": name} | report.to_json() for name, report in reports.items()]
+        write(json.dumps({"schema": CROSSCHECKS, "crosschecks": answers, "errors": reasons(errors)}, indent=2) + "\n")
+    else:
+        write("".join(f"{name}: {_headline(report, quiet=quiet)}\n" for name, report in reports.items()))
+    complain_of(errors)
+    return worst([*map(_status, reports.values()), *(2 for _ in errors)])
 
 
 def _crosscheck() -> Callable[..., Any]:
@@ -92,17 +124,20 @@ def _crosscheck() -> Callable[..., Any]:
     return check
 
 
-def _crosscheck_all(check: Callable[[Estimator, str], Any], family: str | None, *, as_json: bool) -> int:
+def _crosscheck_all(check: Callable[[Estimator, str], Any], family: str | None, *, as_json: bool, quiet: bool) -> int:
     from numeric.codegen.torchgen import usual_families
 
     every = [(estimator, law) for estimator in catalogue.values() for law in usual_families(estimator)]
     wanted = [(estimator, law) for estimator, law in every if family in {None, law}]
-    rows = [(estimator, law, _tried(check, estimator, law)) for estimator, law in _tracked(wanted, shown=not as_json)]
+    each = tracked(wanted, shown=not (as_json or quiet), doing="crosschecking")
+    rows = [(estimator, law, _tried(check, estimator, law)) for estimator, law in each]
     right = [isinstance(found, str) or found.agrees == (e.verdict == "proved") for e, _, found in rows]
     if as_json:
         answers = [_as_json(estimator, law, found) for estimator, law, found in rows]
-        answer = {"schema": "gradproof/crosschecks/1", "as_declared": all(right), "crosschecks": answers}
+        answer = {"schema": CROSSCHECKS, "as_declared": all(right), "crosschecks": answers}
         write(json.dumps(answer, indent=2) + "\n")
+    elif quiet:
+        write("".join(f"{e.name} ({law}): {_cells(found)[-1]}\n" for e, law, found in rows))
     else:
         _show(rows)
     undecided = any(isinstance(found, str) for _, _, found in rows)
@@ -126,23 +161,15 @@ def _as_json(estimator: Estimator, family: str, found: Any) -> dict[str, Any]:
     return answer | declared | {"as_declared": found.agrees == (estimator.verdict == "proved")}
 
 
-def _tracked(items: Sequence[tuple[Estimator, str]], *, shown: bool) -> Iterable[tuple[Estimator, str]]:
-    """The items, with a progress bar where somebody is looking."""
-    console = Console(stderr=True)
-    if not (shown and console.is_terminal):
-        return items
-    return track(items, description="crosschecking", console=console, transient=True)
-
-
 def _show(rows: Sequence[tuple[Estimator, str, Any]]) -> None:
     columns = ("name", "family", "size", "rows", "largest error", "largest |z|", "result", "declared", "")
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for estimator, family, found in rows:
         table.add_row(Text(estimator.name), family, *_cells(found), Text(estimator.verdict), _mark(estimator, found))
     reasons = [Text(f"{e.name} ({family}): {found}") for e, family, found in rows if isinstance(found, str)]
-    console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 130)
-    with console.capture() as captured:
-        console.print(table, *reasons, sep="\n")
+    page = console(width=130)
+    with page.capture() as captured:
+        page.print(table, *reasons, sep="\n")
     write(captured.get())
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import sys
 from contextlib import nullcontext
 from pathlib import Path, PurePath
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import track
 
 import derive
 from derive.catalogue import catalogue
 from derive.cli.main import Json, write
+from derive.cli.terminal import Quiet, console, example, tracked
 from derive.verdicts.loading import user_module
 from numeric.cli.audit import audit_case
 
@@ -28,8 +27,8 @@ Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="A n
 def register(app: typer.Typer) -> None:
     """Add the command to an application."""
 
-    @app.command("report")
-    def report_(names: Names = None, *, output: Folder, as_json: Json = False) -> int:
+    @app.command("report", epilog=example("gradproof report score-function -o report"))
+    def report_(names: Names = None, *, output: Folder, as_json: Json = False, quiet: Quiet = False) -> int:
         """Write an HTML report: everything about the whole catalogue, or about what is named.
 
         The status is 0 if every verdict is the declared one and every check bears it out, 1 if not, 3 if one could not be run.
@@ -40,9 +39,9 @@ def register(app: typer.Typer) -> None:
 
         earlier = earlier_files(output)
         subjects = [(named(name), subject(name)) for name in dict.fromkeys(names or catalogue)]
-        report = make(tracked(subjects), everything=not names)
-        console = Console(stderr=True)
-        with console.status("drawing") if console.is_terminal else nullcontext():
+        seen = not quiet and sys.stderr.isatty()
+        report = make(tracked(subjects, shown=seen, doing="reporting"), everything=not names)
+        with console(stderr=True).status("drawing") if seen else nullcontext():
             files = save(report, output, earlier)
         if as_json:
             write(json.dumps(to_json(report, files), indent=2, ensure_ascii=False) + "\n")
@@ -75,9 +74,3 @@ def named(name: str) -> str:
     """
     path = PurePath(name)
     return path.name if path.is_absolute() or ".." in path.parts else name
-
-
-def tracked(subjects: Sequence[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
-    """Return the subjects, with a progress bar on standard error where somebody is looking."""
-    console = Console(stderr=True)
-    return track(subjects, description="reporting", console=console, transient=True) if console.is_terminal else subjects
