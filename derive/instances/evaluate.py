@@ -1,0 +1,349 @@
+"""The numerical reading: the value of a term on an instance, with every derivative that its gradient signs ask for.
+
+A gradient sign adds an infinitesimal to its parameter and reads the coefficient off (`derive.instances.jets`), so what is
+not the parameter is held fixed, and gradients inside gradients do not meet. A bound variable is a new axis of arrays: its
+values are outcomes or quadrature nodes. Where a threshold, a step or the end of a density lies inside the support of a
+continuous variable, the interval is cut there; such a cut moves with the parameters, and so do the nodes between cuts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from derive.instances import jets
+from derive.instances.charts import Chart, Interval, Line, Rule, spread
+from derive.instances.cuts import Switch, cuts_in
+from derive.instances.densities import log_normal
+from derive.instances.errors import Unreadable
+from derive.instances.instance import Instance
+from derive.instances.jets import Array, Jet, add, chosen, coefficient, constant, multiply, scaled, subtract
+from derive.instances.place import Place
+from derive.instances.roots import ordered, zeros
+from derive.language.scope import depends
+from derive.language.term import (
+    Add,
+    Apply,
+    ConditionalLatent,
+    Density,
+    DensityLaw,
+    Exp,
+    Expect,
+    FiniteLaw,
+    Grad,
+    Latent,
+    Law,
+    Log,
+    Mul,
+    NormalLaw,
+    Number,
+    Over,
+    Power,
+    RandomVariable,
+    Score,
+    Sigmoid,
+    SoftThreshold,
+    Stop,
+    Symbol,
+    Term,
+    Threshold,
+    UniformLaw,
+)
+
+
+class Evaluator:
+    """Reads terms on an instance by a rule of integration.
+
+    Args
+        instance  what every name stands for
+        rule      how integrals are computed
+
+    >>> from derive.instances.instance import Needs
+    >>> from derive.language.notation import E, normal
+    >>> z = normal("z", 2, 3)
+    >>> round(float(Evaluator(Instance(0, 0, Needs()), Rule(0.25, 0.5)).value(E(z**2, z))), 9)
+    13.0
+    """
+
+    def __init__(self, instance: Instance, rule: Rule) -> None:
+        self.instance, self.rule, self.kind = instance, rule, rule.kind
+        self.scale = 0.0
+        self._free: dict[RandomVariable, Jet] = {}
+
+    def value(self, term: Term) -> Any:
+        """Return the value of a term without bound variables outside, a float or a longer one.
+
+        Raises
+            Unreadable, if it is not defined on the instance, or no number.
+        """
+        with np.errstate(all="ignore"):
+            found = self.read(term, Place())[0]
+        if found.size != 1 or not np.isfinite(found).all():
+            message = "a value on the instance is no finite number."
+            raise Unreadable(message)
+        return found.reshape(())[()]
+
+    def read(self, term: Term, place: Place) -> Jet:
+        """Return the jet of a term."""
+        match term:
+            case Number(value):
+                return constant(self.kind(value.numerator) / self.kind(value.denominator), self.kind)
+            case Symbol(name):
+                return place.symbols.get(name) or constant(self.instance.symbol(name), self.kind)
+            case RandomVariable():
+                return place.bound[term] if term in place.bound else self._free_value(term)
+            case Add(args):
+                return self._sum([self.read(arg, place) for arg in args])
+            case Mul(args):
+                return self._product([self.read(arg, place) for arg in args])
+            case Power(base, exponent):
+                return jets.power(self.read(base, place), exponent)
+            case Log(Density(law, at)):
+                return self.log_density(law, self.read(at, place), place)
+            case Log(arg):
+                return jets.log(self.read(arg, place))
+            case Exp(arg):
+                return jets.exp(self.read(arg, place))
+            case Sigmoid(arg):
+                return jets.sigmoid(self.read(arg, place))
+            case Stop(body):
+                return self.read(body, place.stopped())
+            case Grad(body, parameter):
+                inner, bit = self._moved(place, parameter)
+                return coefficient(self.read(body, inner), bit)
+            case Density(law, at):
+                return self.density(law, self.read(at, place), place)
+            case Score(law, at, parameter):
+                inner, bit = self._moved(place, parameter)
+                return coefficient(self.log_density(law, self.read(at, place), inner), bit)
+            case Apply():
+                return self._apply(term, place)
+            case Expect(body, variable) | Over(body, variable):
+                return self._expect(term, body, variable, place)
+        message = f"a {type(term).__name__} has no numerical reading."
+        raise Unreadable(message)
+
+    def _sum(self, terms: list[Jet]) -> Jet:
+        result = terms[0]
+        for other in terms[1:]:
+            result = add(result, other)
+        return result
+
+    def _product(self, factors: list[Jet]) -> Jet:
+        result = factors[0]
+        for other in factors[1:]:
+            result = multiply(result, other)
+        return result
+
+    def _moved(self, place: Place, parameter: Symbol) -> tuple[Place, int]:
+        """Return the place where a parameter has one more infinitesimal, and its bit."""
+        bit = 1 << place.bits
+        moved = add(self.read(parameter, place), {0: self.kind(0), bit: np.asarray(1, self.kind)})
+        return replace(place, symbols={**place.symbols, parameter.name: moved}, bits=place.bits + 1), bit
+
+    # Functions
+
+    def _apply(self, term: Apply, place: Place) -> Jet:
+        function, args = term.function, [self.read(arg, place) for arg in term.args]
+        match function:
+            case Latent() | ConditionalLatent() | SoftThreshold() | Threshold() if function.law is None:
+                message = f"the map {function.name} of a relaxation has no law."
+                raise Unreadable(message)
+            case Threshold():
+                return self._threshold(term, args, place)
+            case Latent(law=FiniteLaw() as law):
+                return self.latent(law, args[0], tuple(args[1:]), place)
+            case ConditionalLatent(law=FiniteLaw() as law):
+                return self._conditional(law, args, place)
+            case SoftThreshold():
+                return self._soft(*args)
+        return self.instance.function(function.name, len(args))(*args)
+
+    def _threshold(self, term: Apply, args: list[Jet], place: Place) -> Jet:
+        match term.args:
+            case (Apply(ConditionalLatent(law=law), (_, outcome, *_)),) if law == term.function.law:  # type: ignore[attr-defined]
+                return jets.base(self.read(outcome, place))
+        above = sum((args[0][0] > cut for cut in self.instance.cuts), start=np.zeros(args[0][0].shape, int))
+        return constant(self.instance.values[above], self.kind)
+
+    def latent(self, law: FiniteLaw, u: Jet, args: tuple[Jet, ...], place: Place) -> Jet:
+        """Return h(u, args): the quantile at u of a logistic law whose mass between the cuts is that of the outcomes."""
+        below = self._cumulative(law, args, place)
+        cuts, slope = self.instance.cuts, constant(self.instance.slope, self.kind)
+        first = _logit(_row(below, 1))
+        if len(cuts) > 1:
+            slope = multiply(constant(cuts[1] - cuts[0], self.kind), jets.power(subtract(_logit(_row(below, 2)), first), -1))
+        return add(constant(cuts[0], self.kind), multiply(slope, subtract(_logit(u), first)))
+
+    def _conditional(self, law: FiniteLaw, args: list[Jet], place: Place) -> Jet:
+        """Return h_tilde(v, b, args): h at the point of the interval of b that v says."""
+        v, outcome, *others = args
+        below = self._cumulative(law, tuple(others), place)
+        here = self._which(outcome, place)
+        low = jets.total(multiply({b: part[:-1] for b, part in below.items()}, here), place.depth)
+        high = jets.total(multiply({b: part[1:] for b, part in below.items()}, here), place.depth)
+        return self.latent(law, add(low, multiply(subtract(high, low), v)), tuple(others), place)
+
+    def _cumulative(self, law: FiniteLaw, args: tuple[Jet, ...], place: Place) -> Jet:
+        """Return P(outcome < k) for k = 0, 1, ..., along a first axis."""
+        masses = self.instance.table(law, len(args))(args, place.depth)
+        return {b: np.concatenate([0 * part[:1], np.cumsum(part, axis=0)]) for b, part in masses.items()}
+
+    def _soft(self, z: Jet, temperature: Jet) -> Jet:
+        """Return the outcome with each step between two outcomes made soft."""
+        values, inverse = self.instance.values, jets.power(temperature, -1)
+        result = constant(values[0], self.kind)
+        for cut, step in zip(self.instance.cuts, np.diff(values), strict=True):
+            result = add(result, scaled(jets.sigmoid(multiply(subtract(z, constant(cut, self.kind)), inverse)), step))
+        return result
+
+    # Laws
+
+    def _terms(self, law: Law, place: Place) -> tuple[Jet, ...]:
+        return tuple(self.read(term, place) for term in law.terms)
+
+    def _which(self, at: Jet, place: Place) -> Jet:
+        """Return 1 along a first axis at the outcome that stands there."""
+        values = self.instance.values.reshape((-1,) + (1,) * place.depth)
+        here = abs(at[0] - values) < 1e-9
+        if not here.any(axis=0).all():
+            message = "the probability of something that is no outcome."
+            raise Unreadable(message)
+        return {0: here.astype(self.kind)}
+
+    def density(self, law: Law, at: Jet, place: Place) -> Jet:
+        """Return p(at); zero outside of the support."""
+        if isinstance(law, FiniteLaw):
+            args = self._terms(law, place)
+            masses = self.instance.table(law, len(args))(args, place.depth)
+            return jets.total(multiply(masses, self._which(at, place)), place.depth)
+        inside = self._inside(law, at, place)
+        found = jets.exp(self.log_density(law, at, place))
+        return found if inside is True else chosen(np.asarray(inside), found)
+
+    def log_density(self, law: Law, at: Jet, place: Place) -> Jet:
+        """Return log p(at)."""
+        args = self._terms(law, place)
+        match law:
+            case NormalLaw():
+                _demand(args[1][0] > 0, "a scale is not positive.")
+                return log_normal(at, *args)
+            case UniformLaw():
+                width = subtract(args[1], args[0])
+                _demand(width[0] > 0, "an interval is empty.")
+                return add(scaled(jets.log(width), -1), scaled(jets.base(at), 0))
+            case DensityLaw():
+                return self.instance.family(law).log_density(at, args)
+        return jets.log(self.density(law, at, place))
+
+    def ends(self, law: Law, place: Place) -> tuple[Jet, ...]:
+        """Return the finite ends of the support of a continuous law."""
+        args = self._terms(law, place)
+        return self.instance.family(law).ends(args) if isinstance(law, DensityLaw) else args
+
+    def count_of_ends(self, law: Law) -> int:
+        """Return how many finite ends the support has."""
+        return self.instance.family(law).count_of_ends if isinstance(law, DensityLaw) else 2
+
+    def _inside(self, law: Law, at: Jet, place: Place) -> Array | bool:
+        args = self._terms(law, place)
+        if isinstance(law, UniformLaw):
+            return (at[0] > args[0][0]) & (at[0] < args[1][0])
+        return self.instance.family(law).inside(at, args) if isinstance(law, DensityLaw) else True
+
+    def chart(self, law: Law, place: Place) -> Chart:
+        """Return a chart of the support of a continuous law."""
+        args = self._terms(law, place)
+        match law:
+            case NormalLaw():
+                _demand(args[1][0] > 0, "a scale is not positive.")
+                return Line(args[0][0], args[1][0])
+            case UniformLaw():
+                _demand(args[1][0] > args[0][0], "an interval is empty.")
+                return Interval(args[0], args[1])
+            case DensityLaw():
+                return self.instance.family(law).chart(args)
+        message = f"a {type(law).__name__} has no continuous support."
+        raise Unreadable(message)
+
+    def _free_value(self, variable: RandomVariable) -> Jet:
+        """Return the value that a free variable stands for, somewhere in its support."""
+        if variable not in self._free:
+            rng = self.instance.random("free", variable.name)
+            if isinstance(variable.law, FiniteLaw):
+                value = constant(rng.choice(self.instance.values), self.kind)
+            else:
+                chart = self.chart(variable.law, Place())
+                spot = (chart.low + chart.high) / 2 + (chart.high - chart.low) * rng.uniform(-0.08, 0.08)
+                value = jets.base(chart.point(constant(spot, self.kind)))
+            self._free[variable] = value
+            self.instance.used[f"the value of {variable.name}"] = f"{float(value[0]):.17g}"
+        return self._free[variable]
+
+    # Sums and integrals
+
+    def _expect(self, term: Expect | Over, body: Term, variable: RandomVariable, place: Place) -> Jet:
+        law = variable.law
+        known = isinstance(term, Expect) and not (isinstance(law, DensityLaw) and not law.normalised)
+        if known and not depends(body, variable):
+            return self.read(body, place)
+        values, weights = self._outcomes(law, place) if isinstance(law, FiniteLaw) else self._nodes(body, variable, place)
+        inner = place.binding(variable, values)
+        if isinstance(term, Expect):
+            weights = multiply(weights, self._own_density(law, values, place))
+        elif isinstance(law, FiniteLaw):
+            weights = constant(np.ones(values[0].shape), self.kind)
+        product = multiply(weights, self.read(body, inner))
+        self._note(product[0], place.depth)
+        return jets.total(product, place.depth)
+
+    def _note(self, summands: Array, depth: int) -> None:
+        """Remember how large the summands were, since that bounds what is lost by rounding."""
+        size = abs(summands).sum(axis=0).max() if summands.ndim > depth else abs(summands).max()
+        self.scale = max(self.scale, float(size))
+
+    def _outcomes(self, law: FiniteLaw, place: Place) -> tuple[Jet, Jet]:
+        args = self._terms(law, place)
+        values = constant(self.instance.values.reshape((-1,) + (1,) * place.depth), self.kind)
+        return values, self.instance.table(law, len(args))(args, place.depth)
+
+    def _own_density(self, law: Law, values: Jet, place: Place) -> Jet:
+        """Return the density at nodes of the law's own support; the probabilities of outcomes are weights already."""
+        if isinstance(law, FiniteLaw):
+            return constant(1, self.kind)
+        return jets.exp(self.log_density(law, values, replace(place, depth=place.depth + 1)))
+
+    def _nodes(self, body: Term, variable: RandomVariable, place: Place) -> tuple[Jet, Jet]:
+        chart = self.chart(variable.law, place)
+        return spread(chart, self.rule, self._breaks(chart, body, variable, place), place.depth)
+
+    def _breaks(self, chart: Chart, body: Term, variable: RandomVariable, place: Place) -> Jet | None:
+        """Return where the body jumps, in the chart's coordinate, in increasing order along a first axis."""
+        roots: list[Jet] = []
+        for switch, cuts in cuts_in(body, variable, self):
+            for cut in cuts:
+                jump = partial(self._jump, switch, cut, chart, variable, place)
+                found = zeros(jump, chart, place.bits, place.depth, self.kind)
+                if found is not None:
+                    roots.append(found)
+        return ordered(roots, place.depth) if roots else None
+
+    def _jump(self, switch: Switch, cut: float, chart: Chart, variable: RandomVariable, place: Place, t: Jet, bits: int) -> Jet:
+        """Return how far a switch is from a cut, at a point of the chart."""
+        return subtract(switch(replace(place.binding(variable, chart.point(t)), bits=bits)), constant(cut, self.kind))
+
+
+def _logit(u: Jet) -> Jet:
+    return subtract(jets.log(u), jets.log(subtract(constant(1), u)))
+
+
+def _row(jet: Jet, k: int) -> Jet:
+    return {b: part[k] for b, part in jet.items()}
+
+
+def _demand(condition: Array, message: str) -> None:
+    if not np.all(condition):
+        raise Unreadable(message)

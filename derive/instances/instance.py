@@ -1,0 +1,204 @@
+"""One random instance: a concrete law, function and number for every name, chosen so that the assumptions can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from derive.instances.densities import FIXED, Family, ShiftedExponential, random_family
+from derive.instances.functions import NONZERO, POSITIVE, SIGNED, Smooth, Table, generator, random_function, random_table
+from derive.language.term import (
+    Add,
+    Apply,
+    Density,
+    DensityLaw,
+    Expect,
+    FiniteLaw,
+    Function,
+    Law,
+    Log,
+    Mul,
+    NormalLaw,
+    Over,
+    Power,
+    RandomVariable,
+    Score,
+    SoftThreshold,
+    Stop,
+    Symbol,
+    Term,
+    parts,
+)
+
+_RANK = (SIGNED, NONZERO, POSITIVE)
+
+
+@dataclass
+class Needs:
+    """What the statement asks of its unknowns.
+
+    Args
+        signs    the sign of functions and symbols, by name; what is not named may have any
+        rough    the functions that are declared as not differentiable
+        fixed    the names of the abstract densities whose support is assumed not to move
+        relaxed  whether a relaxation occurs
+    """
+
+    signs: dict[tuple[type, str], str] = field(default_factory=dict)
+    rough: set[str] = field(default_factory=set)
+    fixed: set[str] = field(default_factory=set)
+    relaxed: bool = False
+
+    def ask(self, term: Term, sign: str) -> None:
+        """Ask that a term has a sign, as far as that can be asked of its parts."""
+        match term:
+            case Symbol(name):
+                self._raise((Symbol, name), sign)
+            case Apply(function, _):
+                self._raise((Function, function.name), sign)
+            case Power(base, exponent):
+                self.ask(base, NONZERO if exponent % 2 == 0 else sign)
+            case Mul(args):
+                for arg in args:
+                    self.ask(arg, sign)
+            case Add(args) if sign == POSITIVE:
+                for arg in args:
+                    self.ask(arg, sign)
+            case Stop(body) | Expect(body, _) | Over(body, _):
+                self.ask(body, sign)
+
+    def _raise(self, key: tuple[type, str], sign: str) -> None:
+        self.signs[key] = max(self.signs.get(key, SIGNED), sign, key=_RANK.index)
+
+
+def needs_of(terms: Iterable[Term], assumptions: Iterable[object]) -> Needs:
+    """Return what terms ask of their unknowns to be defined, and what assumptions ask besides."""
+    needs = Needs()
+    for term in terms:
+        _collect(term, needs)
+    for premise in assumptions:
+        for value in vars(premise).values():
+            if isinstance(value, Term):
+                _collect(value, needs)
+        _assumed(premise, needs)
+    return needs
+
+
+def _assumed(premise: Any, needs: Needs) -> None:
+    match type(premise).__name__:
+        case "Positive":
+            needs.ask(premise.term, POSITIVE)
+        case "NonZero":
+            needs.ask(premise.term, NONZERO)
+        case "SupportFixed" if isinstance(premise.variable.law, DensityLaw):
+            needs.fixed.add(premise.variable.law.name)
+
+
+def _collect(term: Term, needs: Needs) -> None:
+    match term:
+        case Log(arg):
+            needs.ask(arg, POSITIVE)
+        case Power(base, exponent) if exponent < 0:
+            needs.ask(base, NONZERO)
+        case Apply(function, args):
+            if function.differentiable is False:
+                needs.rough.add(function.name)
+            if isinstance(function, SoftThreshold) and len(args) > 1:
+                needs.ask(args[1], POSITIVE)
+            needs.relaxed |= getattr(function, "law", None) is not None
+    for law in _laws(term):
+        if isinstance(law, NormalLaw):
+            needs.ask(law.scale, POSITIVE)
+    for part in parts(term):
+        _collect(part, needs)
+
+
+def _laws(term: Term) -> Iterator[Law]:
+    match term:
+        case Density(law, _) | Score(law, _, _) | Expect(_, RandomVariable(_, law)) | Over(_, RandomVariable(_, law)):
+            yield law
+        case RandomVariable(_, law):
+            yield law
+
+
+class Instance:
+    """Concrete laws, functions and numbers, the same for the same seed and number.
+
+    Args
+        seed    the seed
+        number  the number of the instance
+        needs   what the statement asks
+
+    >>> from derive.language.notation import parameter
+    >>> one = Instance(0, 1, Needs())
+    >>> one.symbol("theta") == Instance(0, 1, Needs()).symbol("theta")
+    True
+    """
+
+    def __init__(self, seed: int, number: int, needs: Needs) -> None:
+        self.seed, self.number, self.needs = seed, number, needs
+        self.used: dict[str, str] = {}
+        self._functions: dict[tuple[str, int], Smooth] = {}
+        self._tables: dict[tuple[str, int, int], Table] = {}
+        self._families: dict[tuple[str, int, bool], Family] = {}
+        rng = self.random("outcomes")
+        most = 3 if needs.relaxed else 4
+        self.outcomes = 2 if number % 2 == 0 else int(rng.integers(3, most + 1))
+        spread = np.arange(self.outcomes, dtype=float)
+        self.values = spread if number % 4 < 2 else np.sort(spread + rng.uniform(-0.4, 0.4, self.outcomes))
+        self.cuts = np.sort(rng.uniform(-0.7, 0.7) + 1.3 * np.arange(self.outcomes - 1))
+        self.slope = float(rng.uniform(0.7, 1.4))
+
+    def random(self, *key: object) -> np.random.Generator:
+        """Return the random numbers of this instance that belong to a key."""
+        return generator(self.seed, self.number, *key)
+
+    def symbol(self, name: str) -> float:
+        """Return the value of a parameter or constant: neither small nor large."""
+        value = 0.4 + 1.2 * self._share("size", name, 0.6180339887498949)
+        if self.needs.signs.get((Symbol, name)) != POSITIVE and self._share("sign", name, 0.7548776662466927) < 0.4:
+            value = -value
+        self.used[name] = f"{value:.17g}"
+        return value
+
+    def _share(self, what: str, name: str, step: float) -> float:
+        """Return a number between 0 and 1; those of a few instances in a row lie far apart."""
+        return float((generator(self.seed, what, name).random() + self.number * step) % 1)
+
+    def function(self, name: str, arity: int) -> Smooth:
+        """Return a function of so many arguments."""
+        if (name, arity) not in self._functions:
+            sign = self.needs.signs.get((Function, name), SIGNED)
+            found = random_function((self.seed, self.number, "function", name), arity, sign, rough=name in self.needs.rough)
+            self._functions[name, arity] = found
+            self.used[f"{name}({', '.join(f'x{i + 1}' for i in range(arity))})"] = found.text()
+        return self._functions[name, arity]
+
+    def table(self, law: FiniteLaw, arguments: int) -> Table:
+        """Return the probabilities of a finite law, as a function of so many parameters and conditions."""
+        key = (law.name, len(law.given), arguments)
+        if key not in self._tables:
+            self._tables[key] = random_table((self.seed, self.number, "law", *key), arguments, self.outcomes)
+            self.used[f"the law {law.name}"] = "softmax of " + "; ".join(f.text() for f in self._tables[key].functions)
+        return self._tables[key]
+
+    def family(self, law: DensityLaw) -> Family:
+        """Return the density of an abstract law: a family with fixed support, or where that is not assumed one that moves."""
+        key = (law.name, len(law.parameters), law.normalised)
+        if key not in self._families:
+            kind = FIXED[(self.number + int(generator(self.seed, law.name).integers(len(FIXED)))) % len(FIXED)]
+            if law.name not in self.needs.fixed and law.parameters and self.number % 3 == 1:
+                kind = ShiftedExponential
+            name = (self.seed, self.number, "density", *key)
+            self._families[key] = random_family(kind, name, len(law.parameters), normalised=law.normalised)
+            found = self._families[key]
+            self.used[f"the law {law.name}"] = f"{found.name}, loc = {found.loc.text()}; scale = {found.scale.text()}"
+        return self._families[key]
+
+    def text(self) -> dict[str, str]:
+        """Return what every name that was looked up stands for."""
+        here = {"seed": str(self.seed), "number": str(self.number), "outcomes": ", ".join(f"{v:.6g}" for v in self.values)}
+        return here | dict(sorted(self.used.items()))
