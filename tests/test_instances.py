@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from derive.instances import compare
-from derive.language.term import Symbol, Term
+from derive.language.term import Apply, Symbol, Term
 from derive.notation import (
     E,
     Over,
@@ -114,7 +114,7 @@ FALSE = {
     "a shifted latent variable": (E(f(shifted), u), E(f(b), b)),
     "a stopped latent variable under a gradient": (grad(E(f(r.H(r.h(u, stop(theta)))), u), theta), target),
     "a latent variable at another parameter": (E(f(r.H(r.h(u, phi))), u), E(f(b), b)),
-    "a latent variable without parameters": (E(f(r.H(r.h(u))), u), E(f(b), b)),
+    "a latent variable without parameters": (E(f(r.H(Apply(r.h, (u,)))), u), E(f(b), b)),
     "a uniform density that ends": (E(grad(p(w, at=u) * u, theta), u), grad(E(p(w, at=u) * u, u), theta)),
     "a uniform density as a constant": (E(p(w, at=wide), wide), E(1 / theta, wide)),
     "pathwise through a jump": (grad(E(rough(z), z), theta), E(grad(rough(theta + epsilon), theta), epsilon)),

@@ -4,6 +4,6 @@ It shares the language with the other two judges and nothing else. "differ" stan
 apart; "agree" is evidence, no proof.
 """
 
-from derive.instances.opinion import Opinion as Opinion, compare as compare
+from derive.instances.opinion import Opinion as Opinion, compare as compare, opinions as opinions
 
-__all__ = ["Opinion", "compare"]
+__all__ = ["Opinion", "compare", "opinions"]

@@ -26,6 +26,7 @@ class Rule:
         reach   how far unbounded charts are followed
         order   the nodes on each panel of the Gaussian rule, 0 for the trapezoidal rule
         kind    the type of the numbers
+        grid    at how many points it is looked for jumps
     """
 
     step: float
@@ -33,6 +34,7 @@ class Rule:
     reach: float = 1.0
     order: int = 0
     kind: Any = np.float64
+    grid: int = 128
 
     def nodes(self, low: float, high: float) -> tuple[Array, Array]:
         """Return nodes and weights on an interval, at whose ends the integrand vanishes."""

@@ -9,7 +9,7 @@ continuous variable, the interval is cut there; such a cut moves with the parame
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from derive.instances.instance import Instance
 from derive.instances.jets import Array, Jet, add, chosen, coefficient, constant, multiply, scaled, subtract
 from derive.instances.place import Place
 from derive.instances.roots import ordered, zeros
-from derive.language.scope import depends
+from derive.language.scope import depends, free
 from derive.language.term import (
     Add,
     Apply,
@@ -60,6 +60,7 @@ class Evaluator:
     Args
         instance  what every name stands for
         rule      how integrals are computed
+        noise     the relative error that every summand is given
 
     >>> from derive.instances.instance import Needs
     >>> from derive.language.notation import E, normal
@@ -68,10 +69,12 @@ class Evaluator:
     13.0
     """
 
-    def __init__(self, instance: Instance, rule: Rule) -> None:
-        self.instance, self.rule, self.kind = instance, rule, rule.kind
-        self.scale = 0.0
+    def __init__(self, instance: Instance, rule: Rule, noise: float = 0.0) -> None:
+        self.instance, self.rule, self.kind, self.noise = instance, rule, rule.kind, noise
+        self._dice = instance.random("noise")
         self._free: dict[RandomVariable, Jet] = {}
+        self._depends: dict[tuple[int, int], bool] = {}
+        self._masses: dict[tuple[Any, ...], tuple[tuple[Jet, ...], Jet]] = {}
 
     def value(self, term: Term) -> Any:
         """Return the value of a term without bound variables outside, a float or a longer one.
@@ -88,6 +91,14 @@ class Evaluator:
 
     def read(self, term: Term, place: Place) -> Jet:
         """Return the jet of a term."""
+        known = place.known.get(id(term))
+        if known is None and place.outside is not None and not self._depends_on(term, place.last):
+            known = place.known[id(term)] = self.read(term, place.outside)
+        if known is None:
+            known = place.known[id(term)] = self._read(term, place)
+        return known
+
+    def _read(self, term: Term, place: Place) -> Jet:
         match term:
             case Number(value):
                 return constant(self.kind(value.numerator) / self.kind(value.denominator), self.kind)
@@ -96,9 +107,9 @@ class Evaluator:
             case RandomVariable():
                 return place.bound[term] if term in place.bound else self._free_value(term)
             case Add(args):
-                return self._sum([self.read(arg, place) for arg in args])
+                return reduce(add, [self._shaken(self.read(arg, place)) for arg in args])
             case Mul(args):
-                return self._product([self.read(arg, place) for arg in args])
+                return reduce(multiply, [self.read(arg, place) for arg in args])
             case Power(base, exponent):
                 return jets.power(self.read(base, place), exponent)
             case Log(Density(law, at)):
@@ -126,23 +137,19 @@ class Evaluator:
         message = f"a {type(term).__name__} has no numerical reading."
         raise Unreadable(message)
 
-    def _sum(self, terms: list[Jet]) -> Jet:
-        result = terms[0]
-        for other in terms[1:]:
-            result = add(result, other)
-        return result
-
-    def _product(self, factors: list[Jet]) -> Jet:
-        result = factors[0]
-        for other in factors[1:]:
-            result = multiply(result, other)
-        return result
+    def _shaken(self, jet: Jet) -> Jet:
+        """Return a summand with a small relative error: what cancels then shows that it is not known better than that."""
+        return scaled(jet, 1 + self.noise * self._dice.uniform(-1, 1)) if self.noise else jet
 
     def _moved(self, place: Place, parameter: Symbol) -> tuple[Place, int]:
-        """Return the place where a parameter has one more infinitesimal, and its bit."""
-        bit = 1 << place.bits
-        moved = add(self.read(parameter, place), {0: self.kind(0), bit: np.asarray(1, self.kind)})
-        return replace(place, symbols={**place.symbols, parameter.name: moved}, bits=place.bits + 1), bit
+        return place.moved(parameter, self.read(parameter, place))
+
+    def _depends_on(self, term: Term, variable: RandomVariable | None) -> bool:
+        """Whether a term depends on the variable that was bound last."""
+        key = (id(term), id(variable))
+        if key not in self._depends:
+            self._depends[key] = variable in free(term)
+        return self._depends[key]
 
     # Functions
 
@@ -189,7 +196,7 @@ class Evaluator:
 
     def _cumulative(self, law: FiniteLaw, args: tuple[Jet, ...], place: Place) -> Jet:
         """Return P(outcome < k) for k = 0, 1, ..., along a first axis."""
-        masses = self.instance.table(law, len(args))(args, place.depth)
+        masses = self.masses(law, args, place.depth)
         return {b: np.concatenate([0 * part[:1], np.cumsum(part, axis=0)]) for b, part in masses.items()}
 
     def _soft(self, z: Jet, temperature: Jet) -> Jet:
@@ -205,6 +212,16 @@ class Evaluator:
     def _terms(self, law: Law, place: Place) -> tuple[Jet, ...]:
         return tuple(self.read(term, place) for term in law.terms)
 
+    def masses(self, law: FiniteLaw, args: tuple[Jet, ...], depth: int) -> Jet:
+        """Return the probabilities of the outcomes along a first axis, above `depth` others."""
+        key = (law.name, len(law.given), *map(id, args))
+        if key not in self._masses:
+            least = max((part.ndim for arg in args for part in arg.values()), default=0)
+            self._masses[key] = args, self.instance.table(law, len(args))(args, least)
+        shape = (1,) * depth
+        found = self._masses[key][1]
+        return {b: part.reshape(part.shape[:1] + shape[part.ndim - 1 :] + part.shape[1:]) for b, part in found.items()}
+
     def _which(self, at: Jet, place: Place) -> Jet:
         """Return 1 along a first axis at the outcome that stands there."""
         values = self.instance.values.reshape((-1,) + (1,) * place.depth)
@@ -218,7 +235,7 @@ class Evaluator:
         """Return p(at); zero outside of the support."""
         if isinstance(law, FiniteLaw):
             args = self._terms(law, place)
-            masses = self.instance.table(law, len(args))(args, place.depth)
+            masses = self.masses(law, args, place.depth)
             return jets.total(multiply(masses, self._which(at, place)), place.depth)
         inside = self._inside(law, at, place)
         found = jets.exp(self.log_density(law, at, place))
@@ -296,19 +313,19 @@ class Evaluator:
             weights = multiply(weights, self._own_density(law, values, place))
         elif isinstance(law, FiniteLaw):
             weights = constant(np.ones(values[0].shape), self.kind)
-        product = multiply(weights, self.read(body, inner))
-        self._note(product[0], place.depth)
+        product = multiply(self._jittered(weights), self.read(body, inner))
         return jets.total(product, place.depth)
 
-    def _note(self, summands: Array, depth: int) -> None:
-        """Remember how large the summands were, since that bounds what is lost by rounding."""
-        size = abs(summands).sum(axis=0).max() if summands.ndim > depth else abs(summands).max()
-        self.scale = max(self.scale, float(size))
+    def _jittered(self, weights: Jet) -> Jet:
+        if not self.noise:
+            return weights
+        errors = self.noise * self._dice.uniform(-1, 1, weights[0].shape)
+        return scaled(weights, 1 + errors)
 
     def _outcomes(self, law: FiniteLaw, place: Place) -> tuple[Jet, Jet]:
         args = self._terms(law, place)
         values = constant(self.instance.values.reshape((-1,) + (1,) * place.depth), self.kind)
-        return values, self.instance.table(law, len(args))(args, place.depth)
+        return values, self.masses(law, args, place.depth)
 
     def _own_density(self, law: Law, values: Jet, place: Place) -> Jet:
         """Return the density at nodes of the law's own support; the probabilities of outcomes are weights already."""
@@ -326,7 +343,7 @@ class Evaluator:
         for switch, cuts in cuts_in(body, variable, self):
             for cut in cuts:
                 jump = partial(self._jump, switch, cut, chart, variable, place)
-                found = zeros(jump, chart, place.bits, place.depth, self.kind)
+                found = zeros(jump, chart, self.rule.grid, place.bits, place.depth)
                 if found is not None:
                     roots.append(found)
         return ordered(roots, place.depth) if roots else None

@@ -141,6 +141,7 @@ class Instance:
     def __init__(self, seed: int, number: int, needs: Needs) -> None:
         self.seed, self.number, self.needs = seed, number, needs
         self.used: dict[str, str] = {}
+        self._symbols: dict[str, float] = {}
         self._functions: dict[tuple[str, int], Smooth] = {}
         self._tables: dict[tuple[str, int, int], Table] = {}
         self._families: dict[tuple[str, int, bool], Family] = {}
@@ -158,10 +159,12 @@ class Instance:
 
     def symbol(self, name: str) -> float:
         """Return the value of a parameter or constant: neither small nor large."""
+        if name in self._symbols:
+            return self._symbols[name]
         value = 0.4 + 1.2 * self._share("size", name, 0.6180339887498949)
         if self.needs.signs.get((Symbol, name)) != POSITIVE and self._share("sign", name, 0.7548776662466927) < 0.4:
             value = -value
-        self.used[name] = f"{value:.17g}"
+        self.used[name], self._symbols[name] = f"{value:.17g}", value
         return value
 
     def _share(self, what: str, name: str, step: float) -> float:

@@ -1,23 +1,32 @@
-"""The opinion of the instances on an equation: agree, differ or silent."""
+"""The opinion of the instances on an equation, or on each step of a chain of them: agree, differ or silent."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 
 from derive.instances.charts import Rule
+from derive.instances.cuts import demand_first_derivatives
 from derive.instances.errors import Unreadable
 from derive.instances.evaluate import Evaluator
 from derive.instances.instance import Instance, needs_of
 from derive.language.term import Term
 
-_RULES = (Rule(0.22, 0.5, 1.0), Rule(0.171, 0.13, 0.93))
-_FINE = (Rule(1.5, 0.0, 1.0, order=12, kind=np.longdouble), Rule(1.9, 0.0, 0.95, order=16, kind=np.longdouble))
+_FIRST = (Rule(0.22, 0.5), Rule(0.171, 0.13, reach=0.93))
+_SECOND = (
+    Rule(1.5, 0.0, order=12, kind=np.longdouble, grid=1009),
+    Rule(1.9, 0.0, reach=0.95, order=16, kind=np.longdouble, grid=499),
+)
+_NOISE = 1e-13
 _SEPARATION = 1e-6
-_ROUNDING = 1e-11
+_TAKEN_FOR_GRANTED = frozenset({
+    "ConditionalReparameterization", "Covers", "Differentiable", "Dominated", "Independent", "Integrable", "JointlyIntegrable",
+    "Normalised", "SupportFixed",
+})  # by the choice of the instance, or since a value that does not exist is not read
 
 
 @dataclass(frozen=True)
@@ -47,20 +56,31 @@ class Opinion:
 
 
 @dataclass(frozen=True)
-class Values:
-    """Both sides on an instance, with an error that no side exceeds by much."""
+class Measured:
+    """The value of a term on an instance, and how far it may be off."""
 
-    left: float
-    right: float
+    value: Any
     error: float
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both sides of an equation on an instance."""
+
+    left: Measured
+    right: Measured
 
     @property
     def size(self) -> float:
-        return max(abs(self.left), abs(self.right))
+        return float(max(abs(self.left.value), abs(self.right.value)))
 
     @property
     def gap(self) -> float:
-        return abs(self.left - self.right)
+        return float(abs(self.left.value - self.right.value))
+
+    @property
+    def error(self) -> float:
+        return self.left.error + self.right.error
 
     @property
     def separated(self) -> bool:
@@ -69,13 +89,89 @@ class Values:
 
     @property
     def equal(self) -> bool:
-        """Whether the sides are equal within the error."""
-        return self.gap <= 10 * self.error + 1e-10 * self.size
+        """Whether the sides are known well, and equal within the error."""
+        known = self.error <= max(1e-5 * self.size, 1e-9)
+        return known and self.gap <= 20 * self.error + 1e-11 * self.size
 
-    @property
-    def read(self) -> bool:
-        """Whether the values are known well enough to be compared."""
-        return self.error <= 1e-5 * self.size or self.error <= 1e-7
+
+class Bench:
+    """One instance, on which each term of a chain is evaluated once by each pair of rules."""
+
+    def __init__(self, instance: Instance, assumptions: tuple[Any, ...]) -> None:
+        self.instance, self.assumptions = instance, assumptions
+        self._known: dict[tuple[int, bool], Measured | Unreadable] = {}
+        self._fits: Unreadable | bool = False
+
+    def sides(self, left: Term, right: Term) -> Sides:
+        """Return both sides on the instance.
+
+        Raises
+            Unreadable, if one has no value here, or the assumptions do not hold.
+        """
+        self._demand_assumptions()
+        return Sides(self.measured(left), self.measured(right))
+
+    def confirmed(self, left: Term, right: Term) -> Sides:
+        """Return both sides by other rules and in longer numbers; the error covers the distance from the first computation.
+
+        Raises
+            Unreadable, if one has no value here.
+        """
+        return Sides(*(self._drifted(self.measured(term), self.measured(term, second=True)) for term in (left, right)))
+
+    def _drifted(self, first: Measured, second: Measured) -> Measured:
+        return Measured(second.value, max(second.error, float(abs(first.value - second.value))))
+
+    def measured(self, term: Term, *, second: bool = False) -> Measured:
+        """Return the value by two rules: the second one with noise in every sum, so that their distance is an error.
+
+        Raises
+            Unreadable, if it has none.
+        """
+        key = (id(term), second)
+        if key not in self._known:
+            try:
+                self._known[key] = self._measure(term, _SECOND if second else _FIRST)
+            except Unreadable as error:
+                self._known[key] = error
+            except (RecursionError, OverflowError, MemoryError) as error:
+                self._known[key] = Unreadable(f"a term is too large to be evaluated: {type(error).__name__}.")
+        found = self._known[key]
+        if isinstance(found, Unreadable):
+            raise found
+        return found
+
+    def _measure(self, term: Term, rules: tuple[Rule, Rule]) -> Measured:
+        demand_first_derivatives(term)
+        value, other = Evaluator(self.instance, rules[0]).value(term), Evaluator(self.instance, rules[1], _NOISE).value(term)
+        return Measured(value, float(abs(value - other)))
+
+    def _demand_assumptions(self) -> None:
+        if self._fits is False:
+            try:
+                for premise in self.assumptions:
+                    self._demand(premise)
+                self._fits = True
+            except Unreadable as error:
+                self._fits = error
+        if isinstance(self._fits, Unreadable):
+            raise self._fits
+
+    def _demand(self, premise: Any) -> None:
+        name, holds = type(premise).__name__, True
+        match name:
+            case "Positive":
+                holds = self.measured(premise.term).value > 0
+            case "NonZero":
+                holds = abs(self.measured(premise.term).value) > 1e-6
+            case "Equation":
+                holds = Sides(self.measured(premise.lhs), self.measured(premise.rhs)).equal
+            case _ if name not in _TAKEN_FOR_GRANTED:
+                message = f"the assumption {name} is not known to the instances."
+                raise Unreadable(message)
+        if not holds:
+            message = f"the assumption {name} does not hold on the instance."
+            raise Unreadable(message)
 
 
 def compare(left: Term, right: Term, *, assumptions: Iterable[Any] = (), seed: int = 0, instances: int = 4) -> Opinion:
@@ -84,7 +180,7 @@ def compare(left: Term, right: Term, *, assumptions: Iterable[Any] = (), seed: i
     Args
         left, right  the terms; a free random variable stands for any value of its support
         assumptions  premises by which the instances are chosen: `NonZero`, `Positive` and `SupportFixed` are read by name,
-                     and an `Equation` must hold on an instance; others are taken for granted
+                     and an `Equation` must hold on an instance; the others of the kernel are taken for granted
         seed         chooses the instances
         instances    how many are evaluated
 
@@ -96,79 +192,64 @@ def compare(left: Term, right: Term, *, assumptions: Iterable[Any] = (), seed: i
     >>> compare(grad(E(f(b), b), theta), E(f(b) * score(b) ** 2, b)).verdict
     'differ'
     """
+    return opinions((left, right), assumptions=assumptions, seed=seed, instances=instances)[0]
+
+
+def opinions(lines: Sequence[Term], *, assumptions: Iterable[Any] = (), seed: int = 0, instances: int = 4) -> list[Opinion]:
+    """Compare each line of a chain with the next one; every line is evaluated once.
+
+    Args
+        lines        the terms, at least two
+        assumptions  as of `compare`, as are the others
+
+    >>> from derive.language.notation import parameter
+    >>> x = parameter("x")
+    >>> [opinion.verdict for opinion in opinions([(x + 1) ** 2, x**2 + 2 * x + 1, x**2 + 2 * x])]
+    ['agree', 'differ']
+    """
     given = tuple(assumptions)
-    needs = needs_of((left, right), given)
-    found: list[Values] = []
-    reasons: list[str] = []
-    for number in range(3 * instances):
-        instance = Instance(seed, number, needs)
+    needs = needs_of(lines, given)
+    benches = [Bench(Instance(seed, number, needs), given) for number in range(3 * instances)]
+    return [_opinion(benches, instances, left, right) for left, right in pairwise(lines)]
+
+
+def _opinion(benches: list[Bench], instances: int, left: Term, right: Term) -> Opinion:
+    found: list[Sides] = []
+    reason = ""
+    for bench in benches:
         try:
-            _demand_assumptions(instance, given)
-            values = measure(instance, left, right, _RULES)
-            if values.separated:
-                return _differ(instance, left, right, len(found))
+            sides = bench.sides(left, right)
+            if sides.separated:
+                return _differ(bench, left, right, len(found) + 1)
         except Unreadable as error:
-            reasons.append(str(error))
+            reason = str(error)
             continue
-        if not values.read or not values.equal:
-            reasons.append("an integral is not known well enough.")
-            continue
-        found.append(values)
+        if sides.equal:
+            found.append(sides)
+        else:
+            reason = "an integral is not known well enough."
         if len(found) == instances:
             break
-    return _agreed(found) if len(found) >= 2 else Opinion("silent", reasons[-1] if reasons else "too few instances.")
+    return _agreed(found) if len(found) > 1 else Opinion("silent", reason)
 
 
-def _agreed(found: list[Values]) -> Opinion:
-    last = found[-1]
-    trivial = all(values.size <= max(values.error, 1e-12) for values in found)
+def _agreed(found: list[Sides]) -> Opinion:
+    last, error = found[-1], max(sides.error for sides in found)
+    trivial = all(sides.size <= max(10 * sides.error, 1e-13) for sides in found)
     reason = f"both sides are equal on {len(found)} instances."
-    return Opinion("agree", reason, {}, last.left, last.right, max(v.error for v in found), trivial, len(found))
+    return Opinion("agree", reason, {}, float(last.left.value), float(last.right.value), error, trivial, len(found))
 
 
-def _differ(instance: Instance, left: Term, right: Term, before: int) -> Opinion:
-    """Confirm a difference by other rules and in longer numbers.
+def _differ(bench: Bench, left: Term, right: Term, count: int) -> Opinion:
+    """Confirm a difference.
 
     Raises
         Unreadable, if it is not confirmed.
     """
-    coarse, fine = measure(instance, left, right, _RULES), measure(instance, left, right, _FINE)
-    drift = abs(coarse.left - fine.left) + abs(coarse.right - fine.right)
-    confirmed = Values(fine.left, fine.right, max(fine.error, drift))
-    if not confirmed.separated:
+    sides = bench.confirmed(left, right)
+    if not sides.separated:
         message = "two computations of one side do not agree."
         raise Unreadable(message)
-    reason = f"on an instance the left side is {fine.left:.12g} and the right side {fine.right:.12g}."
-    return Opinion("differ", reason, instance.text(), fine.left, fine.right, confirmed.error, count=before + 1)
-
-
-def measure(instance: Instance, left: Term, right: Term, rules: tuple[Rule, Rule]) -> Values:
-    """Return both sides on an instance, by two rules, whose difference is the error.
-
-    Raises
-        Unreadable, if a side has no value.
-    """
-    evaluators = [Evaluator(instance, rule) for rule in rules]
-    lefts = [evaluator.value(left) for evaluator in evaluators]
-    rights = [evaluator.value(right) for evaluator in evaluators]
-    rounding = _ROUNDING * max(evaluator.scale for evaluator in evaluators) * (rules[0].kind is np.float64)
-    error = abs(lefts[0] - lefts[1]) + abs(rights[0] - rights[1]) + rounding
-    return Values(float(lefts[0]), float(rights[0]), float(error))
-
-
-def _demand_assumptions(instance: Instance, assumptions: tuple[Any, ...]) -> None:
-    for premise in assumptions:
-        match type(premise).__name__:
-            case "Positive":
-                _demand(Evaluator(instance, _RULES[0]).value(premise.term) > 0, premise)
-            case "NonZero":
-                _demand(abs(Evaluator(instance, _RULES[0]).value(premise.term)) > 1e-6, premise)
-            case "Equation":
-                values = measure(instance, premise.lhs, premise.rhs, _RULES)
-                _demand(values.gap <= 10 * values.error + 1e-9 * values.size, premise)
-
-
-def _demand(condition: bool, premise: object) -> None:
-    if not condition:
-        message = f"the assumption {type(premise).__name__} does not hold on the instance."
-        raise Unreadable(message)
+    values = float(sides.left.value), float(sides.right.value)
+    reason = f"on an instance the left side is {values[0]:.12g} and the right side {values[1]:.12g}."
+    return Opinion("differ", reason, bench.instance.text(), *values, sides.error, count=count)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from derive.instances import jets
 from derive.instances.errors import Unreadable
 from derive.instances.jets import Jet
-from derive.language.term import RandomVariable
+from derive.language.term import RandomVariable, Symbol
 
 MOST, DEEPEST = 3_000_000, 24
 
@@ -22,6 +24,9 @@ class Place:
         bits     how many infinitesimals there are
         depth    how many axes there are
         size     how many nodes there are
+        last     the variable that was bound last
+        outside  the place outside of its binder: what does not depend on it is read there, once
+        known    what was read here, by the identity of the term
     """
 
     symbols: dict[str, Jet] = field(default_factory=dict)
@@ -29,15 +34,40 @@ class Place:
     bits: int = 0
     depth: int = 0
     size: int = 1
+    last: RandomVariable | None = None
+    outside: Place | None = None
+    known: dict[int, Jet] = field(default_factory=dict, init=False)
+    _variants: dict[str, Place] = field(default_factory=dict, init=False)
 
     def stopped(self) -> Place:
         """Return the place where no parameter moves; a bound variable keeps its value, which is no function of them."""
-        return replace(self, symbols={name: jets.base(jet) for name, jet in self.symbols.items()})
+        if "" not in self._variants:
+            symbols = {name: jets.base(jet) for name, jet in self.symbols.items()}
+            self._variants[""] = replace(self, symbols=symbols, outside=self.outside and self.outside.stopped())
+        return self._variants[""]
+
+    def moved(self, parameter: Symbol, value: Jet) -> tuple[Place, int]:
+        """Return the place where a parameter has one more infinitesimal, and its bit."""
+        bit, name = 1 << self.bits, parameter.name
+        if name not in self._variants:
+            moved = {**value, bit: np.ones((), value[0].dtype)}
+            outside = self.outside and self.outside.moved(parameter, value)[0]
+            self._variants[name] = replace(self, symbols={**self.symbols, name: moved}, bits=self.bits + 1, outside=outside)
+        return self._variants[name], bit
 
     def binding(self, variable: RandomVariable, values: Jet) -> Place:
-        """Return the place inside a binder."""
+        """Return the place inside a binder.
+
+        Raises
+            Unreadable, if there are too many nodes in all.
+        """
         size = self.size * values[0].shape[0]
         if size > MOST or self.depth >= DEEPEST:
             message = f"the sum over {variable.name} has more than {MOST} summands."
             raise Unreadable(message)
-        return replace(self, bound={**self.bound, variable: values}, depth=self.depth + 1, size=size)
+        bound = {**self.bound, variable: values}
+        return replace(self, bound=bound, depth=self.depth + 1, size=size, last=variable, outside=self)
+
+    def where(self, variable: RandomVariable, value: Jet) -> Place:
+        """Return the place where a variable has one value."""
+        return replace(self, bound={**self.bound, variable: value}, outside=None)
