@@ -74,16 +74,16 @@ class Logistic(Family):
 
 
 class LogNormal(Family):
-    """The law of exp(loc + scale * noise), on the positive half-line."""
+    """The law of exp(loc + noise * scale / 3), on the positive half-line."""
 
     name = "log-normal"
     count_of_ends = 1
 
     def _log(self, x: Jet, loc: Jet, scale: Jet) -> Jet:
-        return subtract(log_normal(log(x), loc, scale), log(x))
+        return subtract(log_normal(log(x), loc, scaled(scale, 1 / 3)), log(x))
 
     def chart(self, args: Args) -> Chart:
-        return HalfLine(self.loc(*args)[0], self.scale(*args)[0])
+        return HalfLine(self.loc(*args)[0], self.scale(*args)[0] / 3)
 
     def ends(self, args: Args) -> tuple[Jet, ...]:
         return (constant(0),)

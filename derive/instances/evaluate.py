@@ -53,6 +53,8 @@ from derive.language.term import (
     UniformLaw,
 )
 
+_MATTERS = 1e-7
+
 
 class Evaluator:
     """Reads terms on an instance by a rule of integration.
@@ -61,6 +63,7 @@ class Evaluator:
         instance  what every name stands for
         rule      how integrals are computed
         noise     the relative error that every summand is given
+        careful   whether to refuse integrands that vary fast from one node to the next
 
     >>> from derive.instances.instance import Needs
     >>> from derive.language.notation import E, normal
@@ -69,8 +72,8 @@ class Evaluator:
     13.0
     """
 
-    def __init__(self, instance: Instance, rule: Rule, noise: float = 0.0) -> None:
-        self.instance, self.rule, self.kind, self.noise = instance, rule, rule.kind, noise
+    def __init__(self, instance: Instance, rule: Rule, noise: float = 0.0, *, careful: bool = False) -> None:
+        self.instance, self.rule, self.kind, self.noise, self.careful = instance, rule, rule.kind, noise, careful
         self._dice = instance.random("noise")
         self._free: dict[RandomVariable, Jet] = {}
         self._depends: dict[tuple[int, int], bool] = {}
@@ -117,9 +120,9 @@ class Evaluator:
             case Log(arg):
                 return jets.log(self.read(arg, place))
             case Exp(arg):
-                return jets.exp(self.read(arg, place))
+                return jets.exp(self._resolved(self.read(arg, place), place))
             case Sigmoid(arg):
-                return jets.sigmoid(self.read(arg, place))
+                return jets.sigmoid(self._resolved(self.read(arg, place), place))
             case Stop(body):
                 return self.read(body, place.stopped())
             case Grad(body, parameter):
@@ -136,6 +139,13 @@ class Evaluator:
                 return self._expect(term, body, variable, place)
         message = f"a {type(term).__name__} has no numerical reading."
         raise Unreadable(message)
+
+    def _resolved(self, jet: Jet, place: Place) -> Jet:
+        """Return the argument of what may be a narrow peak, where the nodes are near enough to one another to see it."""
+        if self.careful and not place.is_smooth(jet[0]):
+            message = "an integrand varies too fast for the rule of integration."
+            raise Unreadable(message)
+        return jet
 
     def _shaken(self, jet: Jet) -> Jet:
         """Return a summand with a small relative error: what cancels then shows that it is not known better than that."""
@@ -166,8 +176,8 @@ class Evaluator:
             case ConditionalLatent(law=FiniteLaw() as law):
                 return self._conditional(law, args, place)
             case SoftThreshold():
-                return self._soft(*args)
-        return self.instance.function(function.name, len(args))(*args)
+                return self._soft(args[0], args[1], place)
+        return self.instance.function(function.name, len(args))(*(self._resolved(arg, place) for arg in args))
 
     def _threshold(self, term: Apply, args: list[Jet], place: Place) -> Jet:
         match term.args:
@@ -199,9 +209,10 @@ class Evaluator:
         masses = self.masses(law, args, place.depth)
         return {b: np.concatenate([0 * part[:1], np.cumsum(part, axis=0)]) for b, part in masses.items()}
 
-    def _soft(self, z: Jet, temperature: Jet) -> Jet:
+    def _soft(self, z: Jet, temperature: Jet, place: Place) -> Jet:
         """Return the outcome with each step between two outcomes made soft."""
         values, inverse = self.instance.values, jets.power(temperature, -1)
+        self._resolved(multiply(z, inverse), place)
         result = constant(values[0], self.kind)
         for cut, step in zip(self.instance.cuts, np.diff(values), strict=True):
             result = add(result, scaled(jets.sigmoid(multiply(subtract(z, constant(cut, self.kind)), inverse)), step))
@@ -247,12 +258,14 @@ class Evaluator:
         match law:
             case NormalLaw():
                 _demand(args[1][0] > 0, "a scale is not positive.")
+                self._resolved(multiply(at, jets.power(args[1], -1)), place)
                 return log_normal(at, *args)
             case UniformLaw():
                 width = subtract(args[1], args[0])
                 _demand(width[0] > 0, "an interval is empty.")
                 return add(scaled(jets.log(width), -1), scaled(jets.base(at), 0))
             case DensityLaw():
+                self._resolved(at, place)
                 return self.instance.family(law).log_density(at, args)
         return jets.log(self.density(law, at, place))
 
@@ -264,6 +277,13 @@ class Evaluator:
     def count_of_ends(self, law: Law) -> int:
         """Return how many finite ends the support has."""
         return self.instance.family(law).count_of_ends if isinstance(law, DensityLaw) else 2
+
+    def support(self, law: Law) -> tuple[float, float]:
+        """Return the ends of the support of a law on this instance, infinite where there is none."""
+        if isinstance(law, (FiniteLaw, NormalLaw)):
+            return -np.inf, np.inf
+        ends = [float(end[0]) for end in self.ends(law, Place())]
+        return (ends[0] if ends else -np.inf), (ends[1] if len(ends) > 1 else np.inf)
 
     def _inside(self, law: Law, at: Jet, place: Place) -> Array | bool:
         args = self._terms(law, place)
@@ -308,13 +328,12 @@ class Evaluator:
         if known and not depends(body, variable):
             return self.read(body, place)
         values, weights = self._outcomes(law, place) if isinstance(law, FiniteLaw) else self._nodes(body, variable, place)
-        inner = place.binding(variable, values)
-        if isinstance(term, Expect):
-            weights = multiply(weights, self._own_density(law, values, place))
-        elif isinstance(law, FiniteLaw):
-            weights = constant(np.ones(values[0].shape), self.kind)
-        product = multiply(self._jittered(weights), self.read(body, inner))
-        return jets.total(product, place.depth)
+        weighted = weights if isinstance(law, FiniteLaw) else multiply(weights, self._own_density(law, values, place))
+        if not isinstance(term, Expect):
+            weights = constant(np.ones(values[0].shape), self.kind) if isinstance(law, FiniteLaw) else weights
+        inner = place.binding(variable, values, None if isinstance(law, FiniteLaw) else _neighbours(values[0], weighted[0]))
+        summands = self._jittered(weighted if isinstance(term, Expect) else weights)
+        return jets.total(multiply(summands, self.read(body, inner)), place.depth)
 
     def _jittered(self, weights: Jet) -> Jet:
         if not self.noise:
@@ -328,9 +347,7 @@ class Evaluator:
         return values, self.masses(law, args, place.depth)
 
     def _own_density(self, law: Law, values: Jet, place: Place) -> Jet:
-        """Return the density at nodes of the law's own support; the probabilities of outcomes are weights already."""
-        if isinstance(law, FiniteLaw):
-            return constant(1, self.kind)
+        """Return the density at nodes of the law's own support."""
         return jets.exp(self.log_density(law, values, replace(place, depth=place.depth + 1)))
 
     def _nodes(self, body: Term, variable: RandomVariable, place: Place) -> tuple[Jet, Jet]:
@@ -355,6 +372,14 @@ class Evaluator:
 
 def _logit(u: Jet) -> Jet:
     return subtract(jets.log(u), jets.log(subtract(constant(1), u)))
+
+
+def _neighbours(values: Array, weights: Array) -> Array:
+    """Return which nodes and their next ones both matter, as far as a rule for integrals can tell."""
+    sizes = abs(weights)
+    matter: Array = np.broadcast_to(sizes > _MATTERS * sizes.max(axis=0), np.broadcast_shapes(values.shape, weights.shape))
+    both: Array = matter[1:] & matter[:-1]
+    return both
 
 
 def _row(jet: Jet, k: int) -> Jet:

@@ -93,6 +93,8 @@ def _assumed(premise: Any, needs: Needs) -> None:
             needs.ask(premise.term, POSITIVE)
         case "NonZero":
             needs.ask(premise.term, NONZERO)
+        case "Differentiable":
+            needs.rough -= _functions(premise.term)
         case "SupportFixed" if isinstance(premise.variable.law, DensityLaw):
             needs.fixed.add(premise.variable.law.name)
 
@@ -114,6 +116,11 @@ def _collect(term: Term, needs: Needs) -> None:
             needs.ask(law.scale, POSITIVE)
     for part in parts(term):
         _collect(part, needs)
+
+
+def _functions(term: Term) -> set[str]:
+    own = {term.function.name} if isinstance(term, Apply) else set()
+    return own.union(*(_functions(part) for part in parts(term)))
 
 
 def _laws(term: Term) -> Iterator[Law]:

@@ -14,7 +14,7 @@ from derive.instances.cuts import demand_first_derivatives
 from derive.instances.errors import Unreadable
 from derive.instances.evaluate import Evaluator
 from derive.instances.instance import Instance, needs_of
-from derive.language.term import Term
+from derive.language.term import Law, Term
 
 _FIRST = (Rule(0.22, 0.5), Rule(0.171, 0.13, reach=0.93))
 _SECOND = (
@@ -143,8 +143,14 @@ class Bench:
 
     def _measure(self, term: Term, rules: tuple[Rule, Rule]) -> Measured:
         demand_first_derivatives(term)
-        value, other = Evaluator(self.instance, rules[0]).value(term), Evaluator(self.instance, rules[1], _NOISE).value(term)
+        first = Evaluator(self.instance, rules[0], careful=rules == _SECOND)
+        value, other = first.value(term), Evaluator(self.instance, rules[1], _NOISE).value(term)
         return Measured(value, float(abs(value - other)))
+
+    def _covers(self, sampled: Law, other: Law) -> bool:
+        with np.errstate(all="ignore"):
+            (low, high), (lower, higher) = (Evaluator(self.instance, _FIRST[0]).support(law) for law in (sampled, other))
+        return low <= lower and higher <= high
 
     def _demand_assumptions(self) -> None:
         if self._fits is False:
@@ -164,6 +170,8 @@ class Bench:
                 holds = self.measured(premise.term).value > 0
             case "NonZero":
                 holds = abs(self.measured(premise.term).value) > 1e-6
+            case "Covers":
+                holds = self._covers(premise.sampled.law, premise.other.law)
             case "Equation":
                 holds = Sides(self.measured(premise.lhs), self.measured(premise.rhs)).equal
             case _ if name not in _TAKEN_FOR_GRANTED:

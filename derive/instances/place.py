@@ -8,10 +8,10 @@ import numpy as np
 
 from derive.instances import jets
 from derive.instances.errors import Unreadable
-from derive.instances.jets import Jet
+from derive.instances.jets import Array, Jet
 from derive.language.term import RandomVariable, Symbol
 
-MOST, DEEPEST = 3_000_000, 24
+MOST, DEEPEST, FASTEST = 3_000_000, 24, 10.0
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Place:
         bits     how many infinitesimals there are
         depth    how many axes there are
         size     how many nodes there are
+        dense    for each axis, which of its nodes and their next ones matter for the integral; None for a sum
         last     the variable that was bound last
         outside  the place outside of its binder: what does not depend on it is read there, once
         known    what was read here, by the identity of the term
@@ -34,6 +35,7 @@ class Place:
     bits: int = 0
     depth: int = 0
     size: int = 1
+    dense: tuple[Array | None, ...] = ()
     last: RandomVariable | None = None
     outside: Place | None = None
     known: dict[int, Jet] = field(default_factory=dict, init=False)
@@ -55,7 +57,7 @@ class Place:
             self._variants[name] = replace(self, symbols={**self.symbols, name: moved}, bits=self.bits + 1, outside=outside)
         return self._variants[name], bit
 
-    def binding(self, variable: RandomVariable, values: Jet) -> Place:
+    def binding(self, variable: RandomVariable, values: Jet, dense: Array | None = None) -> Place:
         """Return the place inside a binder.
 
         Raises
@@ -65,8 +67,26 @@ class Place:
         if size > MOST or self.depth >= DEEPEST:
             message = f"the sum over {variable.name} has more than {MOST} summands."
             raise Unreadable(message)
-        bound = {**self.bound, variable: values}
-        return replace(self, bound=bound, depth=self.depth + 1, size=size, last=variable, outside=self)
+        return replace(
+            self,
+            bound={**self.bound, variable: values},
+            depth=self.depth + 1,
+            size=size,
+            dense=(*self.dense, dense),
+            last=variable,
+            outside=self,
+        )
+
+    def is_smooth(self, values: Array) -> bool:
+        """Whether a quantity varies so slowly from node to node that what is made of it can be integrated."""
+        for level, dense in enumerate(self.dense, 1):
+            axis = values.ndim - level
+            if dense is None or axis < 0 or values.shape[axis] == 1:
+                continue
+            steps = abs(np.diff(values, axis=axis))
+            if (np.where(dense, steps, 0) > FASTEST).any():
+                return False
+        return True
 
     def where(self, variable: RandomVariable, value: Jet) -> Place:
         """Return the place where a variable has one value."""
