@@ -1,14 +1,16 @@
-"""Every line of every derivation equals the line before it in the exact evaluator too, on at least two models."""
+"""Every line of every derivation equals the line before it for the two other judges too, on at least two models of each."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 
 import pytest
 
 from derive.catalogue import catalogue
 from derive.exact import comparison as exact
+from derive.instances import compare, opinions
 from derive.kernel.recheck import recheck
 from derive.language.scope import alpha_equal
 from derive.language.term import Number
@@ -47,6 +49,21 @@ def test_each_line_equals_the_one_before_it_in_the_exact_evaluator(name):
     for before, after in pairwise(lines):
         for model in MODELS[name]:
             assert exact.identically_equal(before.term, after.term, estimator.parameter, **model), (after.rule, model)
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_each_line_agrees_with_the_one_before_it_on_the_instances(name):
+    derivation = catalogue[name].derivation()
+    found = opinions([line.term for line in derivation.lines], assumptions=derivation.theorem.assumptions, instances=2)
+    assert {opinion.verdict for opinion in found} == {"agree"}, found
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_a_changed_line_is_found_by_the_instances(name):
+    derivation = catalogue[name].derivation()
+    lines = [line.term for line in derivation.lines]
+    changed = lines[-1] + Number(Fraction(1, 1000))
+    assert compare(lines[-1], changed, assumptions=derivation.theorem.assumptions).verdict == "differ"
 
 
 @pytest.mark.parametrize("name", DERIVED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import pytest
 
@@ -103,7 +104,30 @@ TRUE = {
     "an assumed equation": (f(theta) + c, f(theta) + c, (Equation(f(theta), 1 * f(theta)),)),
 }
 
+s, h = constant("s"), constant("h")
+LATENT = f(hard) * score(b, at=hard)
+
+
+def moved(step):
+    return smooth(theta + step + s * epsilon)
+
+
 FALSE = {
+    "a rule of the right degree for polynomials": (
+        grad(E(moved(0), epsilon), theta),
+        E((8 * (moved(h) - moved(-h)) - (moved(2 * h) - moved(-2 * h))) / (12 * h), epsilon),
+    ),
+    "a rule of two points": (
+        grad(E(smooth(z_f), z_f), theta),
+        grad((smooth(mu(theta) + sigma(theta)) + smooth(mu(theta) - sigma(theta))) / 2, theta),
+    ),
+    "the rule of Simpson": (
+        grad(E(smooth(theta + u), u), theta),
+        (grad(smooth(theta), theta) + 4 * grad(smooth(theta + Fraction(1, 2)), theta) + grad(smooth(theta + 1), theta)) / 6,
+    ),
+    "a difference of two laws": (target, E(LATENT + f(shifted) - f(hard), u)),
+    "samples from another law": (target, E(f(shifted) * score(b, at=shifted), u)),
+    "a logit of zero": (target, E(f(r.H(r.h(u, 0))) * score(b, at=r.H(r.h(u, 0))), u)),
     "capture": (E(E(f(b1, b2), b2) - E(f(b2, b2), b2), b1), E(0 * c, b1)),
     "exchange": (E(E(f(a_given_b, b), b), a_given_b), E(E(f(a_given_b, b), a_given_b), b)),
     "biased density estimator": (
@@ -147,3 +171,16 @@ def test_a_false_statement_differs(name):
     opinion = compare(left, right, assumptions=assumptions[0] if assumptions else ())
     assert opinion.verdict == "differ", (opinion.reason, opinion.left, opinion.right)
     assert opinion.instance["seed"] == "0"
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", TRUE)
+def test_a_true_statement_never_differs_whatever_the_seed(name):
+    left, right, *assumptions = TRUE[name]
+    given = assumptions[0] if assumptions else ()
+    assert {compare(left, right, assumptions=given, seed=seed).verdict for seed in range(200)} == {"agree"}
+
+
+def test_a_statement_about_nothing_is_trivial():
+    assert compare(grad(E(f(b), b), phi), E(f(b) * score(b, phi), b)).trivial
+    assert not compare(*TRUE["score function"]).trivial

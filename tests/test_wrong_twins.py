@@ -9,6 +9,7 @@ import pytest
 import derive
 from derive.catalogue import catalogue
 from derive.catalogue.importance_weighted import b as b_q, log_joint, log_mean_exp, mu, sigma, z as z_normal
+from derive.instances import compare
 from derive.notation import (
     constant,
     copies,
@@ -124,6 +125,12 @@ def test_the_twin_is_not_proved_and_has_a_witness(name):
     verdict = derive.prove(twin(name, TWINS[name]), outcomes=(2,))
     assert verdict.verdict in ("refuted", "scaled", "other-target")
     assert verdict.witness.mean != verdict.witness.target
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_the_instances_differ_on_the_twin(name):
+    wrong = twin(name, TWINS[name])
+    assert compare(wrong.target, wrong.expectation).verdict == "differ"
 
 
 def test_the_straight_through_estimator_is_refuted_for_a_quadratic_integrand():

@@ -201,7 +201,8 @@ def spread(chart: Chart, rule: Rule, breaks: Jet | None, depth: int) -> tuple[Je
 
 def _pieces(chart: Chart, rule: Rule, breaks: Jet | None, depth: int) -> tuple[Jet, Jet]:
     x, w = (replace(rule, step=rule.step / 3) if chart.falls else rule).unit_nodes()
-    low, high = np.full((1,) * (depth + 1), chart.low), np.full((1,) * (depth + 1), chart.high)
+    reach = rule.reach if chart.falls else 1
+    low, high = (np.full((1,) * (depth + 1), end * reach) for end in (chart.low, chart.high))
     edges = _between(low, breaks, high) if breaks else {0: np.concatenate([low, high])}
     lefts, rights = {b: e[:-1] for b, e in edges.items()}, {b: e[1:] for b, e in edges.items()}
     column = (1, -1) + (1,) * depth

@@ -15,17 +15,20 @@ from derive.language.term import (
     ConditionalLatent,
     Density,
     DensityLaw,
+    Exp,
     Expect,
     FiniteLaw,
     Grad,
     Law,
     Over,
+    Power,
     RandomVariable,
     Score,
     Stop,
     Term,
     Threshold,
     UniformLaw,
+    anywhere,
     parts,
 )
 
@@ -148,6 +151,23 @@ def _cuts(jump: Term, evaluator: Evaluator) -> Iterator[Cut]:
 
 def _from_end(evaluator: Evaluator, law: Law, at: Term, number: int, place: Place) -> Jet:
     return subtract(evaluator.read(at, place), evaluator.ends(law, place)[number])
+
+
+@lru_cache(maxsize=512)
+def sampled_for(body: Term, variable: RandomVariable) -> tuple[Law, ...]:
+    """Return the continuous laws whose densities stand at a variable, where its own density divides."""
+    own = Density(variable.law, variable)
+    divides = anywhere(body, lambda term: isinstance(term, (Power, Exp)) and anywhere(term, lambda part: part == own))
+    found: dict[Law, None] = {}
+    anywhere(body, lambda term: _note_law(term, variable, found))
+    return tuple(found) if divides else ()
+
+
+def _note_law(term: Term, variable: RandomVariable, found: dict[Law, None]) -> bool:
+    match term:
+        case Density(law, at) if at == variable and law != variable.law and not isinstance(law, FiniteLaw):
+            found[law] = None
+    return False
 
 
 def demand_first_derivatives(term: Term) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from derive.instances import jets
 from derive.instances.charts import Chart, Interval, Line, Rule, spread
-from derive.instances.cuts import Switch, cuts_in
+from derive.instances.cuts import Switch, cuts_in, sampled_for
 from derive.instances.densities import log_normal
 from derive.instances.errors import Unreadable
 from derive.instances.instance import Instance
@@ -53,7 +53,7 @@ from derive.language.term import (
     UniformLaw,
 )
 
-_MATTERS = 1e-7
+_MATTERS, _BULK = 1e-7, 0.7
 
 
 class Evaluator:
@@ -331,9 +331,21 @@ class Evaluator:
         weighted = weights if isinstance(law, FiniteLaw) else multiply(weights, self._own_density(law, values, place))
         if not isinstance(term, Expect):
             weights = constant(np.ones(values[0].shape), self.kind) if isinstance(law, FiniteLaw) else weights
+        if self.careful:
+            self._demand_reached(body, variable, values, place)
         inner = place.binding(variable, values, None if isinstance(law, FiniteLaw) else _neighbours(values[0], weighted[0]))
         summands = self._jittered(weighted if isinstance(term, Expect) else weights)
         return jets.total(multiply(summands, self.read(body, inner)), place.depth)
+
+    def _demand_reached(self, body: Term, variable: RandomVariable, values: Jet, place: Place) -> None:
+        """Refuse a law that is sampled in place of another one which has mass where no node of it is."""
+        for law in sampled_for(body, variable):
+            chart = self.chart(law, place)
+            ends = np.array([chart.low, chart.high]) * (_BULK if chart.falls else 1)
+            bulk = chart.point(constant(ends.reshape((-1,) + (1,) * place.depth), self.kind))[0]
+            margin, nodes = 1e-9 * (1 + abs(bulk).max(axis=0)), values[0]
+            reached = (nodes.min(axis=0) <= bulk.min(axis=0) + margin) & (nodes.max(axis=0) >= bulk.max(axis=0) - margin)
+            _demand(reached, f"the law that {variable.name} stands in for has mass far out.")
 
     def _jittered(self, weights: Jet) -> Jet:
         if not self.noise:

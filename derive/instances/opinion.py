@@ -216,7 +216,10 @@ def opinions(lines: Sequence[Term], *, assumptions: Iterable[Any] = (), seed: in
     ['agree', 'differ']
     """
     given = tuple(assumptions)
-    needs = needs_of(lines, given)
+    try:
+        needs = needs_of(lines, given)
+    except RecursionError:
+        return [Opinion("silent", "a term is too deep to be read.")] * (len(lines) - 1)
     benches = [Bench(Instance(seed, number, needs), given) for number in range(3 * instances)]
     return [_opinion(benches, instances, left, right) for left, right in pairwise(lines)]
 
