@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -38,6 +39,11 @@ MEANT = {
 }
 
 
+@cache
+def derivation_of(name):
+    return catalogue[name].derivation()
+
+
 def test_the_meant_assumptions_are_listed_for_every_hand_written_derivation():
     assert set(DERIVED) == set(MEANT)
 
@@ -45,7 +51,7 @@ def test_the_meant_assumptions_are_listed_for_every_hand_written_derivation():
 @pytest.mark.parametrize("name", DERIVED)
 def test_each_line_equals_the_one_before_it_in_the_exact_evaluator(name):
     estimator = catalogue[name]
-    lines = estimator.derivation().lines
+    lines = derivation_of(name).lines
     for before, after in pairwise(lines):
         for model in MODELS[name]:
             assert exact.identically_equal(before.term, after.term, estimator.parameter, **model), (after.rule, model)
@@ -53,14 +59,14 @@ def test_each_line_equals_the_one_before_it_in_the_exact_evaluator(name):
 
 @pytest.mark.parametrize("name", DERIVED)
 def test_each_line_agrees_with_the_one_before_it_on_the_instances(name):
-    derivation = catalogue[name].derivation()
+    derivation = derivation_of(name)
     found = opinions([line.term for line in derivation.lines], assumptions=derivation.theorem.assumptions, instances=2)
     assert {opinion.verdict for opinion in found} == {"agree"}, found
 
 
 @pytest.mark.parametrize("name", DERIVED)
 def test_a_changed_line_is_found_by_the_instances(name):
-    derivation = catalogue[name].derivation()
+    derivation = derivation_of(name)
     lines = [line.term for line in derivation.lines]
     changed = lines[-1] + Number(Fraction(1, 1000))
     assert compare(lines[-1], changed, assumptions=derivation.theorem.assumptions).verdict == "differ"
@@ -69,7 +75,7 @@ def test_a_changed_line_is_found_by_the_instances(name):
 @pytest.mark.parametrize("name", DERIVED)
 def test_a_changed_line_is_found_by_the_exact_evaluator(name):
     estimator = catalogue[name]
-    lines = [replace(line, term=line.term + Number(1)) for line in estimator.derivation().lines]
+    lines = [replace(line, term=line.term + Number(1)) for line in derivation_of(name).lines]
     assert isinstance(lines[0], Line)
     for line in lines:
         for model in MODELS[name]:
@@ -79,15 +85,15 @@ def test_a_changed_line_is_found_by_the_exact_evaluator(name):
 @pytest.mark.parametrize("name", DERIVED)
 def test_a_derivation_leads_from_the_target_to_the_mean_and_can_be_replayed(name):
     estimator = catalogue[name]
-    theorem = estimator.derivation().theorem
-    assert recheck(theorem) > len(estimator.derivation().lines)
+    theorem = derivation_of(name).theorem
+    assert recheck(theorem) > len(derivation_of(name).lines)
     assert alpha_equal(theorem.lhs, estimator.target)
     assert alpha_equal(theorem.rhs, estimator.expectation)
 
 
 @pytest.mark.parametrize("name", DERIVED)
 def test_a_derivation_assumes_what_it_should_and_nothing_else(name):
-    assert {premise.name for premise in catalogue[name].derivation().theorem.assumptions} == MEANT[name]
+    assert {premise.name for premise in derivation_of(name).theorem.assumptions} == MEANT[name]
 
 
 def test_rebar_is_derived_in_at_least_eight_named_steps():
