@@ -209,3 +209,11 @@ def test_a_term_that_is_too_large_makes_the_instances_silent():
     many = [normal(f"n{i}", theta, 1) for i in range(6)]
     product = sum(many[1:], start=many[0])
     assert compare(E(smooth(product), *many), 0 * c).verdict == "silent"
+
+
+def test_three_normal_variables_are_read_by_coarser_rules():
+    three = [normal(f"n{i}", theta, 1) for i in range(3)]
+    body = smooth(sum(three[1:], start=three[0]))
+    slopes = E(body * sum((score(one, theta) for one in three[1:]), start=score(three[0], theta)), *three)
+    assert compare(grad(E(body, *three), theta), slopes).verdict == "agree"
+    assert compare(grad(E(body, *three), theta), 2 * slopes).verdict == "differ"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from derive.instances.charts import Rule
 from derive.instances.cuts import demand_first_derivatives
-from derive.instances.errors import Unreadable
+from derive.instances.errors import TooManyNodes, Unreadable
 from derive.instances.evaluate import Evaluator
 from derive.instances.instance import Instance, needs_of
 from derive.language.term import Law, Term
@@ -21,6 +21,10 @@ _SECOND = (
     Rule(1.5, 0.0, order=12, kind=np.longdouble, grid=1009),
     Rule(1.9, 0.0, reach=0.95, order=16, kind=np.longdouble, grid=499),
 )
+_COARSE = {
+    _FIRST: (Rule(0.45, 0.5), Rule(0.39, 0.13, reach=0.93)),
+    _SECOND: (replace(_SECOND[0], step=4.2), replace(_SECOND[1], step=5.0)),
+}
 _NOISE = 1e-13
 _SEPARATION = 1e-6
 _TAKEN_FOR_GRANTED = frozenset({
@@ -131,7 +135,7 @@ class Bench:
         key = (id(term), second)
         if key not in self._known:
             try:
-                self._known[key] = self._measure(term, _SECOND if second else _FIRST)
+                self._known[key] = self._measure(term, _SECOND if second else _FIRST, careful=second)
             except Unreadable as error:
                 self._known[key] = error
             except (RecursionError, OverflowError, MemoryError) as error:
@@ -141,11 +145,17 @@ class Bench:
             raise found
         return found
 
-    def _measure(self, term: Term, rules: tuple[Rule, Rule]) -> Measured:
+    def _measure(self, term: Term, rules: tuple[Rule, Rule], *, careful: bool) -> Measured:
         demand_first_derivatives(term)
-        first = Evaluator(self.instance, rules[0], careful=rules == _SECOND)
-        value, other = first.value(term), Evaluator(self.instance, rules[1], _NOISE).value(term)
-        return Measured(value, float(abs(value - other)))
+        try:
+            values = self._values(term, rules, careful=careful)
+        except TooManyNodes:
+            values = self._values(term, _COARSE[rules], careful=careful)
+        return Measured(values[0], float(abs(values[0] - values[1])))
+
+    def _values(self, term: Term, rules: tuple[Rule, Rule], *, careful: bool) -> tuple[Any, Any]:
+        first, second = Evaluator(self.instance, rules[0], careful=careful), Evaluator(self.instance, rules[1], _NOISE)
+        return first.value(term), second.value(term)
 
     def _covers(self, sampled: Law, other: Law) -> bool:
         with np.errstate(all="ignore"):

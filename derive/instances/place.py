@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from derive.instances import jets
-from derive.instances.errors import Unreadable
+from derive.instances.errors import TooManyNodes
 from derive.instances.jets import Array, Jet
 from derive.language.term import RandomVariable, Symbol
 
-MOST, DEEPEST, FASTEST = 3_000_000, 24, 10.0
+MOST, DEEPEST, FASTEST = 400_000, 24, 10.0
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ class Place:
         """Return the place inside a binder.
 
         Raises
-            Unreadable, if there are too many nodes in all.
+            TooManyNodes, if there are too many nodes in all.
         """
         size = self.size * values[0].shape[0]
         if size > MOST or self.depth >= DEEPEST:
             message = f"the sum over {variable.name} has more than {MOST} summands."
-            raise Unreadable(message)
+            raise TooManyNodes(message)
         return replace(
             self,
             bound={**self.bound, variable: values},
