@@ -2,7 +2,8 @@
 
 A term is a rational function, with rational coefficients, of its atoms: symbols, densities, scores, functions, expectations and
 gradients. Two terms are equal when the difference of the two rational functions is the zero polynomial. That holds wherever the
-denominators are not zero; `denominators` lists them, and the kernel makes premises of them.
+denominators are not zero and logarithms are of what is positive; `denominators` and `logarithms` list both, and the kernel
+makes premises of them.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from flint import Ordering, fmpq, fmpq_mpoly_ctx
+from flint import Ordering, fmpq, fmpq_mpoly_ctx, fmpz
 
+from derive.kernel.signs import positive
 from derive.language.errors import RuleError
 from derive.language.scope import canonical, depends
 from derive.language.term import (
@@ -40,7 +42,8 @@ from derive.language.term import (
 
 Poly = Any  # flint.fmpq_mpoly has no stubs
 Ratio = tuple[Poly, Poly]
-Monomial = tuple[Fraction, tuple[tuple[Term, int], ...]]
+Factors = tuple[tuple[Term, int], ...]
+Monomial = tuple[Fraction, Factors]
 
 ZERO, ONE = Number(Fraction(0)), Number(Fraction(1))
 _ORDER = (Symbol, RandomVariable, Density, Exp, Log, Apply, Score, Stop, Grad, Over, Expect)
@@ -55,6 +58,21 @@ def equal(left: Term, right: Term) -> bool:
     (True, False)
     """
     return left == right or tidy(left - right) == ZERO
+
+
+def split_logarithms(term: Term) -> Term:
+    """Return the term with the logarithm of every product, quotient and power split: it holds where all factors are positive.
+
+    >>> from derive.notation import constant, log
+    >>> x, y = constant("x"), constant("y")
+    >>> equal(split_logarithms(log(x**2 / y)), 2 * log(x) - log(y)), equal(log(x**2 / y), 2 * log(x) - log(y))
+    (True, False)
+    """
+    new = tuple(split_logarithms(part) for part in parts(term))
+    if isinstance(term, (Expect, Over)):
+        return type(term)(new[-1], term.variable)
+    factors = _log_factors(new[0]) if isinstance(term, Log) else None
+    return rebuild(term, new) if factors is None else _sum_of_logarithms(factors)
 
 
 @lru_cache(maxsize=65536)
@@ -107,7 +125,7 @@ def sum_of(terms: tuple[Monomial, ...]) -> Term:
     return ZERO if not products else products[0] if len(products) == 1 else Add(tuple(products))
 
 
-def product_of(coefficient: Fraction, factors: tuple[tuple[Term, int], ...]) -> Term:
+def product_of(coefficient: Fraction, factors: Factors) -> Term:
     """Return one monomial as a term."""
     powers = tuple(atom if exponent == 1 else Power(atom, exponent) for atom, exponent in factors)
     args = powers if coefficient == 1 and powers else (Number(coefficient), *powers)
@@ -134,7 +152,7 @@ def derivative(term: Term, parameter: Symbol) -> Term:
         case Mul(args):
             return Add(tuple(Mul((*args[:i], derivative(arg, parameter), *args[i + 1 :])) for i, arg in enumerate(args)))
         case Power(base, exponent):
-            return exponent * Power(base, exponent - 1) * derivative(base, parameter)
+            return exponent * Power(base, exponent - 1) * derivative(base, parameter) if exponent else ZERO
         case Log(arg) if not isinstance(arg, Density):
             return Power(arg, -1) * derivative(arg, parameter)
         case Exp(arg):
@@ -152,6 +170,26 @@ def denominators(term: Term) -> Iterator[Term]:
         yield from denominators(part)
 
 
+def logarithms(term: Term) -> Iterator[Term]:
+    """Yield what must be positive for the normal form: what exp(log x) is, and what a logarithm of a product splits into."""
+    if isinstance(term, (Exp, Sigmoid)):
+        yield from (power for power, _ in _exponentials(term.arg) if not isinstance(power, Exp))
+    if isinstance(term, Log) and _logarithm(term.arg) is not None:
+        split, kept = _positive_factors(_log_factors(term.arg) or ())
+        yield from (base for base, _ in split)
+        yield from (product_of(Fraction(1), kept),) if kept else ()
+    for part in parts(term):
+        yield from logarithms(part)
+
+
+def factors_of_logarithms(term: Term) -> Iterator[Term]:
+    """Yield what must be positive for `split_logarithms`."""
+    if isinstance(term, Log):
+        yield from (base for base, _ in _log_factors(term.arg) or ())
+    for part in parts(term):
+        yield from factors_of_logarithms(part)
+
+
 def _atoms(term: Term) -> dict[Term, Term]:
     """Map the key of each atom (bound variables numbered, parts in normal form) to the atom as it is printed."""
     match term:
@@ -163,6 +201,8 @@ def _atoms(term: Term) -> dict[Term, Term]:
             return _atoms(base)
         case Exp(arg) | Sigmoid(arg):
             return {key: atom for power, _ in _exponentials(arg) for key, atom in _own_atoms(power).items()}
+        case Log(arg) if (expansion := _logarithm(arg)) is not None:
+            return _atoms(expansion)
     return {_key(term): _tidy_parts(term)}
 
 
@@ -172,7 +212,10 @@ def _own_atoms(power: Term) -> dict[Term, Term]:
 
 @lru_cache(maxsize=65536)
 def _key(atom: Term) -> Term:
-    return _tidy_parts(canonical(atom))
+    """Return the atom with parts in normal form and bound variables numbered, again where a binder inside it has vanished."""
+    key = _tidy_parts(canonical(atom))
+    numbered = canonical(key)
+    return key if numbered == key else _key(numbered)
 
 
 def _tidy_parts(atom: Term) -> Term:
@@ -182,14 +225,14 @@ def _tidy_parts(atom: Term) -> Term:
     if isinstance(atom, (Density, Score)):
         return rebuild(atom, (*atom.law.terms, tidy(atom.at)))
     tidied = rebuild(atom, tuple(tidy(part) for part in parts(atom)))
-    if tidied == Log(ZERO):
-        message = "a term takes the logarithm of something that is identically zero."
+    if isinstance(tidied, Log) and isinstance(tidied.arg, Number) and tidied.arg.value <= 0:
+        message = f"a term takes the logarithm of something that is identically {tidied.arg.value or 'zero'}."
         raise RuleError(message)
     return tidied
 
 
 @lru_cache(maxsize=65536)
-def _exponentials(arg: Term) -> tuple[tuple[Term, int], ...]:
+def _exponentials(arg: Term) -> Factors:
     """Split exp(sum of n/d * m) into powers exp(m/d)**n, so that exp(x + y) is exp(x) * exp(y); exp(log x) is x."""
     split = []
     for coefficient, factors in monomials(arg):
@@ -199,6 +242,45 @@ def _exponentials(arg: Term) -> tuple[tuple[Term, int], ...]:
             case denominator, _:
                 split.append((Exp(product_of(Fraction(1, denominator), factors)), coefficient.numerator))
     return tuple(split)
+
+
+@lru_cache(maxsize=65536)
+def _logarithm(arg: Term) -> Term | None:
+    """Split log(a b) into log a + log b where a is positive by its shape, and log(exp x) is x; None where nothing splits."""
+    factors = _log_factors(arg)
+    if factors is None:
+        return None
+    split, kept = _positive_factors(factors)
+    lone = len(factors) == 1 and factors[0][1] == 1 and not isinstance(factors[0][0], Exp)
+    if lone or (kept and not split):
+        return None
+    return _sum_of_logarithms(split) + (Log(product_of(Fraction(1), kept)) if kept else ZERO)
+
+
+def _log_factors(arg: Term) -> Factors | None:
+    """Return the factors of a term, those of its positive coefficient too; None where it is a sum, or has a sign."""
+    split = monomials(arg)
+    if len(split) != 1 or split[0][0] <= 0:
+        return None
+    coefficient, factors = split[0]
+    return (*_primes(coefficient.numerator, 1), *_primes(coefficient.denominator, -1), *factors)
+
+
+def _primes(number: int, sign: int) -> Factors:
+    """Return the prime factors of a positive integer, or a large one as it is."""
+    found = fmpz(number).factor() if number < 2**64 else [(number, 1)]
+    return tuple((Number(Fraction(int(prime))), sign * int(times)) for prime, times in found)
+
+
+def _positive_factors(factors: Factors) -> tuple[Factors, Factors]:
+    """Return the factors that are positive by their shape, and the others."""
+    kept = tuple(factor for factor in factors if not positive(factor[0]))
+    return tuple(factor for factor in factors if factor not in kept), kept
+
+
+def _sum_of_logarithms(factors: Factors) -> Term:
+    logs = (times * (base.arg if isinstance(base, Exp) else Log(base)) for base, times in factors)
+    return sum(logs, start=ZERO)
 
 
 def _rank(atom: Term) -> tuple[int, str]:
@@ -222,6 +304,8 @@ def _ratio(term: Term, generators: dict[Term, Poly], context: Any) -> Ratio:
         case Sigmoid(arg):
             top, bottom = _ratio(Exp(arg), generators, context)
             return top, top + bottom
+        case Log(arg) if (expansion := _logarithm(arg)) is not None:
+            return _ratio(expansion, generators, context)
     return generators[_key(term)], one
 
 
@@ -264,7 +348,7 @@ def _reduced(top: Poly, bottom: Poly) -> Ratio:
     return top / unit, bottom / unit
 
 
-def _factors(bottom: Poly, atoms: list[Term]) -> tuple[Fraction, tuple[tuple[Term, int], ...]]:
+def _factors(bottom: Poly, atoms: list[Term]) -> tuple[Fraction, Factors]:
     """Return the rational content of a denominator, and its factors as atoms with negative exponents."""
     content, factors = bottom.factor()
     return _fraction(content), tuple((_polynomial(base, atoms), -int(exponent)) for base, exponent in factors)
@@ -274,7 +358,7 @@ def _polynomial(poly: Poly, atoms: list[Term]) -> Term:
     return sum_of(tuple((_fraction(coefficient), _powers(exponents, atoms)) for exponents, coefficient in poly.terms()))
 
 
-def _powers(exponents: tuple[int, ...], atoms: list[Term]) -> tuple[tuple[Term, int], ...]:
+def _powers(exponents: tuple[int, ...], atoms: list[Term]) -> Factors:
     return tuple((atom, int(exponent)) for atom, exponent in zip(atoms, exponents, strict=False) if exponent)
 
 

@@ -6,12 +6,14 @@ conditions that it needs; those must be assumed, and then travel in the theorem.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import ClassVar
 
-from derive.kernel.algebra import monomials, tidy
+from derive.kernel.algebra import denominators, logarithms, tidy
+from derive.kernel.signs import in_support, positive
+from derive.kernel.tails import at_outcomes, is_small, sides
 from derive.language.errors import PremiseError
 from derive.language.scope import depends
 from derive.language.term import (
@@ -24,7 +26,6 @@ from derive.language.term import (
     FiniteLaw,
     Function,
     Grad,
-    Latent,
     Law,
     Log,
     Mul,
@@ -33,6 +34,7 @@ from derive.language.term import (
     Over,
     Power,
     RandomVariable,
+    Score,
     Sigmoid,
     SoftThreshold,
     Stop,
@@ -41,7 +43,6 @@ from derive.language.term import (
     Threshold,
     UniformLaw,
     parts,
-    rebuild,
 )
 
 
@@ -72,7 +73,7 @@ class SupportFixed(Premise):
 
 @dataclass(frozen=True)
 class Differentiable(Premise):
-    """The term is differentiable in the parameter, without jumps, for every value of its random variables."""
+    """The term has a continuous derivative in the parameter, without jumps, for every value of its random variables."""
 
     sentence: ClassVar[str] = "{} is differentiable in {}"
     term: Term
@@ -121,6 +122,14 @@ class NonZero(Premise):
     """The term is not zero wherever it divides."""
 
     sentence: ClassVar[str] = "{} is not zero"
+    term: Term
+
+
+@dataclass(frozen=True)
+class Positive(Premise):
+    """The term is positive, for every value of its random variables."""
+
+    sentence: ClassVar[str] = "{} is positive"
     term: Term
 
 
@@ -174,12 +183,14 @@ def consult(premise: Premise) -> Decision:
             return _tails(premise, variable, term)
         case JointlyIntegrable(inner, outer, term):
             both = isinstance(inner.law, FiniteLaw) and isinstance(outer.law, FiniteLaw)
-            return HOLDS if both else _assumed(JointlyIntegrable(inner, outer, tidy(term)))
+            joint = _assumed(JointlyIntegrable(inner, outer, tidy(term)))
+            return HOLDS if both else _all((joint, *map(consult, defined(term))))
         case Normalised(variable):
-            known = not isinstance(variable.law, DensityLaw) or variable.law.normalised
-            return HOLDS if known else Decision(f"the density of {variable.name} is declared as not normalised")
+            return _normalised(variable)
         case NonZero(term):
-            return _non_zero(term)
+            return _non_zero(tidy(term))
+        case Positive(term):
+            return _positive(tidy(term))
         case Independent(term, variable):
             return Decision(f"the term depends on {variable.name}") if depends(term, variable) else HOLDS
     return _assumed(premise)
@@ -227,6 +238,12 @@ def _all(decisions: Iterable[Decision]) -> Decision:
     return failures[0] if failures else Decision(needs=frozenset[Premise]().union(*(verdict.needs for verdict in joined)))
 
 
+def defined(*terms: Term) -> list[Premise]:
+    """Return what the normal form of terms needs: that what divides is not zero, and what a logarithm splits into positive."""
+    zeros = [NonZero(base) for term in terms for base in denominators(term)]
+    return [*zeros, *(Positive(base) for term in terms for base in logarithms(term))]
+
+
 def _support_fixed(variable: RandomVariable, parameter: Symbol) -> Decision:
     match variable.law:
         case FiniteLaw() | NormalLaw():
@@ -238,6 +255,17 @@ def _support_fixed(variable: RandomVariable, parameter: Symbol) -> Decision:
     return _assumed(SupportFixed(variable, parameter)) if moves else HOLDS
 
 
+def _normalised(variable: RandomVariable) -> Decision:
+    match variable.law:
+        case DensityLaw(normalised=False):
+            return Decision(f"the density of {variable.name} is declared as not normalised")
+        case NormalLaw(_, scale):
+            return _positive(tidy(scale))
+        case UniformLaw(low, high):
+            return _positive(tidy(high - low))
+    return HOLDS
+
+
 def _differentiable(term: Term, parameter: Symbol) -> Decision:
     if not depends(term, parameter) or isinstance(term, (Symbol, Stop)):
         return HOLDS
@@ -247,9 +275,9 @@ def _differentiable(term: Term, parameter: Symbol) -> Decision:
         case Exp(inner) | Sigmoid(inner):
             return _differentiable(inner, parameter)
         case Log(inner):
-            return _all((_differentiable(inner, parameter), _non_zero(inner)))
+            return _all((_differentiable(inner, parameter), consult(Positive(inner))))
         case Power(inner, exponent):
-            divides = (_non_zero(inner),) if exponent < 0 else ()
+            divides = (consult(NonZero(inner)),) if exponent < 0 else ()
             return _all((_differentiable(inner, parameter), *divides))
         case Apply(function, args):
             return _function_differentiable(term, function, args, parameter)
@@ -262,6 +290,9 @@ def _differentiable(term: Term, parameter: Symbol) -> Decision:
         case Expect(body, variable) if not any(depends(part, parameter) for part in variable.law.terms):
             swap = Dominated(variable, Density(variable.law, variable) * body, parameter)
             return _all((_differentiable(body, parameter), consult(swap)))
+        case Score() | Grad():
+            jumps = [verdict for part in parts(term) if (verdict := _differentiable(part, parameter)).failure]
+            return jumps[0] if jumps else _assumed(Differentiable(tidy(term), parameter))
     return _assumed(Differentiable(tidy(term), parameter))
 
 
@@ -273,36 +304,38 @@ def _function_differentiable(term: Term, function: Function, args: tuple[Term, .
             f"the function {function.name} is declared as not differentiable, and its argument moves with {parameter.name}"
         )
     own = HOLDS if function.differentiable else _assumed(Differentiable(tidy(term), parameter))
-    return _all((own, *(_differentiable(arg, parameter) for arg in args)))
+    temperatures = [consult(Positive(arg)) for arg in args[1:]] if isinstance(function, SoftThreshold) else []
+    return _all((own, *temperatures, *(_differentiable(arg, parameter) for arg in args)))
 
 
 def _density_differentiable(term: Density, law: Law, at: Term, parameter: Symbol) -> Decision:
+    smooth = [_differentiable(part, parameter) for part in law.terms]
+    inside = isinstance(at, RandomVariable) and at.law == law
     match law:
         case NormalLaw(_, scale):
-            return _all((*(_differentiable(part, parameter) for part in (*law.terms, at)), _non_zero(scale)))
+            return _all((*smooth, _differentiable(at, parameter), consult(Positive(scale))))
+        case UniformLaw(low, high) if inside:
+            return _all((*smooth, consult(Positive(high - low))))
         case UniformLaw():
-            return _all(_differentiable(part, parameter) for part in (*law.terms, at))
+            return Decision(f"a uniform density jumps at its bounds, which move with {parameter.name} against the point")
     if depends(at, parameter):
         return Decision(f"the outcome at which the density of {type(law).__name__} is taken moves with {parameter.name}")
-    anywhere_in_support = RandomVariable(at.name.split("_")[0], law) if isinstance(at, RandomVariable) else at
-    return _assumed(Differentiable(Density(law, anywhere_in_support), parameter))
+    point = RandomVariable(re.sub(r"(?<=.)(_\d+)+$", "", at.name), law) if isinstance(at, RandomVariable) and inside else at
+    return _all((_assumed(Differentiable(Density(law, point), parameter)), *smooth))
 
 
 def _tails(premise: Dominated | Integrable, variable: RandomVariable, term: Term) -> Decision:
     """Decide the size of an integrand: finite sums, smooth functions on an interval, polynomials and exp under a normal law."""
     if isinstance(variable.law, FiniteLaw):
         return HOLDS
-    if isinstance(variable.law, UniformLaw) and _bounded(term, variable) and isinstance(premise, Integrable):
-        return HOLDS
-    if isinstance(variable.law, UniformLaw) and _elementary(term, variable):
-        return HOLDS
-    if isinstance(variable.law, NormalLaw):
-        known = [_under_normal(variable, variable.law, factors) for _, factors in monomials(term)]
-        if False in known:
-            return Decision(f"the integrand outgrows the normal density of {variable.name}")
-        if None not in known:
-            return HOLDS
-    return _assumed(_tail_premise(premise, variable, tidy(_at_outcomes(term))))
+    return _all((_size(premise, variable, term), *map(consult, defined(term))))
+
+
+def _size(premise: Dominated | Integrable, variable: RandomVariable, term: Term) -> Decision:
+    small = is_small(variable, term, differentiated=isinstance(premise, Dominated))
+    if small is None:
+        return _assumed(_tail_premise(premise, variable, tidy(at_outcomes(term))))
+    return HOLDS if small else Decision(f"the integrand outgrows the normal density of {variable.name}")
 
 
 def _tail_premise(premise: Dominated | Integrable, variable: RandomVariable, term: Term) -> Premise:
@@ -312,112 +345,48 @@ def _tail_premise(premise: Dominated | Integrable, variable: RandomVariable, ter
     density, *rest = term.args if isinstance(term, Mul) else (term,)
     match density, rest:
         case Density(law, at), [Grad(body, parameter)] if law == variable.law and at == variable:
-            return Dominated(variable, tidy(density * body), parameter)
+            if not any(depends(part, parameter) for part in law.terms):
+                return Dominated(variable, tidy(density * body), parameter)
     return Integrable(variable, term)
 
 
-def _at_outcomes(term: Term) -> Term:
-    """Write b for H(z): a premise that holds for every outcome b holds for the one that the noise decides."""
-    match term:
-        case Apply(Threshold(_, _, FiniteLaw() as law, name), _):
-            return RandomVariable(name, law)
-        case Expect(_, variable) | Over(_, variable) if isinstance(variable.law, FiniteLaw):
-            return term
-    return rebuild(term, tuple(_at_outcomes(part) for part in parts(term)))
-
-
-def _elementary(term: Term, variable: RandomVariable) -> bool:
-    """Whether a term is a smooth elementary function of the variable: it and its derivatives are bounded on an interval."""
-    if isinstance(term, RandomVariable) or not depends(term, variable):
-        return True
-    smooth = isinstance(term, (Add, Mul, Exp, Sigmoid, Density)) or (isinstance(term, Power) and term.exponent > 0)
-    return smooth and all(_elementary(part, variable) for part in parts(term))
-
-
-def _bounded(term: Term, variable: RandomVariable) -> bool:
-    """Whether a term is bounded over the noise: continuous in a relaxed outcome, or with finitely many values."""
-    if not depends(_at_outcomes(term), variable):
-        return True
-    match term:
-        case Apply(SoftThreshold(), _):
-            return True
-        case Apply(function, args):
-            continuous = bool(function.differentiable) and not isinstance(function, Latent)
-            return continuous and all(_bounded(arg, variable) for arg in args)
-        case Density(UniformLaw(), _):
-            return True
-        case Expect(body, inner):
-            return isinstance(inner.law, (UniformLaw, FiniteLaw)) and _bounded(body, variable) and _bounded(body, inner)
-        case Power(_, exponent) if exponent < 0:
-            return False
-    return isinstance(term, (Add, Mul, Power)) and all(_bounded(part, variable) for part in parts(term))
-
-
-def _under_normal(variable: RandomVariable, law: NormalLaw, factors: tuple[tuple[Term, int], ...]) -> bool | None:
-    """Whether density times power times exp has finite integrals, locally uniformly in the parameters; None where unknown."""
-    exponent: Term = Number(Fraction(0))
-    densities = 0
-    for atom, power in factors:
-        if atom == Density(law, variable):
-            densities += power
-        elif isinstance(atom, Exp):
-            exponent = exponent + power * atom.arg
-        elif depends(atom, variable) and not (atom == variable and power > 0):
-            return None
-    return _falls(variable, law, exponent) if densities == 1 else None
-
-
-def _falls(variable: RandomVariable, law: NormalLaw, exponent: Term) -> bool | None:
-    """Whether exp(exponent) grows slower than the normal density falls, read off the leading power of the variable."""
-    by_degree: dict[int, list[tuple[Fraction, bool]]] = {}
-    for coefficient, factors in monomials(exponent):
-        if any(depends(atom, variable) and (atom != variable or power < 0) for atom, power in factors):
-            return None
-        degree = sum(power for atom, power in factors if atom == variable)
-        by_degree.setdefault(degree, []).append((coefficient, all(atom == variable for atom, _ in factors)))
-    degree = max(by_degree, default=0)
-    if degree < 2:
-        return True
-    (coefficient, numeric), *others = by_degree[degree]
-    if others or not numeric:
-        return None
-    if degree == 2:
-        return 2 * coefficient * law.scale.value**2 < 1 if isinstance(law.scale, Number) else None
-    return degree % 2 == 0 and coefficient < 0
-
-
 def _non_zero(term: Term) -> Decision:
-    if isinstance(term, Number):
-        return Decision("it is the number zero") if term.value == 0 else HOLDS
-    if _positive(term):
-        return HOLDS
+    """Decide whether a term in normal form is nowhere zero."""
+    if positive(term) or _positive(term) == HOLDS:
+        return _positive(term)
     match term:
+        case Number():
+            return HOLDS if term.value else Decision("it is the number zero")
         case Mul(args):
             return _all(_non_zero(arg) for arg in args)
         case Power(base, _):
             return _non_zero(base)
-    return _assumed(NonZero(tidy(term)))
+    one_sided = sides(term)
+    if one_sided is None:
+        return _assumed(NonZero(term))
+    return HOLDS if any(one_sided) else Decision("its random variable takes values at which it is zero")
 
 
-def _positive(term: Term) -> bool:
-    """Whether a term is positive by its shape: densities on their support, exponentials, their sums, products and powers."""
+def _positive(term: Term) -> Decision:
+    """Decide whether a term in normal form is positive everywhere."""
     match term:
         case Number(value):
-            return value > 0
-        case Density(law, at):
-            return _in_support(law, at)
+            return HOLDS if value > 0 else Decision(f"it is the number {value}")
         case Exp() | Sigmoid():
-            return True
+            return HOLDS
+        case Density(law, at) if in_support(law, at):
+            return _positive(tidy(law.scale)) if isinstance(law, NormalLaw) else HOLDS
+        case Power(base, exponent):
+            return _non_zero(base) if exponent % 2 == 0 else _positive(base)
+        case Mul((Number(value), Log(arg))) if value < 0 and _positive(tidy(arg)) == _positive(tidy(1 - arg)) == HOLDS:
+            return HOLDS
+        case Add(args) | Mul(args) if positive(term):
+            return _all(_positive(arg) for arg in args)
         case Add(args) | Mul(args):
-            return all(_positive(arg) for arg in args)
-        case Power(base, _):
-            return _positive(base)
-    return False
-
-
-def _in_support(law: Law, at: Term) -> bool:
-    """Whether a density is positive at a point: everywhere for a normal law, else at a variable or an outcome of that law."""
-    match at:
-        case RandomVariable(_, own) | Apply(Threshold(_, _, own), _) if own == law:
-            return True
-    return isinstance(law, NormalLaw)
+            undecided = [arg for arg in args if _positive(arg) != HOLDS]
+            if not undecided or (isinstance(term, Mul) and len(undecided) == 1):
+                return _positive(undecided[0]) if undecided else HOLDS
+    one_sided = sides(term)
+    if one_sided is None:
+        return _assumed(Positive(term))
+    return HOLDS if one_sided[0] else Decision("its random variable takes values at which it is not positive")

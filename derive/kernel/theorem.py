@@ -16,8 +16,11 @@
     conditional_reparameterize(term, outcome, noise)
                                          E over u at z = h(u), b = H(z) = E over b of E over v at z = h_tilde(v, b)
 
-A theorem `assumptions |- lhs = rhs` says: on every open set of values of the free symbols on which the assumptions hold, for
-every value of the random variables, both sides are equal, and so are their derivatives. Each rule consults its premises
+A theorem `assumptions |- lhs = rhs` says: on every open set of values of the free symbols on which the assumptions hold and
+both sides have a value, for every value of the random variables, both sides are equal, and so are their derivatives. An
+assumption that speaks of a random variable is made for all its values. A term is read at two values of each symbol, one that
+moves and one at which `Stop` takes it; `Grad` is the derivative in the first. Both sides are well scoped
+(`derive.language.scope.scoped`), so that one variable is one value. Each rule consults its premises
 (`derive.kernel.premises`), refuses by name where one fails, and records itself and its inputs, so that `derive.kernel.recheck`
 can replay it. Nothing but a rule makes a theorem: that stops accidents, not malice. `object.__new__` forges one, and `recheck`
 finds it.
@@ -39,19 +42,21 @@ from derive.kernel.premises import (
     Independent,
     Integrable,
     JointlyIntegrable,
-    NonZero,
     Normalised,
+    Positive,
     Premise,
     SupportFixed,
+    defined,
     require,
 )
-from derive.language.errors import RuleError
-from derive.language.scope import alpha_equal, depends, free, substitute
+from derive.language.errors import RuleError, ScopeError
+from derive.language.scope import alpha_equal, depends, free, scoped, substitute
 from derive.language.term import (
     Apply,
     ConditionalLatent,
     Density,
     Expect,
+    FiniteLaw,
     Grad,
     Latent,
     Log,
@@ -59,6 +64,7 @@ from derive.language.term import (
     Over,
     RandomVariable,
     Score,
+    Stop,
     Term,
     Threshold,
     UniformLaw,
@@ -104,6 +110,7 @@ class Theorem:
 
     Raises
         RuleError, on any attempt to construct, change, subclass, copy or unpickle a theorem.
+        ScopeError, if a variable is bound inside the scope of another whose law depends on it.
     """
 
     __slots__ = ("assumptions", "inputs", "lhs", "rhs", "rule")
@@ -118,7 +125,7 @@ class Theorem:
     ) -> None:
         if key is not _KEY:
             _refuse("a theorem is made by a rule of the kernel, not by its constructor.")
-        for name, value in zip(("lhs", "rhs", "rule", "inputs"), (lhs, rhs, rule, inputs), strict=True):
+        for name, value in zip(("lhs", "rhs", "rule", "inputs"), (scoped(lhs), scoped(rhs), rule, inputs), strict=True):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "assumptions", frozenset(assumptions))
 
@@ -205,23 +212,31 @@ def congruence(term: Term, path: tuple[int, ...], theorem: Theorem) -> Theorem:
 def algebra(left: Term, right: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
     """Two terms that are the same rational function of their atoms are equal.
 
+    The logarithm of a product is split where its factors are positive by their shape, and if need be where they are assumed to.
+
     Premises
         NonZero(d), for everything that either side divides by
+        Positive(x), where exp(log x) is x, and for the factors of logarithms that are split
     Conclusion
         premises |- left = right
     Fails
-        RuleError, if the difference is not the zero polynomial; PremiseError, if a denominator may be zero.
+        RuleError, if the difference is not the zero polynomial; PremiseError, if a denominator may be zero, or a logarithm
+        may be of what is not positive.
     Source
-        field axioms
+        field axioms, and log(x y) = log x + log y
 
     >>> from derive.notation import constant
     >>> x = constant("x")
     >>> algebra((x + 1) * (x - 1), x**2 - 1).assumptions
     frozenset()
     """
+    premises = defined(left, right)
     if not scalar.equal(left, right):
-        _refuse("algebra: the two sides are not the same rational function of their atoms.")
-    premises = [NonZero(base) for side in (left, right) for base in scalar.denominators(side)]
+        split = scalar.split_logarithms(left), scalar.split_logarithms(right)
+        if not scalar.equal(*split):
+            _refuse("algebra: the two sides are not the same rational function of their atoms.")
+        factors = (factor for side in (left, right) for factor in scalar.factors_of_logarithms(side))
+        premises += [*defined(*split), *map(Positive, factors)]
     return _theorem(left, right, "algebra", (left, right), premises, assuming)
 
 
@@ -238,27 +253,27 @@ def assume(left: Term, right: Term) -> Theorem:
     return Theorem(_KEY, left, right, "assume", (left, right), (Equation(left, right),))
 
 
-def definition(term: Term) -> Theorem:
+def definition(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
     """Unfold an expectation or a score.
 
     Premises
-        none
+        Positive(p(at)), for a score
     Conclusion
         |- E_b[x] = sum over b of p(b) x          or
-        |- score(at) = d/dtheta log p(at)
+        premise |- score(at) = d/dtheta log p(at)
     Fails
-        RuleError, if the term is neither, or the point of the score moves with the parameter.
+        RuleError, if the term is neither, or the point of the score moves with the parameter; PremiseError, if the density may
+        be zero at the point.
     Source
         mohamed-2020, section 2 and section 4.1
     """
     match term:
         case Expect(body, variable):
-            unfolded: Term = Over(Density(variable.law, variable) * body, variable)
+            return _theorem(term, Over(Density(variable.law, variable) * body, variable), "definition", (term,), (), assuming)
         case Score(law, at, parameter) if not depends(at, parameter):
             unfolded = Grad(Log(Density(law, at)), parameter)
-        case _:
-            _refuse(f"definition unfolds an expectation, or a score at a fixed point, not a {type(term).__name__}.")
-    return Theorem(_KEY, term, unfolded, "definition", (term,), ())
+            return _theorem(term, unfolded, "definition", (term,), [Positive(Density(law, at))], assuming)
+    _refuse(f"definition unfolds an expectation, or a score at a fixed point, not a {type(term).__name__}.")
 
 
 def differentiate(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
@@ -288,7 +303,7 @@ def linearity(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
     """Split the expectation or sum of a sum, and move factors that do not depend on the variable out of it.
 
     Premises
-        Integrable(summand), for each summand
+        Integrable(summand), for each summand; those of `algebra`, for the body
     Conclusion
         premises |- E_b[sum of c m(b)] = sum of c E_b[m(b)]
     Fails
@@ -300,7 +315,7 @@ def linearity(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
         _refuse(f"linearity needs an expectation, a sum or an integral, not a {type(term).__name__}.")
     variable = term.variable
     summands: list[Term] = []
-    premises: list[Premise] = [NonZero(base) for base in scalar.denominators(term.body)]
+    premises = defined(term.body)
     weight = Density(variable.law, variable) if isinstance(term, Expect) else scalar.ONE
     for coefficient, factors in scalar.monomials(term.body):
         inside = tuple(factor for factor in factors if depends(factor[0], variable))
@@ -356,33 +371,34 @@ def exchange(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
     """Exchange two expectations over independent variables.
 
     Premises
-        Independent(law of the inner variable, outer variable), JointlyIntegrable(b, a, x)
+        Independent(law of each variable, the other variable), JointlyIntegrable(b, a, x)
     Conclusion
         premises |- E_a[E_b[x]] = E_b[E_a[x]]
     Fails
-        RuleError, if the term is no double expectation; PremiseError, if the inner law depends on the outer variable.
+        RuleError, if the term is no double expectation; PremiseError, if one law depends on the other variable.
     Source
         Fubini's theorem
     """
     match term:
         case Expect(Expect(body, inner), outer) if inner != outer:
             premises: list[Premise] = [Independent(part, outer) for part in inner.law.terms]
+            premises += [Independent(part, inner) for part in outer.law.terms]
             premises.append(JointlyIntegrable(inner, outer, body))
             return _theorem(term, Expect(Expect(body, outer), inner), "exchange", (term,), premises, assuming)
     _refuse("exchange needs an expectation of an expectation over another variable.")
 
 
-def reparameterize(term: Term, noise: RandomVariable) -> Theorem:
+def reparameterize(term: Term, noise: RandomVariable, *, assuming: Assuming = _NOTHING) -> Theorem:
     """Write a normal variable as loc + scale * noise.
 
-    A gradient inside the expectation holds the sample fixed, so it holds loc + scale * noise fixed (`derive.language.scope`).
-
     Premises
-        none beyond the shape: the law is normal and the noise standard normal
+        Normalised(z): the scale is positive
     Conclusion
-        |- E_z[x(z)] = E_noise[x(loc + scale * noise)]
+        premise |- E_z[x(z)] = E_noise[x(loc + scale * noise)]
     Fails
-        RuleError, if the term is no expectation over a normal law, or the noise is not standard normal, or is used in it.
+        RuleError, if the term is no expectation over a normal law, or the noise is not standard normal, or is used in it, or x
+        holds z fixed where loc + scale * noise moves: under a gradient, a stop, or in the law of a score; PremiseError, if the
+        scale may not be positive.
     Source
         kingma-2014, section 2.4
     """
@@ -390,8 +406,11 @@ def reparameterize(term: Term, noise: RandomVariable) -> Theorem:
         case Expect(body, RandomVariable(_, NormalLaw(loc, scale)) as z):
             if noise.law != NormalLaw(scalar.ZERO, scalar.ONE) or depends(term, noise):
                 _refuse(f"reparameterize needs unused standard normal noise; {noise.name} is not.")
-            moved = Expect(substitute(body, {z: loc + scale * noise}), noise)
-            return Theorem(_KEY, term, moved, "reparameterize", (term, noise), ())
+            try:
+                moved = Expect(substitute(body, {z: loc + scale * noise}), noise)
+            except ScopeError as error:
+                _refuse(f"reparameterize: {error}")
+            return _theorem(term, moved, "reparameterize", (term, noise), [Normalised(z)], assuming)
     _refuse("reparameterize needs an expectation over a normal law.")
 
 
@@ -403,10 +422,10 @@ def conditional_reparameterize(
     Premises
         ConditionalReparameterization(b, H, h_tilde, h)
     Conclusion
-        premise |- E_u[x(h(u, .), H(h(u, .)))] = E_b[E_v[x(h_tilde(v, b, .), b)]]
+        premise |- E_u[x(h(u, .), H(h(u, .)))] = E_b[E_v[x(h_tilde(v, b, .), b)]], at the parameters and conditions of p(b; .)
     Fails
-        RuleError, if the term is no expectation over uniform noise, uses it outside h(u, .), or differentiates h(u, .), which
-        is no function of the latent variable.
+        RuleError, if the term is no expectation over uniform noise, uses it outside h(u, .), takes h(u, .) at something else
+        than what the law of the outcome stands at, or differentiates or stops it: no function of the latent variable.
     Source
         tucker-2017, section 3
     """
@@ -416,11 +435,14 @@ def conditional_reparameterize(
     if len(latents) != 1 or depends(term, outcome):
         _refuse(f"conditional_reparameterize needs one latent variable h({term.variable.name}, .) and an unused outcome.")
     latent = latents.pop()
-    hard = Apply(Threshold("H", False, law, outcome.name), (latent,))  # type: ignore[arg-type]
-    conditional = Apply(ConditionalLatent("h_tilde", True, law), (noise, outcome, *latent.args[1:]))  # type: ignore[arg-type]
-    body = _replace(_replace(term.body, hard, outcome, under_grad=True), latent, conditional, under_grad=False)
-    if depends(body, term.variable) or latent.function != Latent("h", True, law):  # type: ignore[arg-type]
-        _refuse(f"conditional_reparameterize: {term.variable.name} is used outside the latent variable, or its law is another.")
+    if not isinstance(law, FiniteLaw) or not _stands_at(latent, law):
+        _refuse(f"conditional_reparameterize: the latent variable does not stand where the law of {outcome.name} does.")
+    own: FiniteLaw = latent.function.law  # type: ignore[attr-defined]
+    hard = Apply(Threshold("H", False, own, outcome.name), (latent,))
+    conditional = Apply(ConditionalLatent("h_tilde", True, own), (noise, outcome, *latent.args[1:]))
+    body = _replace(_replace(term.body, hard, outcome, hard=True), latent, conditional, hard=False)
+    if depends(body, term.variable):
+        _refuse(f"conditional_reparameterize: {term.variable.name} is used outside the latent variable.")
     result = Expect(Expect(body, noise) if depends(body, noise) else body, outcome)
     premise = ConditionalReparameterization(outcome, hard, conditional, latent)
     return _theorem(term, result, "conditional_reparameterize", (term, outcome, noise), [premise], assuming)
@@ -471,16 +493,29 @@ def _latents(term: Term, noise: RandomVariable) -> set[Apply]:
     return own.union(*(_latents(part, noise) for part in parts(term)))
 
 
-def _replace(term: Term, old: Term, new: Term, *, under_grad: bool) -> Term:
-    """Replace a subterm, refusing where a binder would capture the new one or a law would change under its variable."""
+def _stands_at(latent: Apply, law: FiniteLaw) -> bool:
+    """Whether h(u, .) decides an outcome of this law: its arguments are what the law stands at, in the order of the law."""
+    own = latent.function.law if latent.function == Latent("h", True, getattr(latent.function, "law", None)) else None
+    if own is None or len(own.terms) != len(law.terms) or len(own.given) != len(law.given):
+        return False
+    return own.with_terms(latent.args[1:]) == law
+
+
+def _replace(term: Term, old: Term, new: Term, *, hard: bool) -> Term:
+    """Replace a subterm, refusing where a binder would capture the new one or a law would change under its variable.
+
+    A gradient may hold a hard outcome fixed, which is piecewise constant, but no latent variable; a stop neither, since the law
+    of the outcome goes on moving.
+    """
     if term == old:
         return new
     if not anywhere(term, lambda part: part == old):
         return term
-    if isinstance(term, Grad) and not under_grad:
+    moving = parts(term)[:-1] if isinstance(term, Score) else (term,) if isinstance(term, Grad) else ()
+    if isinstance(term, Stop) or (not hard and any(anywhere(part, lambda inner: inner == old) for part in moving)):
         _refuse("conditional_reparameterize: the derivative of h(u, .) at fixed noise is no function of the latent variable.")
     if isinstance(term, (Expect, Over)):
         in_law = any(anywhere(part, lambda inner: inner == old) for part in term.variable.law.terms)
         if in_law or term.variable in free(new) | free(old):
             _refuse(f"conditional_reparameterize: the variable {term.variable.name} is bound again inside the expectation.")
-    return rebuild(term, tuple(_replace(part, old, new, under_grad=under_grad) for part in parts(term)))
+    return rebuild(term, tuple(_replace(part, old, new, hard=hard) for part in parts(term)))

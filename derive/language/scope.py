@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from itertools import count
 
 from derive.language.errors import ScopeError
 from derive.language.term import (
     Apply,
+    BoundName,
     Expect,
     Grad,
     Number,
@@ -54,13 +56,48 @@ def depends(term: Term, leaf: Leaf) -> bool:
     return leaf in free(term)
 
 
+def scoped(term: Term) -> Term:
+    """Return the term, if no binder binds a variable that is in the law of another variable of its body.
+
+    There the one word would stand for two values: in `E(E(f(a, b), b), a)` with a ~ q(a | b) the condition of a is not the b
+    of the expectation over b.
+
+    Raises
+        ScopeError, naming both variables, if one does.
+
+    >>> from derive.notation import E, finite, function, parameter
+    >>> b, f = finite("b", parameter("theta")), function("f")
+    >>> a = finite("a", law="q", given=(b,))
+    >>> scoped(E(f(a, b), b, a)) == E(f(a, b), b, a)
+    True
+    """
+    clash = _clash(term)
+    if clash:
+        message = f"{clash[0].name} is bound inside the scope of {clash[1].name}, whose law depends on it: bind it outside."
+        raise ScopeError(message)
+    return term
+
+
+@lru_cache(maxsize=65536)
+def _clash(term: Term) -> tuple[RandomVariable, RandomVariable] | None:
+    if isinstance(term, (Expect, Over)):
+        for other in free(term.body):
+            conditions = other.law.terms if isinstance(other, RandomVariable) and other != term.variable else ()
+            if any(depends(condition, term.variable) for condition in conditions):
+                return term.variable, other  # type: ignore[return-value]
+    return next((clash for part in parts(term) if (clash := _clash(part))), None)
+
+
 def substitute(term: Term, values: Mapping[Leaf, Term]) -> Term:
     """Return the term with the free leaves replaced, bound variables renamed where a value would be captured.
 
-    Under `Grad(..., theta)` a value that depends on theta is wrapped in `Stop`: the leaf was held fixed there, so its value is.
+    A leaf that is held fixed keeps a value that does not move: under `Grad(..., theta)`, and in the law of a score in theta, a
+    value that depends on theta is refused, and so is one with any symbol for a random variable under `Stop`. A threshold is
+    piecewise constant, so a gradient may hold it fixed.
 
     Raises
-        ScopeError, if a parameter of differentiation would be replaced by something that is not a symbol.
+        ScopeError, if a value moves where its leaf was held fixed, or a parameter of differentiation would be replaced by
+        something that is not a symbol, or by one that already stands there.
 
     >>> from derive.notation import E, finite, function, parameter
     >>> theta, x = parameter("theta"), parameter("x")
@@ -81,27 +118,41 @@ def substitute(term: Term, values: Mapping[Leaf, Term]) -> Term:
             bound = RandomVariable(_fresh(variable.name, taken), law)
             return type(term)(substitute(body, inner | {variable: bound}), bound)
         case Grad(body, parameter):
-            renamed = _parameter(values.get(parameter, parameter))
-            held = {leaf: _held(leaf, value, parameter, renamed) for leaf, value in values.items()}
-            return Grad(substitute(body, held), renamed)
-        case Score(_, _, parameter):
+            renamed = _renamed((body,), parameter, values)
+            return Grad(substitute(body, values), renamed)
+        case Score(law, _, parameter):
+            renamed = _renamed(law.terms, parameter, values)
             replaced = rebuild(term, tuple(substitute(part, values) for part in parts(term)))
-            return replace(replaced, parameter=_parameter(values.get(parameter, parameter)))  # type: ignore[call-arg]
+            return replace(replaced, parameter=renamed)  # type: ignore[call-arg]
+        case Stop():
+            _demand_fixed(leaf for leaf, value in values.items() if isinstance(leaf, RandomVariable) and _moves(value))
     return rebuild(term, tuple(substitute(part, values) for part in parts(term)))
 
 
-def _held(leaf: Leaf, value: Term, parameter: Symbol, renamed: Symbol) -> Term:
-    """Freeze a value that moves with the parameter; a threshold is piecewise constant, so it needs no freezing."""
-    if leaf == parameter or not depends(value, renamed):
-        return value
-    return value if isinstance(value, Apply) and isinstance(value.function, Threshold) else Stop(value)
-
-
-def _parameter(value: Term) -> Symbol:
-    if not isinstance(value, Symbol):
-        message = f"a parameter of differentiation can be renamed, not replaced by a {type(value).__name__}."
+def _renamed(moving: tuple[Term, ...], parameter: Symbol, values: Mapping[Leaf, Term]) -> Symbol:
+    """Return what a parameter of differentiation is called afterwards, where nothing else that moves depends on that."""
+    renamed = values.get(parameter, parameter)
+    if not isinstance(renamed, Symbol):
+        message = f"a parameter of differentiation can be renamed, not replaced by a {type(renamed).__name__}."
         raise ScopeError(message)
-    return value
+    leaves = frozenset[Leaf]().union(*(free(term) for term in moving)) - {parameter}
+    _demand_fixed(leaf for leaf in leaves if depends(values.get(leaf, leaf), renamed) and not _is_threshold(values.get(leaf)))
+    return renamed
+
+
+def _demand_fixed(moving: Iterable[Leaf]) -> None:
+    names = sorted(leaf.name for leaf in moving)
+    if names:
+        message = f"a derivative holds {', '.join(names)} fixed, so no value that moves can be put there."
+        raise ScopeError(message)
+
+
+def _moves(value: Term) -> bool:
+    return any(isinstance(leaf, Symbol) for leaf in free(value))
+
+
+def _is_threshold(value: Term | None) -> bool:
+    return isinstance(value, Apply) and isinstance(value.function, Threshold)
 
 
 def _fresh(name: str, taken: frozenset[Leaf]) -> str:
@@ -112,8 +163,11 @@ def _fresh(name: str, taken: frozenset[Leaf]) -> str:
 
 
 @lru_cache(maxsize=65536)
-def canonical(term: Term, depth: int = 0) -> Term:
-    """Return the term with bound variables numbered by depth: two terms are equal up to bound names iff these are equal.
+def canonical(term: Term) -> Term:
+    """Return the term with bound variables numbered: two terms are equal up to bound names iff these are equal.
+
+    A binder gets the first number above those inside it. So a part of a canonical term is canonical as it stands, and what an
+    outer binder binds there is captured by none.
 
     >>> from derive.notation import E, copies, finite, function, parameter
     >>> b, f = finite("b", parameter("theta")), function("f")
@@ -122,12 +176,25 @@ def canonical(term: Term, depth: int = 0) -> Term:
     True
     """
     if isinstance(term, (Expect, Over)):
-        law = term.variable.law.with_terms(tuple(canonical(t, depth) for t in term.variable.law.terms))
-        bound = RandomVariable(f"#{depth}", law)
-        return type(term)(canonical(substitute(term.body, {term.variable: bound}), depth + 1), bound)
+        law = term.variable.law.with_terms(tuple(canonical(t) for t in term.variable.law.terms))
+        body = canonical(term.body)
+        bound = RandomVariable(_number(body, term.variable), law)
+        return type(term)(substitute(body, {term.variable: bound}), bound)
     if isinstance(term, (Number, Symbol, RandomVariable)):
         return term
-    return rebuild(term, tuple(canonical(part, depth) for part in parts(term)))
+    return rebuild(term, tuple(canonical(part) for part in parts(term)))
+
+
+def _number(body: Term, variable: RandomVariable) -> BoundName:
+    taken = {leaf.name for leaf in free(body) - {variable}}
+    return next(name for i in count(_height(body)) if (name := BoundName(f"#{i}")) not in taken)
+
+
+@lru_cache(maxsize=65536)
+def _height(term: Term) -> int:
+    """Return the first number above those of all binders in a canonical term."""
+    own = int(term.variable.name[1:]) + 1 if isinstance(term, (Expect, Over)) else 0
+    return max((own, *(_height(part) for part in parts(term))))
 
 
 def alpha_equal(left: Term, right: Term) -> bool:

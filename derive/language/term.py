@@ -59,6 +59,10 @@ class Term:
 
         cls.__eq__, cls.__ne__ = equal, unequal  # type: ignore[method-assign, assignment]  # kept by `dataclass`
 
+    def __getstate__(self) -> dict[str, object]:
+        """Return the fields alone: a remembered hash is that of one process, which salts the hashes of names."""
+        return {name: value for name, value in vars(self).items() if name != "_hash"}
+
     def __add__(self, other: Exact) -> Term:
         return Add((*_spread(Add, self), *_spread(Add, lift(other))))
 
@@ -101,6 +105,26 @@ def _spread(kind: type[Add] | type[Mul], term: Term) -> tuple[Term, ...]:
     return term.args if isinstance(term, (Add, Mul)) and isinstance(term, kind) else (term,)
 
 
+# Names
+
+
+class BoundName(str):
+    """The number of a bound variable, as `derive.language.scope.canonical` writes it: a name that no user can give."""
+
+    __slots__ = ()
+
+
+def _demand_name(name: str) -> None:
+    if isinstance(name, BoundName):
+        return
+    if not isinstance(name, str) or not name.strip() or name.startswith("#") or any(mark in name for mark in "()"):
+        message = (
+            f"{name!r} is no name: expected a text that is not empty, does not start with '#' and has no parentheses, "
+            "which are kept for the names that gradproof makes."
+        )
+        raise UsageError(message)
+
+
 # Leaves
 
 
@@ -121,6 +145,9 @@ class Symbol(Term):
 
     name: str
 
+    def __post_init__(self) -> None:
+        _demand_name(self.name)
+
 
 @dataclass(frozen=True)
 class RandomVariable(Term):
@@ -128,6 +155,9 @@ class RandomVariable(Term):
 
     name: str
     law: Law
+
+    def __post_init__(self) -> None:
+        _demand_name(self.name)
 
 
 # Laws
@@ -148,7 +178,7 @@ class Law:
 
 @dataclass(frozen=True)
 class FiniteLaw(Law):
-    """p(b | given; parameters): any law on any finite support whose atoms do not move."""
+    """p(b | given; parameters): any law on any finite support, which neither parameters nor conditions move."""
 
     name: str
     parameters: tuple[Term, ...]
@@ -186,10 +216,18 @@ class DensityLaw(Law):
 
 @dataclass(frozen=True)
 class UniformLaw(Law):
-    """The uniform law on (low, high); the noise of a reparameterization is Uniform(0, 1)."""
+    """The uniform law on (low, high); the noise of a reparameterization is Uniform(0, 1).
+
+    Numbers are ordered when the law is made, terms by the premise that high - low is positive.
+    """
 
     low: Term
     high: Term
+
+    def __post_init__(self) -> None:
+        if isinstance(self.low, Number) and isinstance(self.high, Number) and self.low.value >= self.high.value:
+            message = f"no law is uniform on ({self.low.value}, {self.high.value}): expected the lower bound first."
+            raise UsageError(message)
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -201,10 +239,18 @@ class UniformLaw(Law):
 
 @dataclass(frozen=True)
 class NormalLaw(Law):
-    """The normal law with mean `loc` and standard deviation `scale`."""
+    """The normal law with mean `loc` and standard deviation `scale`, which is positive.
+
+    A number is checked when the law is made, a term by the premise that it is positive.
+    """
 
     loc: Term
     scale: Term
+
+    def __post_init__(self) -> None:
+        if isinstance(self.scale, Number) and self.scale.value <= 0:
+            message = f"no normal law has the standard deviation {self.scale.value}: expected a positive number."
+            raise UsageError(message)
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -219,15 +265,25 @@ class NormalLaw(Law):
 
 @dataclass(frozen=True)
 class Function:
-    """An abstract function. `differentiable` is True, False, or None where nothing is known (then it must be assumed)."""
+    """An abstract function of real arguments, defined everywhere.
+
+    `differentiable` says whether it has continuous derivatives: True, False, or None where nothing is known (then it must be
+    assumed). A differentiable function need not be bounded, not even on a bounded interval that is open.
+    """
 
     name: str
     differentiable: bool | None = None
+
+    def __post_init__(self) -> None:
+        _demand_name(self.name)
 
     def __call__(self, *args: Exact) -> Apply:
         expected = self.takes
         if expected is not None and len(args) != len(expected):
             message = f"{self.name} takes {self.name}({', '.join(expected)}); got {len(args)} arguments."
+            raise UsageError(message)
+        if not args:
+            message = f"the function {self.name} needs an argument; a value that depends on nothing is a constant."
             raise UsageError(message)
         return Apply(self, tuple(lift(arg) for arg in args))
 
@@ -239,7 +295,10 @@ class Function:
 
 @dataclass(frozen=True)
 class Latent(Function):
-    """h of `z = h(u, theta)`: the continuous latent variable whose threshold has law `law`; differentiable in theta."""
+    """h of `z = h(u, theta)`: the continuous latent variable whose threshold has law `law`; differentiable in theta.
+
+    What follows the noise is where the law is taken: h(u, phi) decides an outcome of p(b; phi), whatever `law` says.
+    """
 
     law: FiniteLaw | None = None
 
@@ -316,7 +375,7 @@ class Mul(Term):
 
 @dataclass(frozen=True)
 class Power(Term):
-    """An integer power; division is the power -1."""
+    """An integer power; division is the power -1, and x**0 is 1 for every x."""
 
     base: Term
     exponent: int
@@ -328,7 +387,7 @@ class Power(Term):
 
 @dataclass(frozen=True)
 class Log(Term):
-    """The natural logarithm."""
+    """The natural logarithm, of what is positive."""
 
     arg: Term
 
@@ -396,6 +455,23 @@ class Stop(Term):
     """The value of `body` with its derivative set to zero (detach, stop-gradient)."""
 
     body: Term
+
+
+def _remember_hash(node: type[Term]) -> None:
+    """Compute the hash of a node once: caches ask for it often, and each time would go through the whole tree."""
+    compute = node.__hash__
+
+    def remembered(self: Term) -> int:
+        known = vars(self)
+        if "_hash" not in known:
+            known["_hash"] = compute(self)
+        return int(known["_hash"])
+
+    setattr(node, "__hash__", remembered)  # noqa: B010 - a method is assigned once, here
+
+
+for _node in Term.__subclasses__():
+    _remember_hash(_node)
 
 
 # One traversal for all readings that treat most nodes alike

@@ -130,7 +130,7 @@ def total_probability(term: Term, assuming: Assuming) -> Theorem:
     if not isinstance(term, Expect) or term.body != scalar.ONE:
         message = "total probability needs the expectation of 1."
         raise RuleError(message)
-    unfolded = kernel.definition(term)
+    unfolded = kernel.definition(term, assuming=assuming)
     density = Over(Density(term.variable.law, term.variable), term.variable)
     folded = kernel.congruence(unfolded.rhs, (len(parts(unfolded.rhs)) - 1,), kernel.algebra(_body(unfolded.rhs), density.body))
     return _chain(unfolded, folded, kernel.normalisation(density, assuming=assuming))

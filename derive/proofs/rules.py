@@ -20,7 +20,7 @@ def _unfold_expectation(term: Term, assuming: Assuming) -> Theorem:
     if not isinstance(term, Expect):
         message = "expectation needs an expectation."
         raise RuleError(message)
-    return kernel.definition(term)
+    return kernel.definition(term, assuming=assuming)
 
 
 expectation: Rewrite = Rewrite("expectation", _unfold_expectation)
@@ -51,7 +51,7 @@ def log_derivative(law: Law, at: Term, theta: Symbol, *, assuming: Assuming = EV
     ['Differentiable']
     """
     density, score = Density(law, at), Score(law, at, theta)
-    unfolded = kernel.definition(score)
+    unfolded = kernel.definition(score, assuming=assuming)
     inside = kernel.differentiate(unfolded.rhs, assuming=assuming)
     product = kernel.congruence(density * score, (1,), kernel.transitivity(unfolded, inside))
     cancelled = kernel.algebra(product.rhs, Grad(density, theta), assuming=assuming)
@@ -69,7 +69,7 @@ def _rewrite_log_derivative(term: Term, assuming: Assuming) -> Theorem:
 def _rewrite_score(term: Term, assuming: Assuming) -> Theorem:
     match term:
         case Grad(Log(Density(law, at)), theta):
-            return kernel.symmetry(kernel.definition(Score(law, at, theta)))
+            return kernel.symmetry(kernel.definition(Score(law, at, theta), assuming=assuming))
     message = "score needs the gradient of the logarithm of a density."
     raise RuleError(message)
 
@@ -288,7 +288,7 @@ def known(name: str, theorem: Theorem) -> Rewrite:
 
 def reparameterization(noise: RandomVariable) -> Rewrite:
     """The rewrite of a normal variable as loc + scale * noise."""
-    return Rewrite("reparameterization", lambda term, assuming: kernel.reparameterize(term, noise))
+    return Rewrite("reparameterization", lambda term, assuming: kernel.reparameterize(term, noise, assuming=assuming))
 
 
 def conditional_reparameterization(outcome: RandomVariable, noise: RandomVariable) -> Rewrite:
