@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from derive.kernel import theorem as kernel
-from derive.kernel.premises import EVERYTHING, Differentiable
+from derive.kernel.premises import EVERYTHING, Differentiable, Positive
 from derive.kernel.recheck import recheck
 from derive.kernel.theorem import Equation, Theorem
 from derive.language.errors import RuleError
@@ -138,7 +138,9 @@ def test_independent_expectations_exchange():
 
 def test_a_normal_variable_is_location_plus_scale_times_noise():
     sample, noise = normal("z", x, y), normal("epsilon")
-    assert says(kernel.reparameterize(E(f(sample), sample), noise), E(f(sample), sample), E(f(x + y * noise), noise))
+    theorem = kernel.reparameterize(E(f(sample), sample), noise, assuming=EVERYTHING)
+    assert says(theorem, E(f(sample), sample), E(f(x + y * noise), noise))
+    assert theorem.assumptions == {Positive(y)}
 
 
 def test_relaxed_noise_is_drawn_after_the_outcome_that_it_decides():

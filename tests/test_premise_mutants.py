@@ -27,8 +27,11 @@ sys.exit(pytest.main(["tests/test_refusals.py", "-qx", *quiet]))
 """
 PREMISES = [
     ("algebra", "NonZero"),
+    ("algebra", "Positive"),
+    ("definition", "Positive"),
     ("differentiate", "Differentiable"),
     ("linearity", "NonZero"),
+    ("linearity", "Positive"),
     ("linearity", "Integrable"),
     ("leibniz", "SupportFixed"),
     ("leibniz", "Differentiable"),
@@ -36,6 +39,7 @@ PREMISES = [
     ("normalisation", "Normalised"),
     ("exchange", "Independent"),
     ("exchange", "JointlyIntegrable"),
+    ("reparameterize", "Normalised"),
     ("conditional_reparameterize", "ConditionalReparameterization"),
     ("zero_mean_baseline", "Independent"),
 ]

@@ -19,6 +19,7 @@ from derive.notation import (
     finite,
     function,
     grad,
+    log,
     normal,
     p,
     parameter,
@@ -58,7 +59,7 @@ half = Fraction(1, 2)
 
 
 def refuses(premise: str, rule, *args, **kwargs) -> None:
-    with pytest.raises(PremiseError, match=rf"refuses: {premise} "):
+    with pytest.raises(PremiseError, match=rf"refuses: {premise} (fails|is not decided)"):
         rule(*args, **kwargs)
 
 
@@ -102,6 +103,24 @@ def test_algebra_refuses_a_denominator_that_may_vanish():
     positive = 2 * exp(y) ** 3 + p(b) * exp(x)
     assert kernel.algebra(x / positive * positive, x).assumptions == frozenset()
     refuses("NonZero", kernel.algebra, x / (exp(y) - exp(x)) * (exp(y) - exp(x)), x)
+
+
+def test_algebra_and_linearity_refuse_a_logarithm_of_what_may_not_be_positive():
+    refuses("Positive", kernel.algebra, exp(log(x)), x)
+    refuses("Positive", kernel.linearity, E(exp(log(x)) * f(b) + f(b), b))
+    assert kernel.algebra(exp(log(x)), x, assuming=EVERYTHING)
+    assert kernel.linearity(E(exp(log(x)) * f(b) + f(b), b), assuming=EVERYTHING)
+
+
+def test_definition_refuses_a_score_where_the_density_may_be_zero():
+    refuses("Positive", kernel.definition, score(b, at=x))
+    assert kernel.definition(score(b, at=x), assuming=EVERYTHING)
+
+
+def test_reparameterize_refuses_a_scale_that_may_not_be_positive():
+    sample = normal("z", theta, x)
+    refuses("Positive", kernel.reparameterize, E(f(sample), sample), epsilon)
+    assert kernel.reparameterize(E(f(sample), sample), epsilon, assuming=EVERYTHING)
 
 
 def test_a_density_is_positive_at_its_own_variable_only():
@@ -153,7 +172,7 @@ def test_no_score_identity_holds_on_uniform_zero_to_theta(theorem):
 
 def test_conditional_marginalization_refuses_a_relaxation_of_another_law():
     other = finite("b", theta, law="q")
-    with pytest.raises(RuleError, match="its law is another"):
+    with pytest.raises(RuleError, match="does not stand where the law of b does"):
         conditional_marginalization(grad(E(smooth(latent), u), theta), other, v)
 
 

@@ -7,9 +7,9 @@ from fractions import Fraction
 import pytest
 import sympy
 
-from derive.language.errors import NotExact, ScopeError
-from derive.language.scope import alpha_equal, canonical, depends, free, substitute
-from derive.language.term import Expect, Grad, Stop
+from derive.language.errors import NotExact, ScopeError, UsageError
+from derive.language.scope import alpha_equal, canonical, depends, free, scoped, substitute
+from derive.language.term import Expect, Function, Grad, RandomVariable, Stop, Symbol
 from derive.notation import E, Over, constant, copies, finite, function, grad, p, parameter, relaxation, score, uniform
 
 theta, x, y = parameter("theta"), constant("x"), constant("y")
@@ -58,9 +58,55 @@ def test_a_bound_variable_is_not_free_but_the_parameters_of_its_law_are():
     assert not depends(E(f(b), b), b)
 
 
-def test_a_value_that_moves_with_the_parameter_is_frozen_under_its_gradient():
-    frozen = substitute(grad(x * theta, theta), {x: theta})
-    assert frozen == grad(Stop(theta) * theta, theta)
+@pytest.mark.parametrize(
+    ("term", "leaf", "value"),
+    [
+        (grad(x * theta, theta), x, theta),
+        (grad(f(b) * theta, theta), b, theta + x),
+        (score(finite("a", theta, law="q", given=(b,)), theta), b, theta + x),
+        (Stop(f(b)), b, x + u),
+        (Stop(f(b)), b, relaxed.H(relaxed.h(u, theta))),
+    ],
+)
+def test_a_value_that_moves_is_refused_where_its_leaf_is_held_fixed(term, leaf, value):
+    """Freezing the value would do for this derivative, and be wrong for the next one outside."""
+    with pytest.raises(ScopeError, match=r"holds . fixed"):
+        substitute(term, {leaf: value})
+
+
+def test_a_value_that_does_not_move_is_held_fixed_as_it_is():
+    assert substitute(grad(x * theta, theta), {x: y}) == grad(y * theta, theta)
+    assert substitute(Stop(f(b)), {b: u}) == Stop(f(u))
+    assert substitute(Stop(f(x)), {x: theta}) == Stop(f(theta))
+    assert substitute(score(b, at=x), {x: theta}) == score(b, at=theta), "the point of a score is not differentiated"
+
+
+@pytest.mark.parametrize("term", [grad(theta * y, theta), score(finite("b", theta, y), theta)])
+def test_a_parameter_of_differentiation_is_not_renamed_to_one_that_stands_there(term):
+    with pytest.raises(ScopeError, match="holds y fixed"):
+        substitute(term, {theta: y})
+
+
+def test_no_binder_binds_a_condition_of_a_variable_outside_it():
+    inner = finite("a", theta, law="q", given=(b,))
+    assert scoped(Expect(Expect(f(inner, b), inner), b))
+    for term in (Expect(Expect(f(inner, b), b), inner), Expect(f(inner), b), grad(Over(p(inner) * f(b), b), theta)):
+        with pytest.raises(ScopeError, match="b is bound inside the scope of a"):
+            scoped(term)
+
+
+def test_a_part_of_a_canonical_term_captures_nothing():
+    part = canonical(E(f(first), first)).body
+    assert free(canonical(Expect(f(first) * part, first))) == free(part) | {theta}
+    nested = Expect(Expect(f(first, second), second) - Expect(f(second, second), second), first)
+    assert all(canonical(inner) == inner for inner in (canonical(nested), canonical(nested).body))
+
+
+@pytest.mark.parametrize("name", ["", " ", "#0", "log(2 pi)", "a(b", 3])
+def test_names_that_gradproof_makes_cannot_be_given(name):
+    for make in (Symbol, Function, lambda name: RandomVariable(name, b.law)):
+        with pytest.raises(UsageError, match="is no name"):
+            make(name)
 
 
 def test_a_threshold_needs_no_freezing_since_it_is_piecewise_constant():

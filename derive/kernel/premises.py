@@ -184,7 +184,7 @@ def consult(premise: Premise) -> Decision:
         case JointlyIntegrable(inner, outer, term):
             both = isinstance(inner.law, FiniteLaw) and isinstance(outer.law, FiniteLaw)
             joint = _assumed(JointlyIntegrable(inner, outer, tidy(term)))
-            return HOLDS if both else _all((joint, *map(consult, defined(term))))
+            return HOLDS if both else _all((joint, *map(_part, defined(term))))
         case Normalised(variable):
             return _normalised(variable)
         case NonZero(term):
@@ -244,6 +244,12 @@ def defined(*terms: Term) -> list[Premise]:
     return [*zeros, *(Positive(base) for term in terms for base in logarithms(term))]
 
 
+def _part(premise: Premise) -> Decision:
+    """Return what is known of a premise that another one needs."""
+    verdict = consult(premise)
+    return Decision(f"{premise.name} fails for a part of it, because {verdict.failure}") if verdict.failure else verdict
+
+
 def _support_fixed(variable: RandomVariable, parameter: Symbol) -> Decision:
     match variable.law:
         case FiniteLaw() | NormalLaw():
@@ -275,9 +281,9 @@ def _differentiable(term: Term, parameter: Symbol) -> Decision:
         case Exp(inner) | Sigmoid(inner):
             return _differentiable(inner, parameter)
         case Log(inner):
-            return _all((_differentiable(inner, parameter), consult(Positive(inner))))
+            return _all((_differentiable(inner, parameter), _part(Positive(inner))))
         case Power(inner, exponent):
-            divides = (consult(NonZero(inner)),) if exponent < 0 else ()
+            divides = (_part(NonZero(inner)),) if exponent < 0 else ()
             return _all((_differentiable(inner, parameter), *divides))
         case Apply(function, args):
             return _function_differentiable(term, function, args, parameter)
@@ -289,7 +295,7 @@ def _differentiable(term: Term, parameter: Symbol) -> Decision:
             return _differentiable(body, parameter)
         case Expect(body, variable) if not any(depends(part, parameter) for part in variable.law.terms):
             swap = Dominated(variable, Density(variable.law, variable) * body, parameter)
-            return _all((_differentiable(body, parameter), consult(swap)))
+            return _all((_differentiable(body, parameter), _part(swap)))
         case Score() | Grad():
             jumps = [verdict for part in parts(term) if (verdict := _differentiable(part, parameter)).failure]
             return jumps[0] if jumps else _assumed(Differentiable(tidy(term), parameter))
@@ -304,7 +310,7 @@ def _function_differentiable(term: Term, function: Function, args: tuple[Term, .
             f"the function {function.name} is declared as not differentiable, and its argument moves with {parameter.name}"
         )
     own = HOLDS if function.differentiable else _assumed(Differentiable(tidy(term), parameter))
-    temperatures = [consult(Positive(arg)) for arg in args[1:]] if isinstance(function, SoftThreshold) else []
+    temperatures = [_part(Positive(arg)) for arg in args[1:]] if isinstance(function, SoftThreshold) else []
     return _all((own, *temperatures, *(_differentiable(arg, parameter) for arg in args)))
 
 
@@ -313,9 +319,9 @@ def _density_differentiable(term: Density, law: Law, at: Term, parameter: Symbol
     inside = isinstance(at, RandomVariable) and at.law == law
     match law:
         case NormalLaw(_, scale):
-            return _all((*smooth, _differentiable(at, parameter), consult(Positive(scale))))
+            return _all((*smooth, _differentiable(at, parameter), _part(Positive(scale))))
         case UniformLaw(low, high) if inside:
-            return _all((*smooth, consult(Positive(high - low))))
+            return _all((*smooth, _part(Positive(high - low))))
         case UniformLaw():
             return Decision(f"a uniform density jumps at its bounds, which move with {parameter.name} against the point")
     if depends(at, parameter):
@@ -328,7 +334,7 @@ def _tails(premise: Dominated | Integrable, variable: RandomVariable, term: Term
     """Decide the size of an integrand: finite sums, smooth functions on an interval, polynomials and exp under a normal law."""
     if isinstance(variable.law, FiniteLaw):
         return HOLDS
-    return _all((_size(premise, variable, term), *map(consult, defined(term))))
+    return _all((_size(premise, variable, term), *map(_part, defined(term))))
 
 
 def _size(premise: Dominated | Integrable, variable: RandomVariable, term: Term) -> Decision:
@@ -378,15 +384,31 @@ def _positive(term: Term) -> Decision:
             return _positive(tidy(law.scale)) if isinstance(law, NormalLaw) else HOLDS
         case Power(base, exponent):
             return _non_zero(base) if exponent % 2 == 0 else _positive(base)
-        case Mul((Number(value), Log(arg))) if value < 0 and _positive(tidy(arg)) == _positive(tidy(1 - arg)) == HOLDS:
-            return HOLDS
         case Add(args) | Mul(args) if positive(term):
             return _all(_positive(arg) for arg in args)
-        case Add(args) | Mul(args):
-            undecided = [arg for arg in args if _positive(arg) != HOLDS]
-            if not undecided or (isinstance(term, Mul) and len(undecided) == 1):
+        case Add(args) if all(_positive(arg) == HOLDS for arg in args):
+            return HOLDS
+        case Mul(args):
+            negative = sum(_negative(arg) for arg in args)
+            undecided = [arg for arg in args if _positive(arg) != HOLDS and not _negative(arg)]
+            if negative % 2 == 0 and len(undecided) < 2:
                 return _positive(undecided[0]) if undecided else HOLDS
+            if negative % 2 and not undecided:
+                return Decision("it is negative")
     one_sided = sides(term)
     if one_sided is None:
         return _assumed(Positive(term))
     return HOLDS if one_sided[0] else Decision("its random variable takes values at which it is not positive")
+
+
+def _negative(term: Term) -> bool:
+    """Whether a factor of a normal form is known to be negative everywhere."""
+    match term:
+        case Number(value):
+            return value < 0
+        case Power(base, exponent):
+            return exponent % 2 == 1 and _negative(base)
+        case Log(arg):
+            return _positive(tidy(arg)) == _positive(tidy(1 - arg)) == HOLDS
+    one_sided = sides(term)
+    return one_sided is not None and one_sided[1]
