@@ -50,6 +50,7 @@ class Comparison:
         difference   left minus right, as readable text
         outcomes     the number of outcomes of every finite law
         reading      how the terms were read, which is for what a proof holds
+        scale        c where the sides differ, but left = c right for every law on so many outcomes
     """
 
     zero: bool
@@ -57,6 +58,7 @@ class Comparison:
     difference: str
     outcomes: int
     reading: str = ""
+    scale: Fraction | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def compare(left: Term, right: Term, parameter: Symbol, outcomes: int, *, degree
             top, bottom = view.relations.clear([first - second, view.model.one])
             if top != 0:
                 conclusive = _refutes(view, top, (first, second), (left, right), parameter)
-                return Comparison(False, conclusive, view.text(top, bottom), outcomes, view.reading)
+                return Comparison(False, conclusive, view.text(top, bottom), outcomes, view.reading, _ratio(view))
         return Comparison(True, True, "0", outcomes, view.reading)
 
     return viewed((left, right), parameter, outcomes, degree, judge)
@@ -148,15 +150,16 @@ def scale(estimator: Estimator, outcomes: int, *, degree: int = DEGREE) -> Fract
     >>> scale(Estimator("twice", 2 * f(b) * score(b), (b,), grad(E(f(b), b), theta)), 2)
     Fraction(2, 1)
     """
+    return check(estimator, outcomes, degree=degree).scale
 
-    def ratio(view: View) -> Fraction | None:
-        mean, target, _ = view.relations.clear([*view.values[0], view.model.one])
-        if target == 0:
-            return None
-        factor = view.model.ring.ratio(mean, target)
-        return None if factor in (None, 1) else factor
 
-    return viewed((estimator.expectation, estimator.target), estimator.parameter, outcomes, degree, ratio)
+def _ratio(view: View) -> Fraction | None:
+    """Return c where all left sides are c times the right ones; 0 and 1 where all are."""
+    ratios = set()
+    for pair in view.values:
+        left, right = view.relations.clear(list(pair))
+        ratios.add(None if right == 0 else view.model.ring.ratio(left, right))
+    return ratios.pop() if len(ratios) == 1 else None
 
 
 def witness(left: Term, right: Term, parameter: Symbol, outcomes: int = 3, *, degree: int = DEGREE) -> Witness | None:

@@ -52,7 +52,7 @@ def prove(
         estimator = estimator.with_samples(samples)
     tried: list[str] = []
     derivation, finding = _derive(estimator, tried, search=search)
-    comparisons = _compare(estimator, numbers, tried)
+    comparisons = _compare(estimator, numbers, finding, tried)
     checked = tuple(Check(k, len(estimator.draws), found.zero, found.reading) for k, found in comparisons.items())
     if not comparisons:
         return Verdict(estimator, "undecided", "nothing", checked, derivation, tried=tuple(tried))
@@ -117,8 +117,10 @@ def _demand(derivation: Derivation, estimator: Estimator) -> None:
         raise UsageError(message)
 
 
-def _compare(estimator: Estimator, numbers: tuple[int, ...], tried: list[str]) -> dict[int, Comparison]:
-    """Compare mean and target exactly; stop at the first size that is too large, if a smaller one was not."""
+def _compare(
+    estimator: Estimator, numbers: tuple[int, ...], finding: Finding | None, tried: list[str]
+) -> dict[int, Comparison]:
+    """Compare mean and target exactly; stop at the first size that refutes, or that is too large if a smaller one was not."""
     comparisons: dict[int, Comparison] = {}
     for outcomes in numbers:
         try:
@@ -131,7 +133,15 @@ def _compare(estimator: Estimator, numbers: tuple[int, ...], tried: list[str]) -
                 raise
             tried.append(f"not compared on {outcomes} outcomes: {error}")
             break
+        if _refutes(comparisons[outcomes], finding):
+            break
     return comparisons
+
+
+def _refutes(comparison: Comparison, finding: Finding | None) -> bool:
+    """Whether one size says it all: a scale and another target need all of them."""
+    is_biased = not comparison.zero and comparison.conclusive
+    return is_biased and comparison.scale is None and (finding is None or finding.other is None)
 
 
 def _holds_for(derivation: Derivation | None, checked: tuple[Check, ...]) -> str:
@@ -156,7 +166,7 @@ def _biased(
     other = _other(estimator, tuple(comparisons), finding)
     if other is not None:
         tried.append("the mean was found to be the gradient of something else")
-    scale = None if other is not None else _scale(estimator, tuple(comparisons), finding)
+    scale = None if other is not None else _scale(estimator, comparisons, finding)
     found = exact.witness(estimator.expectation, estimator.target, estimator.parameter, smallest)
     if found is None:
         tried.append("no rational witness was found")
@@ -175,9 +185,9 @@ def _biased(
     )
 
 
-def _scale(estimator: Estimator, numbers: tuple[int, ...], finding: Finding | None) -> Fraction | None:
+def _scale(estimator: Estimator, comparisons: dict[int, Comparison], finding: Finding | None) -> Fraction | None:
     """Return c if the exact evaluator finds the same E[g] = c T for every number of outcomes."""
-    scales = {exact.scale(estimator, outcomes) for outcomes in numbers}
+    scales = {comparison.scale for comparison in comparisons.values()}
     scale = scales.pop() if len(scales) == 1 else None
     if scale is not None and finding is not None and finding.scale not in (None, scale):
         message = f"the search finds E[g] = {finding.scale} T for {estimator.name!r}, the exact evaluator {scale} T: a bug."
