@@ -138,7 +138,7 @@ def test_an_integral_without_a_density_is_not_read_on_points():
 
 
 def test_polynomials_come_first():
-    assert exact.check(catalogue["pathwise"], 2).reading == "polynomials of degree 3 under a normal law"
+    assert exact.check(catalogue["pathwise"], 2).reading == "polynomials of degree 9 under a normal law"
     assert exact.check(catalogue["rebar"], 2).reading == "every law on 2 outcomes and every relaxation of it"
     assert exact.check(catalogue["score-function"], 4).reading == "every law on 4 outcomes"
 

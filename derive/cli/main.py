@@ -53,12 +53,21 @@ Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Answer in JSON.")
 Output: TypeAlias = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")]
 Outcomes: TypeAlias = Annotated[int | None, typer.Option(metavar="K", help="Check exactly on 2 to K outcomes.")]
 Samples: TypeAlias = Annotated[int | None, typer.Option(metavar="S", help="The number of samples, where it can vary.")]
+Accept: TypeAlias = Annotated[Literal["checked"] | None, typer.Option(help="Exit with 0 where the verdict is this word.")]
 At: TypeAlias = Annotated[
     list[str] | None, typer.Option("--at", metavar="NAME=VALUE", help="A value at the point, as 'p(1)=1/3'; may be repeated.")
 ]
 
 _NUMBER = re.compile(r"-?\d{1,40}(\.\d{1,40}|/\d{1,40})?")
-_COLOURS = {"proved": "green", "scaled": "yellow", "other-target": "yellow", "refuted": "red", "undecided": "magenta"}
+_COLOURS = {
+    "proved": "green",
+    "checked": "cyan",
+    "scaled": "yellow",
+    "other-target": "yellow",
+    "refuted": "red",
+    "vacuous": "magenta",
+    "undecided": "magenta",
+}
 
 
 def _version(wanted: bool) -> None:
@@ -103,6 +112,7 @@ def prove(
     outcomes: Outcomes = None,
     samples: Samples = None,
     everything: Annotated[bool, typer.Option("--all", help="Prove the whole catalogue.")] = False,
+    accept: Accept = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -118,13 +128,17 @@ def prove(
         return _prove_all(options, as_json=as_json, quiet=quiet)
     found = load_all(str(name), options.pop("samples", None))
     if str(name) not in found:
-        return _prove_file(found, options, as_json=as_json, quiet=quiet)
+        return _prove_file(found, options, accept, as_json=as_json, quiet=quiet)
     verdict = derive.prove(found[str(name)], **options)
     if as_json:
         _answer(verdict.to_json())
     else:
         _show(verdict, quiet=quiet)
-    return int(verdict.exit_code)
+    return _status(verdict, accept)
+
+
+def _status(verdict: Verdict, accept: str | None) -> int:
+    return 0 if verdict.verdict == accept else verdict.exit_code
 
 
 @app.command(epilog=example("gradproof explain score-function --format markdown"))
@@ -304,7 +318,7 @@ def _prove_all(options: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
     return status
 
 
-def _prove_file(found: dict[str, Estimator], options: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
+def _prove_file(found: dict[str, Estimator], options: dict[str, Any], accept: str | None, *, as_json: bool, quiet: bool) -> int:
     """Judge every estimator of a file; one that cannot be judged does not keep the others from it."""
     verdicts: dict[str, Verdict] = {}
     errors: dict[str, str] = {}
@@ -319,7 +333,7 @@ def _prove_file(found: dict[str, Estimator], options: dict[str, Any], *, as_json
     for name, verdict in () if as_json else verdicts.items():
         _show(verdict, quiet=quiet, name=name)
     complain_of(errors)
-    return worst([*(verdict.exit_code for verdict in verdicts.values()), *(2 for _ in errors)])
+    return worst([*(_status(verdict, accept) for verdict in verdicts.values()), *(2 for _ in errors)])
 
 
 def reasons(errors: dict[str, str]) -> list[dict[str, str]]:
@@ -371,11 +385,13 @@ def _show_verdict(answer: dict[str, Any]) -> None:
 def _rows(answer: dict[str, Any]) -> list[tuple[str, str]]:
     rules = ", ".join(step["rule"].replace("_", " ") for step in answer["derivation"] if step["rule"])
     rows = [("target", answer["target"]), ("holds for", answer["holds_for"])]
+    rows += [("in words", answer["remark"])] if answer.get("remark") else []
     rows += [("assumes", assumption) for assumption in answer["assumptions"]]
+    rows += [("requires", condition) for condition in answer.get("conditions", ())]
     rows += [("derived by", rules)] if rules else []
     rows += _checked(answer["checked"])
     rows += _bias(answer)
-    rows += [("tried", attempt) for attempt in answer["tried"]] if answer["verdict"] == "undecided" else []
+    rows += [("tried", attempt) for attempt in answer["tried"]] if answer["verdict"] in ("undecided", "checked") else []
     return rows
 
 

@@ -7,17 +7,19 @@ outcomes and for every integrand.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from derive.exact.evaluate import Reader
+from derive.exact.extension import Extension, extension
 from derive.exact.series import refute
 from derive.exact.views import View, viewed
 from derive.exact.witness import Witness, find, value_at
 from derive.language.errors import NotEvaluable
 from derive.language.term import (
+    Apply,
     Expect,
     FiniteLaw,
     Grad,
@@ -27,8 +29,10 @@ from derive.language.term import (
     Symbol,
     Term,
     anywhere,
+    parts,
 )
 from derive.laws.models import Case, EnclosedModel, RationalCase, RationalModel
+from derive.laws.occurrences import holds_for, variables
 from derive.numbers.enclosures import Enclosure, enclosed
 from derive.numbers.ring import Scalar, fraction, is_exact, precision
 
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from derive.language.estimator import Estimator
 
 DEGREE, BITS = 3, 128
+COMPARED = 9
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,9 @@ class Comparison:
         outcomes     the number of outcomes of every finite law
         reading      how the terms were read, which is for what a proof holds
         scale        c where the sides differ, but left = c right for every law on so many outcomes
+        trivial      whether both sides are zero, so that nothing was tested
+        extension    on how many outcomes an identity must hold so that it holds on any number; None where they differ
+        for_all      for what it holds then
     """
 
     zero: bool
@@ -58,7 +66,10 @@ class Comparison:
     difference: str
     outcomes: int
     reading: str = ""
-    scale: Fraction | None = None
+    scale: Fraction | str | None = None
+    trivial: bool = False
+    extension: Extension | None = None
+    for_all: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +94,7 @@ class Variance:
         return self._at(case)
 
 
-def identically_equal(left: Term, right: Term, parameter: Symbol, outcomes: int, *, degree: int = DEGREE) -> bool:
+def identically_equal(left: Term, right: Term, parameter: Symbol, outcomes: int, *, degree: int = COMPARED) -> bool:
     """Whether two terms are equal for every law on so many outcomes, every integrand, every relaxation.
 
     Args
@@ -106,7 +117,7 @@ def identically_equal(left: Term, right: Term, parameter: Symbol, outcomes: int,
     return compare(left, right, parameter, outcomes, degree=degree).zero
 
 
-def compare(left: Term, right: Term, parameter: Symbol, outcomes: int, *, degree: int = DEGREE) -> Comparison:
+def compare(left: Term, right: Term, parameter: Symbol, outcomes: int, *, degree: int = COMPARED) -> Comparison:
     """Compare two terms; arguments and errors as `identically_equal`.
 
     >>> from derive.notation import E, constant, finite, parameter, score
@@ -121,13 +132,23 @@ def compare(left: Term, right: Term, parameter: Symbol, outcomes: int, *, degree
             top, bottom = view.relations.clear([first - second, view.model.one])
             if top != 0:
                 conclusive = _refutes(view, top, (first, second), (left, right), parameter)
-                return Comparison(False, conclusive, view.text(top, bottom), outcomes, view.reading, _ratio(view))
-        return Comparison(True, True, "0", outcomes, view.reading)
+                scale = _ratio(view, (left, right))
+                return Comparison(False, conclusive, view.text(top, bottom), outcomes, view.reading, scale)
+        trivial = all(side == 0 for side in view.relations.clear([side for pair in view.values for side in pair]))
+        return Comparison(True, True, "0", outcomes, view.reading, None, trivial, *_extension(view, (left, right)))
 
     return viewed((left, right), parameter, outcomes, degree, judge)
 
 
-def check(estimator: Estimator, outcomes: int, *, degree: int = DEGREE) -> Comparison:
+def _extension(view: View, terms: tuple[Term, Term]) -> tuple[Extension, str]:
+    degree, nodes = view.reader.degree, view.reader.nodes
+    if view.reader.polynomial:
+        reason = f"functions of a continuous variable were read as polynomials of degree {degree}"
+        return Extension(None, reason), ""
+    return extension(terms, nodes=nodes), holds_for(terms, None, degree, nodes=nodes)
+
+
+def check(estimator: Estimator, outcomes: int, *, degree: int = COMPARED) -> Comparison:
     """Compare the mean of an estimator with its target; errors as `identically_equal`.
 
     >>> from derive.catalogue import catalogue
@@ -137,8 +158,10 @@ def check(estimator: Estimator, outcomes: int, *, degree: int = DEGREE) -> Compa
     return compare(estimator.expectation, estimator.target, estimator.parameter, outcomes, degree=degree)
 
 
-def scale(estimator: Estimator, outcomes: int, *, degree: int = DEGREE) -> Fraction | None:
+def scale(estimator: Estimator, outcomes: int, *, degree: int = COMPARED) -> Fraction | str | None:
     """Return c where the mean is c times the target for every law, None if there is no such c or it is 1.
+
+    A number, or as text a formula of constants and of functions that no random variable is an argument of.
 
     Raises
         NotEvaluable, TooLarge, as `identically_equal`.
@@ -153,16 +176,34 @@ def scale(estimator: Estimator, outcomes: int, *, degree: int = DEGREE) -> Fract
     return check(estimator, outcomes, degree=degree).scale
 
 
-def _ratio(view: View) -> Fraction | None:
+def _ratio(view: View, terms: tuple[Term, Term]) -> Fraction | str | None:
     """Return c where all left sides are c times the right ones; 0 and 1 where all are."""
-    ratios = set()
+    ratios: set[Fraction | str | None] = set()
     for pair in view.values:
         left, right = view.relations.clear(list(pair))
-        ratios.add(None if right == 0 else view.model.ring.ratio(left, right))
+        number = None if right == 0 else view.model.ring.ratio(left, right)
+        ratios.add(_constant_ratio(view, left, right, terms) if number is None and right != 0 else number)
     return ratios.pop() if len(ratios) == 1 else None
 
 
-def witness(left: Term, right: Term, parameter: Symbol, outcomes: int = 3, *, degree: int = DEGREE) -> Witness | None:
+def _constant_ratio(view: View, mean: Scalar, target: Scalar, terms: tuple[Term, Term]) -> str | None:
+    """Return a quotient as text where only constants are left of it, None where an unknown of a law or an integrand is."""
+    ring, constants = view.model.ring, {name for term in terms for name in _names_of_constants(term)}
+    top, bottom = ring.lowest(mean, target)
+    keys = [ring.keys[index] for index in {*ring.used(top), *ring.used(bottom)}]
+    is_constant = all(key.kind == "symbol" or (key.kind == "function" and key.name in constants) for key in keys)
+    return view.text(top, bottom) if is_constant else None
+
+
+def _names_of_constants(term: Term) -> Iterator[str]:
+    """Yield the names of functions without a random variable among their arguments."""
+    if isinstance(term, Apply) and not any(True for _ in variables(term)):
+        yield term.function.name
+    for part in parts(term):
+        yield from _names_of_constants(part)
+
+
+def witness(left: Term, right: Term, parameter: Symbol, outcomes: int = 3, *, degree: int = COMPARED) -> Witness | None:
     """Return a smallest rational case where two terms differ, None if there is none with up to so many outcomes.
 
     The fewest outcomes come first, then the simplest probabilities, then the fewest values that are not zero. Where exp or log

@@ -45,7 +45,17 @@ from derive.language.term import (
 from derive.laws.densities import DensityReading
 from derive.laws.integrals import Latents, NormalMoments, UniformMoments, integrate
 from derive.laws.models import Model, SymbolicModel
-from derive.laws.occurrences import chain_of, depends_on_symbol, frozen_parts, maps_of, nested, symbols_in, variables
+from derive.laws.occurrences import (
+    chain_of,
+    depends_on_symbol,
+    frozen_parts,
+    is_stopped_decision,
+    maps_of,
+    nested,
+    stands_at_its_law,
+    symbols_in,
+    variables,
+)
 from derive.laws.reading import Conditional, Decided, Node, Place, Places, Reading, Readings, Real
 from derive.numbers.expansion import expand, independent_groups
 from derive.numbers.jets import Jet, add, constant, multiply, power
@@ -157,6 +167,9 @@ class Reader(DensityReading):
 
     def _decided(self, term: Expect | Over, law: FiniteLaw, noise: str, places: Places, order: int) -> Jet:
         self._spend(self.model.outcomes)
+        if order and is_stopped_decision(term.body, term.variable):
+            message = f"the noise {term.variable.name} decides an outcome at a stopped parameter, and its mean moves."
+            raise NotEvaluable(message)
         latents, jets = self._latents(law), []
         for k in range(1, self.model.outcomes + 1):
             inner = self.read(term.body, {**places, self.slot(term.variable): Decided(noise, k)}, order)
@@ -169,6 +182,13 @@ class Reader(DensityReading):
             raise NotEvaluable(message)
         if any(anywhere(part, lambda one: isinstance(one, Stop)) for part in law.terms):
             message = f"a relaxation of the law {law.name} with a stopped parameter is not read: write h(u, stop(theta))."
+            raise NotEvaluable(message)
+        strange = next((found for term in self.terms for found in maps_of(term) if not stands_at_its_law(found, law)), None)
+        if strange is not None:
+            message = (
+                f"{strange.function.name} is read at the parameters of its own law {law.name} only, in their order: "
+                "elsewhere it decides an outcome of another law."
+            )
             raise NotEvaluable(message)
         for kind in (Latent, ConditionalLatent):
             maps = (found.function for term in self.terms for found in maps_of(term))

@@ -134,6 +134,15 @@ class Positive(Premise):
 
 
 @dataclass(frozen=True)
+class Covers(Premise):
+    """The law that is sampled is positive wherever the other one is, so that dividing by it loses nothing."""
+
+    sentence: ClassVar[str] = "{} is positive wherever {} is"
+    sampled: Density
+    other: Density
+
+
+@dataclass(frozen=True)
 class Independent(Premise):
     """The term does not depend on the variable."""
 
@@ -191,6 +200,8 @@ def consult(premise: Premise) -> Decision:
             return _non_zero(tidy(term))
         case Positive(term):
             return _positive(tidy(term))
+        case Covers(sampled, other):
+            return _covers(premise, sampled.law, other.law)
         case Independent(term, variable):
             return Decision(f"the term depends on {variable.name}") if depends(term, variable) else HOLDS
     return _assumed(premise)
@@ -270,6 +281,24 @@ def _normalised(variable: RandomVariable) -> Decision:
         case UniformLaw(low, high):
             return _positive(tidy(high - low))
     return HOLDS
+
+
+def _covers(premise: Premise, sampled: Law, other: Law) -> Decision:
+    """Decide from the supports: the line of a normal law, the interval of a uniform one; of other laws it is assumed."""
+    if isinstance(sampled, NormalLaw) or _running(sampled) == _running(other):
+        return HOLDS
+    match sampled, other:
+        case UniformLaw(), NormalLaw():
+            return Decision("a uniform law does not cover a normal one")
+        case UniformLaw(Number(low), Number(high)), UniformLaw(Number(left), Number(right)):
+            inside = low <= left and right <= high
+            return HOLDS if inside else Decision(f"({low}, {high}) does not cover ({left}, {right})")
+    return _assumed(premise)
+
+
+def _running(law: Law) -> Law:
+    """Return a law without the stops at its parameters: they change no value."""
+    return law.with_terms(tuple(part.body if isinstance(part, Stop) else part for part in law.terms))
 
 
 def _differentiable(term: Term, parameter: Symbol) -> Decision:

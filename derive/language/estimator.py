@@ -16,7 +16,9 @@ from derive.language.notation import E
 from derive.language.scope import free, substitute
 from derive.language.term import Grad, RandomVariable, Symbol, Term, lift
 
-VERDICTS = ("proved", "scaled", "other-target", "refuted", "undecided")
+VERDICTS = ("proved", "checked", "scaled", "other-target", "refuted", "vacuous", "undecided")
+HOLDING = ("proved", "checked", "vacuous")
+"""The verdicts of which no judge has seen mean and target differ."""
 
 
 class Chain(Protocol):

@@ -6,7 +6,7 @@ from functools import partial
 from typing import NoReturn, TypeAlias
 
 from derive.language.errors import NotEvaluable
-from derive.language.term import Density, FiniteLaw, Law, NormalLaw, Score, Symbol, Term, UniformLaw
+from derive.language.term import Density, FiniteLaw, Law, NormalLaw, RandomVariable, Score, Symbol, Term, UniformLaw
 from derive.laws.reading import Places, Reading
 from derive.numbers.jets import Jet, add, constant, exponential, multiply, reciprocal
 from derive.numbers.ring import Scalar
@@ -52,6 +52,7 @@ class DensityReading(Reading):
             case FiniteLaw():
                 return self.probability(term.law, self._outcome_at(term.law, term.at, places), places, order)
             case UniformLaw(low, high):
+                _demand_own(term.law, term.at)
                 return self.inverse_width(low, high, places, order)
             case NormalLaw() if self.nodes:
                 log_density = self._log_density(term, places, order)
@@ -103,6 +104,7 @@ class DensityReading(Reading):
                 args, jets = self._law_arguments(term.law, outcome, places, order + 1)
                 return self._score_jet(term.law, args, jets, order)
             case UniformLaw(low, high):
+                _demand_own(term.law, term.at)
                 inverse = self.inverse_width(low, high, places, order + 1)
                 width = add(self.read(high, places, order + 1), self._minus(self.read(low, places, order + 1)))
                 return self._minus(multiply(width[1:], inverse[:-1]))
@@ -137,6 +139,16 @@ class DensityReading(Reading):
     def _refuse(self, law: Law) -> NoReturn:
         name = f"{type(law).__name__} {getattr(law, 'name', '')}".strip()
         message = f"nothing is known of the {name}, so it has no exact value: use a finite, normal or uniform law."
+        raise NotEvaluable(message)
+
+
+def _demand_own(law: UniformLaw, at: Term) -> None:
+    """Refuse a uniform density at another point than a variable of its law: it is an indicator there, not a constant."""
+    if not (isinstance(at, RandomVariable) and at.law == law):
+        message = (
+            "a uniform density is read at a variable of its own law only: at another point it is 1/width or 0, "
+            "and jumps where the point crosses a bound."
+        )
         raise NotEvaluable(message)
 
 

@@ -83,6 +83,35 @@ def maps_of(term: Term) -> Iterator[Apply]:
         yield from maps_of(part)
 
 
+def stands_at_its_law(found: Apply, law: FiniteLaw) -> bool:
+    """Whether h(u, ...) or h_tilde(v, b, ...) stands at the parameters of this law, stopped or not, if it is one of its maps.
+
+    >>> from derive.notation import finite, parameter, relaxation, stop, uniform
+    >>> theta, u = parameter("theta"), uniform("u")
+    >>> b = finite("b", theta)
+    >>> h = relaxation(b).h
+    >>> [stands_at_its_law(at, b.law) for at in (h(u, theta), h(u, stop(theta)), h(u, theta + 1))]
+    [True, True, False]
+    """
+    if not isinstance(found.function, (Latent, ConditionalLatent)) or found.function.law != law:
+        return True
+    noise = 1 if isinstance(found.function, Latent) else 2
+    return tuple(unstopped(arg) for arg in found.args[noise:]) == law.terms
+
+
+def unstopped(term: Term) -> Term:
+    """Return what a stopped term has the value of."""
+    return unstopped(term.body) if isinstance(term, Stop) else term
+
+
+def is_stopped_decision(term: Term, noise: RandomVariable) -> bool:
+    """Whether the outcome H(h(noise, ...)) is decided somewhere at a stopped parameter, so that its law does not move."""
+    inner = term.args[0] if isinstance(term, Apply) and isinstance(term.function, Threshold) else None
+    if isinstance(inner, Apply) and isinstance(inner.function, Latent) and inner.args[0] == noise:
+        return any(isinstance(arg, Stop) for arg in inner.args[1:])
+    return any(is_stopped_decision(part, noise) for part in parts(term))
+
+
 def polynomial_places(term: Term, laws: tuple[type[Law], ...] = (NormalLaw, UniformLaw)) -> Iterator[tuple[str, int]]:
     """Yield the argument places of functions in which a variable stands that is integrated as a polynomial."""
     if isinstance(term, Apply) and not isinstance(term.function, (Latent, ConditionalLatent)):
@@ -109,8 +138,8 @@ def depends_on_symbol(term: Term, names: set[str]) -> bool:
     return anywhere(term, lambda part: isinstance(part, Symbol) and part.name in names)
 
 
-def holds_for(terms: Iterable[Term], outcomes: int, degree: int, *, nodes: bool) -> str:
-    """Return in words for what an identity holds that was read on so many outcomes, in polynomials or on nodes.
+def holds_for(terms: Iterable[Term], outcomes: int | None, degree: int, *, nodes: bool) -> str:
+    """Return in words for what an identity holds that was read on so many outcomes (None for any), in polynomials or on nodes.
 
     A mean over S draws from a base measure is a form of degree S in it. By polarization, one that vanishes for all measures on
     S points vanishes for all measures, the normal law among them.
@@ -128,10 +157,12 @@ def holds_for(terms: Iterable[Term], outcomes: int, degree: int, *, nodes: bool)
     functions = f"polynomials of degree {degree} under " if expanded and not nodes else ""
     result = []
     if FiniteLaw in laws or relaxed:
-        result.append(f"every law on {outcomes} outcomes" + (" and every relaxation of it" if relaxed else ""))
+        number = "any finite number of" if outcomes is None else outcomes
+        result.append(f"every law on {number} outcomes" + (" and every relaxation of it" if relaxed else ""))
     if NormalLaw in laws and nodes:
-        points = f" on {outcomes} points" if max(normal_draws(term) for term in terms) > outcomes else ""
-        result.append(f"every base measure{points} of a location-scale family")
+        points = f" on {outcomes} points" if outcomes is not None and max(map(normal_draws, terms)) > outcomes else ""
+        measures = "every" if outcomes is None else f"every base measure{points} of a"
+        result.append(f"{measures} location-scale family")
     elif NormalLaw in laws:
         result.append(functions + "a normal law")
     if UniformLaw in laws:

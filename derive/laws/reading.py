@@ -302,13 +302,13 @@ class Reading(ABC):
         if not (isinstance(term, Apply) and isinstance(term.function, Threshold)):
             return None
         inner = term.args[0]
-        if isinstance(inner, Apply) and isinstance(inner.function, ConditionalLatent):
-            return self.outcome(inner.args[1], places)
-        if isinstance(inner, Apply) and isinstance(inner.function, Latent) and isinstance(inner.args[0], RandomVariable):
-            place = places.get(self.slot(inner.args[0]))
-            if isinstance(place, Decided):
+        if isinstance(inner, Apply) and getattr(inner.function, "law", None) == term.function.law:
+            if isinstance(inner.function, ConditionalLatent):
+                return self.outcome(inner.args[1], places)
+            place = places.get(self.slot(inner.args[0])) if isinstance(inner.args[0], RandomVariable) else None
+            if isinstance(inner.function, Latent) and isinstance(place, Decided):
                 return place.outcome
-        message = f"a threshold can be read of h(u, theta) with uniform u only, not of a {type(inner).__name__}."
+        message = f"a threshold can be read of h(u, theta) of its own law with uniform u only, not of a {type(inner).__name__}."
         raise NotEvaluable(message)
 
     def _apply(self, term: Apply, places: Places, order: int) -> Jet:
@@ -317,6 +317,9 @@ class Reading(ABC):
             message = "the number that a threshold stands for is not known: use it as an argument, as in f(H(z))."
             raise NotEvaluable(message)
         read = [self.argument(arg, places, order) for arg in term.args]
+        if function.differentiable is False and any(_moves(jet) for _, jet in read if jet is not None):
+            message = f"the function {function.name} is declared as not differentiable, and its argument moves here."
+            raise NotEvaluable(message)
         expanded = [i for i in range(len(read)) if (function.name, i) in self.polynomial]
         if expanded:
             return self._expand(function, read, expanded, order)
@@ -338,6 +341,10 @@ class Reading(ABC):
                 piece = multiply(piece, power(base, degree, one))
             result = add(result, piece)
         return result
+
+
+def _moves(jet: Jet) -> bool:
+    return not all(scalar == 0 for scalar in jet[1:])
 
 
 def _product_of(term: Mul) -> tuple[Scalar | None, list[Term]]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from fractions import Fraction
 
 from derive.exact import comparison as exact
 from derive.exact.comparison import Comparison
 from derive.kernel.recheck import recheck
-from derive.language.errors import Disagreement, NotEvaluable, RuleError, TooLarge, UsageError
+from derive.language.errors import NotEvaluable, RuleError, TooLarge, UsageError
 from derive.language.estimator import Estimator
 from derive.language.scope import alpha_equal
 from derive.printing import html, latex, markdown, text
 from derive.proofs.calc import Derivation, chain_of
 from derive.proofs.tactic import Finding, find
-from derive.verdicts.verdict import Check, Counterexample, Verdict
+from derive.verdicts.conditions import conditions_of
+from derive.verdicts.verdict import Verdict
+from derive.verdicts.words import Evidence, judged
 
 OUTCOMES = (2, 3, 4)
+MOST_OUTCOMES, MOST_TUPLES = 8, 20_000
 _DOCUMENTS: dict[str, Callable[[Estimator, Derivation | None], str]] = {
     "text": text.document,
     "markdown": markdown.document,
@@ -53,17 +55,10 @@ def prove(
     tried: list[str] = []
     derivation, finding = _derive(estimator, tried, search=search)
     comparisons = _compare(estimator, numbers, finding, tried)
-    checked = tuple(Check(k, len(estimator.draws), found.zero, found.reading) for k, found in comparisons.items())
-    if not comparisons:
-        return Verdict(estimator, "undecided", "nothing", checked, derivation, tried=tuple(tried))
-    if all(comparison.zero for comparison in comparisons.values()):
-        return Verdict(estimator, "proved", _holds_for(derivation, checked), checked, derivation, tried=tuple(tried))
-    verdict = _biased(estimator, checked, comparisons, finding, tried)
-    certain = any(not comparison.zero and comparison.conclusive for comparison in comparisons.values())
-    if derivation is not None and (certain or verdict.witness is not None):
-        message = f"the kernel derives {estimator.name!r}, the exact evaluator refutes it: please report this bug of gradproof."
-        raise Disagreement(message)
-    return verdict
+    if derivation is None:
+        _extend(estimator, comparisons, tried)
+    evidence = Evidence(estimator, derivation, finding, comparisons, conditions_of(estimator), tried)
+    return judged(evidence)
 
 
 def explain(estimator: Estimator, format: str = "text") -> str:
@@ -144,75 +139,17 @@ def _refutes(comparison: Comparison, finding: Finding | None) -> bool:
     return is_biased and comparison.scale is None and (finding is None or finding.other is None)
 
 
-def _holds_for(derivation: Derivation | None, checked: tuple[Check, ...]) -> str:
-    if derivation is None:
-        return _checked_for(checked)
-    return "every law that meets the assumptions" if derivation.theorem.assumptions else "every law"
-
-
-def _checked_for(checked: tuple[Check, ...]) -> str:
-    """Say for what the exact comparisons alone hold."""
-    return " and ".join(dict.fromkeys(check.reading for check in checked))
-
-
-def _biased(
-    estimator: Estimator,
-    checked: tuple[Check, ...],
-    comparisons: dict[int, Comparison],
-    finding: Finding | None,
-    tried: list[str],
-) -> Verdict:
-    smallest = min(k for k, comparison in comparisons.items() if not comparison.zero)
-    other = _other(estimator, tuple(comparisons), finding)
-    if other is not None:
-        tried.append("the mean was found to be the gradient of something else")
-    scale = None if other is not None else _scale(estimator, comparisons, finding)
-    found = exact.witness(estimator.expectation, estimator.target, estimator.parameter, smallest)
-    if found is None:
-        tried.append("no rational witness was found")
-        return Verdict(estimator, "undecided", "nothing", checked, tried=tuple(tried))
-    return Verdict(
-        estimator,
-        "other-target" if other is not None else "refuted" if scale is None else "scaled",
-        _biased_for(scale, other, finding, checked),
-        checked,
-        derivation=other,
-        bias=None if finding is None else finding.bias,
-        difference=comparisons[smallest].difference,
-        scale=scale,
-        witness=Counterexample(found.case, found.left, found.right, found.radius),
-        tried=tuple(tried),
-    )
-
-
-def _scale(estimator: Estimator, comparisons: dict[int, Comparison], finding: Finding | None) -> Fraction | None:
-    """Return c if the exact evaluator finds the same E[g] = c T for every number of outcomes."""
-    scales = {comparison.scale for comparison in comparisons.values()}
-    scale = scales.pop() if len(scales) == 1 else None
-    if scale is not None and finding is not None and finding.scale not in (None, scale):
-        message = f"the search finds E[g] = {finding.scale} T for {estimator.name!r}, the exact evaluator {scale} T: a bug."
-        raise Disagreement(message)
-    return scale
-
-
-def _other(estimator: Estimator, numbers: tuple[int, ...], finding: Finding | None) -> Derivation | None:
-    """Return the derivation of E[g] = T' for another gradient T', where the exact evaluator finds the same."""
-    if finding is None or finding.other is None:
-        return None
-    recheck(finding.other.theorem)
-    named, mean = finding.other.lines[0].term, estimator.expectation
-    for outcomes in numbers:
-        if not exact.identically_equal(mean, named, estimator.parameter, outcomes):
-            message = f"the kernel derives another target of {estimator.name!r}, the exact evaluator refutes it: a bug."
-            raise Disagreement(message)
-    return finding.other
-
-
-def _biased_for(
-    scale: Fraction | None, other: Derivation | None, finding: Finding | None, checked: tuple[Check, ...]
-) -> str:
-    if other is None and scale is None:
-        return "the witness, and every case in which the bias is not zero"
-    if other is not None or (finding is not None and finding.scale is not None):
-        return "every law that meets the assumptions"
-    return _checked_for(checked)
+def _extend(estimator: Estimator, comparisons: dict[int, Comparison], tried: list[str]) -> None:
+    """Compare on as many outcomes as decide for every number, where the identity held so far and that is feasible."""
+    if not comparisons or not all(found.zero for found in comparisons.values()):
+        return
+    needed = next(iter(comparisons.values())).extension
+    if needed is None or needed.outcomes is None or needed.outcomes <= max(comparisons):
+        return
+    if needed.outcomes > MOST_OUTCOMES or needed.outcomes ** len(estimator.draws) > MOST_TUPLES:
+        tried.append(f"not compared on the {needed.outcomes} outcomes that decide for all: that is too large")
+        return
+    try:
+        comparisons[needed.outcomes] = exact.check(estimator, needed.outcomes)
+    except (NotEvaluable, TooLarge) as error:
+        tried.append(f"not compared on the {needed.outcomes} outcomes that decide for all: {error}")

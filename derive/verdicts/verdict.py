@@ -8,13 +8,13 @@ from typing import Any
 
 from derive.kernel.premises import Premise
 from derive.kernel.theorem import Equation
-from derive.language.estimator import Estimator
+from derive.language.estimator import HOLDING, Estimator
 from derive.language.term import Term
 from derive.printing import latex, text
 from derive.proofs.calc import Derivation
 
 SCHEMA = "gradproof/verdict/1"
-_EXIT = {"proved": 0, "scaled": 1, "other-target": 1, "refuted": 1, "undecided": 3}
+_EXIT = {"proved": 0, "checked": 3, "scaled": 1, "other-target": 1, "refuted": 1, "vacuous": 3, "undecided": 3}
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,15 @@ class Verdict:
 
     Args
         estimator    the estimator that was judged
-        verdict      "proved", "scaled", "other-target", "refuted" or "undecided"
+        verdict      a word of `derive.language.estimator.VERDICTS`; docs/verdicts.md says what each means
         holds_for    the cases for which the verdict holds, in words
         checked      the exact comparisons
         derivation   the chain from the target (of "other-target" the other one) to the mean, or None
+        conditions   what the statement needs beside the assumptions of the derivation
         bias         E[g] - target as a term, where the kernel reduced it to one
         difference   E[g] - target on two outcomes, as the exact evaluator prints it
-        scale        c, where E[g] = c times the target
+        scale        c, where E[g] = c times the target; text where it is a formula of constants
+        remark       the verdict in other words, such as "the mean is zero"
         witness      a smallest rational case in which they differ
         tried        what was tried, and what came of it
     """
@@ -62,9 +64,11 @@ class Verdict:
     holds_for: str
     checked: tuple[Check, ...] = ()
     derivation: Derivation | None = None
+    conditions: tuple[Premise, ...] = ()
     bias: Term | None = None
     difference: str = ""
-    scale: Fraction | None = None
+    scale: Fraction | str | None = None
+    remark: str = ""
     witness: Counterexample | None = None
     tried: tuple[str, ...] = ()
 
@@ -80,7 +84,7 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """The exit status of `gradproof prove`."""
+        """The exit status of `gradproof prove`; `--accept checked` makes that of "checked" 0."""
         return _EXIT[self.verdict]
 
     def to_json(self) -> dict[str, Any]:
@@ -93,7 +97,9 @@ class Verdict:
             "target": text.render(self.estimator.target, where),
             "verdict": self.verdict,
             "holds_for": self.holds_for,
+            "remark": self.remark,
             "assumptions": [text.premise(premise, where) for premise in self.assumptions],
+            "conditions": [text.premise(premise, where) for premise in self.conditions],
             "derivation": [{"rule": line.rule, "latex": latex.render(line.term, where)} for line in lines],
             "checked": [vars(check) for check in self.checked],
             "bias": self._bias_json(),
@@ -104,11 +110,11 @@ class Verdict:
         }
 
     def _bias_json(self) -> dict[str, str] | None:
-        if self.verdict in ("proved", "undecided"):
+        if self.verdict in HOLDING or (self.bias is None and not self.difference):
             return None
         where = self.estimator.where
         shown = {} if self.bias is None else {"text": text.render(self.bias, where), "latex": latex.render(self.bias, where)}
-        return shown | {"on_two_outcomes": self.difference}
+        return shown | ({"on_two_outcomes": self.difference} if self.difference else {})
 
     def _witness_json(self) -> dict[str, Any] | None:
         if self.witness is None:

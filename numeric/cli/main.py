@@ -21,7 +21,7 @@ from derive.cli.main import Json, Name, OneOrMany, Output, Samples, app, complai
 from derive.cli.oracle import register as register_oracle
 from derive.cli.terminal import Quiet, console, example, tracked, worst
 from derive.language.errors import GradproofError, NotEvaluable, UnknownNode, UsageError
-from derive.language.estimator import Estimator
+from derive.language.estimator import HOLDING, Estimator
 from derive.verdicts.loading import load_all
 from numeric.cli.audit import register as register_audit
 from numeric.cli.report import register as register_report
@@ -60,7 +60,7 @@ def crosscheck(
     """Run the generated torch code and compare it with the exact gradient.
 
     The status is 0 if they agree, 1 if not, and 3 if target and estimates are zero everywhere, so that any code would pass.
-    With --all it is 0 when each estimator agrees if its declared verdict is "proved" and disagrees if it is not, 1 when one
+    With --all it is 0 when each estimator agrees if its declared verdict says that it holds and disagrees if not, 1 when one
     does not, and 3 when one could not be run or decides nothing.
     """
     if everything == (name is not None):
@@ -131,7 +131,7 @@ def _crosscheck_all(check: Callable[[Estimator, str], Any], family: str | None, 
     wanted = [(estimator, law) for estimator, law in every if family in {None, law}]
     each = tracked(wanted, shown=not (as_json or quiet), doing="crosschecking")
     rows = [(estimator, law, _tried(check, estimator, law)) for estimator, law in each]
-    right = [isinstance(found, str) or found.agrees == (e.verdict == "proved") for e, _, found in rows]
+    right = [isinstance(found, str) or found.agrees == (e.verdict in HOLDING) for e, _, found in rows]
     if as_json:
         answers = [_as_json(estimator, law, found) for estimator, law, found in rows]
         answer = {"schema": CROSSCHECKS, "as_declared": all(right), "crosschecks": answers}
@@ -158,7 +158,7 @@ def _as_json(estimator: Estimator, family: str, found: Any) -> dict[str, Any]:
     if isinstance(found, str):
         return {"estimator": estimator.name, "family": family, **declared, "as_declared": None, "reason": found}
     answer: dict[str, Any] = found.to_json()
-    return answer | declared | {"as_declared": found.agrees == (estimator.verdict == "proved")}
+    return answer | declared | {"as_declared": found.agrees == (estimator.verdict in HOLDING)}
 
 
 def _show(rows: Sequence[tuple[Estimator, str, Any]]) -> None:
@@ -184,7 +184,7 @@ def _cells(found: Any) -> tuple[str | Text, ...]:
 def _mark(estimator: Estimator, found: Any) -> Text:
     if isinstance(found, str):
         return Text("")
-    right = found.agrees == (estimator.verdict == "proved")
+    right = found.agrees == (estimator.verdict in HOLDING)
     return Text("as declared") if right else Text("NOT AS DECLARED", style="red")
 
 

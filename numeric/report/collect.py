@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import derive
 from derive.language.errors import Disagreement, GradproofError
-from derive.language.estimator import Estimator
+from derive.language.estimator import HOLDING, Estimator
 from derive.verdicts.oracle import Oracle, oracle
 from derive.verdicts.problem import Problem
 from derive.verdicts.variance_report import VarianceReport
@@ -229,7 +229,7 @@ def _crosschecked(verdict: Verdict, family: str) -> Crosschecked:
         return Crosschecked(family, source, None, NO_TORCH, None)
     report, reason = _attempt(lambda: crosscheck(verdict.estimator, family))
     known = report is not None and not report.vacuous and verdict.verdict != "undecided"
-    return Crosschecked(family, source, report, reason, report.agrees == (verdict.verdict == "proved") if known else None)
+    return Crosschecked(family, source, report, reason, report.agrees == (verdict.verdict in HOLDING) if known else None)
 
 
 def _attempt(compute: Callable[[], Any]) -> tuple[Any, str]:

@@ -1,0 +1,223 @@
+"""The word for what is known of an estimator, and no more than was shown: the table is in docs/verdicts.md."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from derive.exact import comparison as exact
+from derive.exact.comparison import Comparison
+from derive.kernel.premises import Covers, Premise
+from derive.kernel.recheck import recheck
+from derive.language.errors import Disagreement
+from derive.language.estimator import HOLDING, Estimator
+from derive.language.scope import depends
+from derive.proofs.calc import Derivation
+from derive.proofs.tactic import Finding
+from derive.verdicts.conditions import Conditions
+from derive.verdicts.verdict import Check, Counterexample, Verdict
+
+_NUMBER = re.compile(r"(?<=on )\d+(?= (?:outcomes|points))")
+_IN_WORDS = {Fraction(0): "the mean is zero", Fraction(-1): "the mean is the reversed gradient"}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the judges say of an estimator.
+
+    Args
+        estimator     the estimator
+        derivation    the chain from the target to the mean, replayed, or None
+        finding       what the search came to, None where it was not asked
+        comparisons   the exact comparisons, by the number of outcomes
+        conditions    what the statement needs to be true
+        tried         what was tried, and what came of it; more is added
+    """
+
+    estimator: Estimator
+    derivation: Derivation | None
+    finding: Finding | None
+    comparisons: dict[int, Comparison]
+    conditions: Conditions
+    tried: list[str]
+
+    @property
+    def checked(self) -> tuple[Check, ...]:
+        """The exact comparisons, as a verdict shows them."""
+        samples = len(self.estimator.draws)
+        return tuple(Check(k, samples, found.zero, found.reading) for k, found in self.comparisons.items())
+
+    @property
+    def holds(self) -> bool:
+        """Whether no comparison found a difference."""
+        return all(found.zero for found in self.comparisons.values())
+
+    @property
+    def extended(self) -> str:
+        """For what the identity holds by the theorem that extends it, "" where it does not."""
+        widest = max(self.comparisons, default=0)
+        for found in self.comparisons.values():
+            if found.extension is not None and found.extension.outcomes is not None and found.extension.outcomes <= widest:
+                return found.for_all
+        return ""
+
+
+def judged(evidence: Evidence) -> Verdict:
+    """Return the verdict.
+
+    Raises
+        Disagreement, if the derivation and the exact evaluator contradict each other: a bug in gradproof.
+    """
+    return _held(evidence) if evidence.holds else _differing(evidence)
+
+
+def _held(evidence: Evidence) -> Verdict:
+    """Return the verdict where no difference was found."""
+    failures, tried = evidence.conditions.failures, evidence.tried
+    if failures:
+        tried.extend(failures)
+        return _undecided(evidence)
+    if not evidence.comparisons:
+        return _undecided(evidence)
+    if _is_vacuous(evidence):
+        return _verdict(evidence, "vacuous", _scope_of(evidence), remark="target and mean are zero: nothing was tested")
+    if evidence.derivation is not None or evidence.extended:
+        return _verdict(evidence, "proved", _scope_of(evidence))
+    tried.extend(_not_extended(evidence))
+    return _verdict(evidence, "checked", _scope_of(evidence))
+
+
+def _is_vacuous(evidence: Evidence) -> bool:
+    moves = depends(evidence.estimator.objective, evidence.estimator.parameter)
+    return not moves or (bool(evidence.comparisons) and all(found.trivial for found in evidence.comparisons.values()))
+
+
+def _scope_of(evidence: Evidence) -> str:
+    """Say for what an identity holds."""
+    if evidence.derivation is None:
+        return evidence.extended or _checked_for(evidence)
+    assumed = evidence.derivation.theorem.assumptions
+    return "every law that meets the assumptions" if assumed else "every law"
+
+
+def _not_extended(evidence: Evidence) -> list[str]:
+    reasons = [found.extension.reason for found in evidence.comparisons.values() if found.extension is not None]
+    return [f"it is not extended to all cases: {reason}" for reason in dict.fromkeys(reasons) if reason]
+
+
+def _checked_for(evidence: Evidence) -> str:
+    """Say for what the comparisons hold, once where they differ in the number of outcomes only."""
+    found: dict[str, list[str]] = {}
+    for check in evidence.checked:
+        numbers = _NUMBER.findall(check.reading)
+        found.setdefault(_NUMBER.sub("{}", check.reading), []).append(numbers[0] if numbers else "")
+    return " and ".join(shape.replace("{}", _enumerated(numbers)) for shape, numbers in found.items())
+
+
+def _enumerated(words: list[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _verdict(
+    evidence: Evidence,
+    word: str,
+    holds_for: str,
+    *,
+    derivation: Derivation | None = None,
+    remark: str = "",
+    scale: Fraction | str | None = None,
+    witness: Counterexample | None = None,
+) -> Verdict:
+    """Return a verdict; whatever is not an identity shows the bias that remains."""
+    chain = evidence.derivation if derivation is None else derivation
+    held = word in HOLDING
+    return Verdict(
+        evidence.estimator,
+        word,
+        holds_for,
+        evidence.checked,
+        chain,
+        _conditions(evidence.conditions, chain) if held else (),
+        None if held or evidence.finding is None or evidence.derivation is not None else evidence.finding.bias,
+        "" if held else next((found.difference for found in evidence.comparisons.values() if not found.zero), ""),
+        scale,
+        remark,
+        witness,
+        tuple(evidence.tried),
+    )
+
+
+def _conditions(conditions: Conditions, chain: Derivation | None) -> tuple[Premise, ...]:
+    """Return what is needed; a derivation names all its assumptions itself but that what is sampled covers what is not."""
+    return conditions.needed if chain is None else tuple(need for need in conditions.needed if isinstance(need, Covers))
+
+
+def _undecided(evidence: Evidence) -> Verdict:
+    return _verdict(evidence, "undecided", "nothing")
+
+
+# Where mean and target differ
+
+
+def _differing(evidence: Evidence) -> Verdict:
+    verdict = _biased(evidence)
+    certain = any(not found.zero and found.conclusive for found in evidence.comparisons.values())
+    if evidence.derivation is not None and (certain or verdict.witness is not None):
+        name = evidence.estimator.name
+        message = f"the kernel derives {name!r}, the exact evaluator refutes it: please report this bug of gradproof."
+        raise Disagreement(message)
+    return verdict
+
+
+def _biased(evidence: Evidence) -> Verdict:
+    estimator, tried = evidence.estimator, evidence.tried
+    smallest = min(k for k, comparison in evidence.comparisons.items() if not comparison.zero)
+    found = exact.witness(estimator.expectation, estimator.target, estimator.parameter, smallest)
+    if found is None:
+        tried.append("no rational witness was found")
+        return _undecided(evidence)
+    witness = Counterexample(found.case, found.left, found.right, found.radius)
+    other = _other(evidence)
+    if other is not None:
+        tried.append("the mean was found to be the gradient of something else")
+        scope = "every law that meets the assumptions"
+        return _verdict(evidence, "other-target", scope, derivation=other, witness=witness)
+    scale = _scale(evidence)
+    remark = "" if isinstance(scale, str) or scale is None else _IN_WORDS.get(scale, "")
+    word = "refuted" if scale is None or remark else "scaled"
+    return _verdict(evidence, word, _biased_for(evidence, scale), remark=remark, scale=scale, witness=witness)
+
+
+def _scale(evidence: Evidence) -> Fraction | str | None:
+    """Return c if the exact evaluator finds the same E[g] = c T for every number of outcomes."""
+    estimator, finding = evidence.estimator, evidence.finding
+    scales = {comparison.scale for comparison in evidence.comparisons.values()}
+    scale = scales.pop() if len(scales) == 1 else None
+    if isinstance(scale, Fraction) and finding is not None and finding.scale not in (None, scale):
+        message = f"the search finds E[g] = {finding.scale} T for {estimator.name!r}, the exact evaluator {scale} T: a bug."
+        raise Disagreement(message)
+    return scale
+
+
+def _other(evidence: Evidence) -> Derivation | None:
+    """Return the derivation of E[g] = T' for another gradient T', where the exact evaluator finds the same."""
+    finding, estimator = evidence.finding, evidence.estimator
+    if finding is None or finding.other is None:
+        return None
+    recheck(finding.other.theorem)
+    named, mean = finding.other.lines[0].term, estimator.expectation
+    for outcomes in evidence.comparisons:
+        if not exact.identically_equal(mean, named, estimator.parameter, outcomes):
+            message = f"the kernel derives another target of {estimator.name!r}, the exact evaluator refutes it: a bug."
+            raise Disagreement(message)
+    return finding.other
+
+
+def _biased_for(evidence: Evidence, scale: Fraction | str | None) -> str:
+    if scale is None:
+        return "the witness, and every case in which the bias is not zero"
+    if evidence.finding is not None and evidence.finding.scale is not None:
+        return "every law that meets the assumptions"
+    return _checked_for(evidence)
