@@ -92,7 +92,7 @@ def test_a_uniform_law_with_a_moving_bound_is_refuted():
 
 def test_what_neither_reading_can_decide_is_undecided_and_says_what_was_tried():
     t = continuous("t", theta)
-    verdict = derive.prove(Estimator("abstract", f(t) * score(t), (t,), grad(E(f(t), t), theta)))
+    verdict = derive.prove(Estimator("abstract", 2 * f(t) * score(t), (t,), grad(E(f(t), t), theta)))
     assert (verdict.verdict, verdict.exit_code) == ("undecided", 3)
     assert any("no reading" in line for line in verdict.tried)
 

@@ -14,6 +14,7 @@ from derive.printing import html, latex, markdown, text
 from derive.proofs.calc import Derivation, chain_of
 from derive.proofs.tactic import Finding, find
 from derive.verdicts.conditions import conditions_of
+from derive.verdicts.instances import opinion_of
 from derive.verdicts.verdict import Verdict
 from derive.verdicts.words import Evidence, judged
 
@@ -40,7 +41,7 @@ def prove(
 
     Raises
         UsageError, if a number of outcomes is below 2; TooLarge, if nothing of the comparison is feasible.
-        Disagreement, if the derivation and the exact evaluator contradict each other: a bug in gradproof.
+        Disagreement, if derivation, exact evaluator and random instances contradict each other: a bug in gradproof.
 
     >>> from derive.catalogue import catalogue
     >>> prove(catalogue["score-function"]).verdict
@@ -57,8 +58,9 @@ def prove(
     comparisons = _compare(estimator, numbers, finding, tried)
     if derivation is None:
         _extend(estimator, comparisons, tried)
-    evidence = Evidence(estimator, derivation, finding, comparisons, conditions_of(estimator), tried)
-    return judged(evidence)
+    conditions = conditions_of(estimator)
+    opinion = opinion_of(estimator, derivation, conditions.needed)
+    return judged(Evidence(estimator, derivation, finding, comparisons, conditions, opinion, tried))
 
 
 def explain(estimator: Estimator, format: str = "text") -> str:

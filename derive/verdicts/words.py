@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from derive.exact import comparison as exact
 from derive.exact.comparison import Comparison
+from derive.instances import Opinion
 from derive.kernel.premises import Covers, Premise
 from derive.kernel.recheck import recheck
 from derive.language.errors import Disagreement
@@ -16,6 +17,7 @@ from derive.language.scope import depends
 from derive.proofs.calc import Derivation
 from derive.proofs.tactic import Finding
 from derive.verdicts.conditions import Conditions
+from derive.verdicts.instances import opinion_of_chain, shown
 from derive.verdicts.verdict import Check, Counterexample, Verdict
 
 _NUMBER = re.compile(r"(?<=on )\d+(?= (?:outcomes|points))")
@@ -32,6 +34,7 @@ class Evidence:
         finding       what the search came to, None where it was not asked
         comparisons   the exact comparisons, by the number of outcomes
         conditions    what the statement needs to be true
+        opinion       what random instances say of mean and target
         tried         what was tried, and what came of it; more is added
     """
 
@@ -40,6 +43,7 @@ class Evidence:
     finding: Finding | None
     comparisons: dict[int, Comparison]
     conditions: Conditions
+    opinion: Opinion
     tried: list[str]
 
     @property
@@ -67,7 +71,7 @@ def judged(evidence: Evidence) -> Verdict:
     """Return the verdict.
 
     Raises
-        Disagreement, if the derivation and the exact evaluator contradict each other: a bug in gradproof.
+        Disagreement, if the derivation, the exact evaluator or the instances contradict each other: a bug in gradproof.
     """
     return _held(evidence) if evidence.holds else _differing(evidence)
 
@@ -78,7 +82,10 @@ def _held(evidence: Evidence) -> Verdict:
     if failures:
         tried.extend(failures)
         return _undecided(evidence)
-    if not evidence.comparisons:
+    _demand_instances(evidence)
+    seen = bool(evidence.comparisons) or (evidence.derivation is not None and evidence.opinion.verdict == "agree")
+    if not seen:
+        tried.append(_instances(evidence))
         return _undecided(evidence)
     if _is_vacuous(evidence):
         return _verdict(evidence, "vacuous", _scope_of(evidence), remark="target and mean are zero: nothing was tested")
@@ -88,9 +95,23 @@ def _held(evidence: Evidence) -> Verdict:
     return _verdict(evidence, "checked", _scope_of(evidence))
 
 
+def _demand_instances(evidence: Evidence) -> None:
+    """Judge what the kernel or the exact evaluator says of mean and target."""
+    if evidence.opinion.verdict == "differ" and (evidence.derivation is not None or evidence.comparisons):
+        judge = "the evaluator finds no difference" if evidence.derivation is None else "the kernel derives it"
+        message = f"of {evidence.estimator.name!r} {judge}, instances refute it: {shown(evidence.opinion)} Please report it."
+        raise Disagreement(message)
+
+
+def _instances(evidence: Evidence) -> str:
+    opinion = evidence.opinion
+    return f"random instances: {shown(opinion) if opinion.verdict == 'differ' else opinion.reason}"
+
+
 def _is_vacuous(evidence: Evidence) -> bool:
     moves = depends(evidence.estimator.objective, evidence.estimator.parameter)
-    return not moves or (bool(evidence.comparisons) and all(found.trivial for found in evidence.comparisons.values()))
+    read = [found.trivial for found in evidence.comparisons.values()] or [evidence.opinion.trivial]
+    return not moves or all(read)
 
 
 def _scope_of(evidence: Evidence) -> str:
@@ -162,13 +183,22 @@ def _undecided(evidence: Evidence) -> Verdict:
 
 
 def _differing(evidence: Evidence) -> Verdict:
+    if any(not found.zero and found.conclusive for found in evidence.comparisons.values()):
+        _refuse_derivation(evidence)
+    if evidence.opinion.verdict == "agree":
+        evidence.tried.append(f"the exact evaluator finds a difference, but of random instances {evidence.opinion.reason}")
+        return _undecided(evidence)
     verdict = _biased(evidence)
-    certain = any(not found.zero and found.conclusive for found in evidence.comparisons.values())
-    if evidence.derivation is not None and (certain or verdict.witness is not None):
+    if verdict.witness is not None:
+        _refuse_derivation(evidence)
+    return verdict
+
+
+def _refuse_derivation(evidence: Evidence) -> None:
+    if evidence.derivation is not None:
         name = evidence.estimator.name
         message = f"the kernel derives {name!r}, the exact evaluator refutes it: please report this bug of gradproof."
         raise Disagreement(message)
-    return verdict
 
 
 def _biased(evidence: Evidence) -> Verdict:
@@ -207,6 +237,7 @@ def _other(evidence: Evidence) -> Derivation | None:
     if finding is None or finding.other is None:
         return None
     recheck(finding.other.theorem)
+    opinion_of_chain(estimator, finding.other)
     named, mean = finding.other.lines[0].term, estimator.expectation
     for outcomes in evidence.comparisons:
         if not exact.identically_equal(mean, named, estimator.parameter, outcomes):
