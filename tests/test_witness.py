@@ -1,4 +1,4 @@
-"""A witness is a case that can occur: outcomes are distinct numbers, a function has one value at one point."""
+"""A witness is a case that can occur, and is found where only an equality of unknowns hides a difference."""
 
 from __future__ import annotations
 
@@ -10,7 +10,22 @@ import derive
 from derive.catalogue import catalogue
 from derive.exact import comparison as exact
 from derive.language.term import lift
-from derive.notation import E, constant, finite, function, log, normal, p, parameter, relaxation, score, uniform
+from derive.notation import (
+    E,
+    constant,
+    copies,
+    exp,
+    finite,
+    function,
+    grad,
+    log,
+    normal,
+    p,
+    parameter,
+    relaxation,
+    score,
+    uniform,
+)
 
 theta, c = parameter("theta"), constant("c")
 b = finite("b", theta)
@@ -57,6 +72,104 @@ def test_a_logarithm_that_cancels_is_still_in_both_values():
     found = exact.witness(log(lift(2)) + f(c), log(lift(2)), theta)
     assert abs(found.right - Fraction(693147180559945, 10**15)) < 2 * found.radius
     assert abs(found.left - found.right - 1) < 2 * found.radius
+
+
+# What hides a difference: laws that are equal, denominators and scales that are 1
+
+
+a = finite("a", law="q")
+sd = constant("sigma")
+one, two = copies(b, 2)
+
+
+def values(found, law):
+    return [Fraction(found.case[f"{law}({k})"]) for k in (1, 2)]
+
+
+def difference(found):
+    assert abs(found.left - found.right) > 2 * found.radius
+    return found
+
+
+def test_two_laws_get_different_probabilities():
+    """E_q[f score_p] is E_p[f score_p] where q = p: the bias of a sample without its importance weight."""
+    found = difference(exact.witness(E(f(a) * score(b, at=a), a), grad(E(f(b), b), theta), theta, 2))
+    assert values(found, "p") != values(found, "q")
+    assert sum(values(found, "q")) == 1
+    assert min(values(found, "q")) > 0
+
+
+def test_a_divergence_that_vanishes_where_two_laws_are_equal_is_told_from_zero():
+    """The mean of log p - log q is zero at q = p; so is its square, and 1 - q/p."""
+    ratio = log(p(b)) - log(p(a, at=b))
+    for left in (E(ratio, b), E(ratio**2 * score(b), b), E((1 - p(a, at=b) / p(b)) ** 2, b)):
+        found = difference(exact.witness(left, 0 * c, theta, 2))
+        assert values(found, "p") != values(found, "q")
+
+
+def test_each_condition_of_a_conditional_law_gets_its_own_probabilities():
+    """Rewards that come later matter to the first step only where the law of the second depends on it."""
+    later = finite("d", law="q", given=(b,))
+    found = difference(exact.witness(E(f(later) * score(b), b, later), 0 * c, theta, 2))
+    assert found.case["q(1|1)"] != found.case["q(1|2)"]
+
+
+def test_a_law_has_the_same_probabilities_at_the_same_parameters():
+    """p(b; theta) and p(b; c) differ, but not where theta = c."""
+    other = finite("d", c, law="p")
+    found = difference(exact.witness(E(f(b), b), E(f(other), other), theta, 2))
+    assert found.case["theta"] != found.case["c"]
+
+
+@pytest.mark.parametrize("power", [-2, -1, 1, 2])
+def test_a_wrong_power_of_a_scale_is_refuted_at_a_scale_that_is_positive_and_not_1(power):
+    z = normal("z", theta, sd)
+    mean, target = E(f(z) * (z - theta) / sd**2 * sd**power, z), grad(E(f(z), z), theta)
+    assert exact.witness(E(f(z) * (z - theta) / sd**2, z), target, theta, 2) is None
+    found = difference(exact.witness(mean, target, theta, 2))
+    assert Fraction(found.case["sigma"]) not in (0, 1)
+    assert Fraction(found.case["sigma"]) > 0
+
+
+def test_the_scale_of_a_law_is_positive_though_nothing_is_divided_by_it():
+    """E[z^2] = sigma^2 is not sigma: a case with sigma = -1 would be simpler, but it is no law."""
+    z = normal("z", 0, sd)
+    found = difference(exact.witness(E(z**2, z), -sd, theta, 2))
+    assert Fraction(found.case["sigma"]) > 0
+
+
+def test_unequal_weights_refute_a_mean_that_normalises_itself():
+    weighted = (g(one) * f(one) + g(two) * f(two)) / (g(one) + g(two))
+    found = difference(exact.witness(E(weighted, one, two), E(g(b) * f(b), b) / E(g(b), b), theta, 2))
+    assert found.case["g(1)"] != found.case["g(2)"]
+
+
+def test_an_exponential_in_a_denominator_is_enclosed_and_no_free_number():
+    """exp(-log(v + 1) / 2) is a root: as a free number it would refute (v + 1) exp(-log(v + 1)) = 1."""
+    spread = (f(one) - f(two)) ** 2 / 4 + 1
+    root = exp(-log(spread) / 2)
+    assert exact.witness(E(1 / root**2, one, two), E(spread, one, two), theta, 2) is None
+    advantage = (f(one) - f(two)) / (1 + 1 / root)
+    found = difference(exact.witness(E(advantage * score(one), one, two), grad(E(f(b), b), theta), theta, 2))
+    assert found.radius > 0
+
+
+def test_two_derivatives_of_one_law_have_two_names():
+    """d/dtheta and d/dphi of p(b; theta, phi) differ; the case gives both, and each sums to zero."""
+    phi = parameter("phi")
+    law = finite("b", theta, phi)
+    found = difference(exact.witness(E(f(law) * score(law, phi), law), grad(E(f(law), law), theta), theta, 2))
+    tangents = {name: Fraction(value) for name, value in found.case.items() if name.startswith("dp")}
+    assert len(tangents) == 4
+    for along in ("theta", "phi"):
+        assert sum(value for name, value in tangents.items() if name.endswith(f"/d({along})")) == 0
+
+
+def test_a_normal_density_at_a_point_is_computed_and_no_free_number():
+    z = normal("z", c, 2)
+    found = difference(exact.witness(p(z, at=theta), 0 * c, theta, 2))
+    assert found.left == pytest.approx(0.19947114, abs=0.02)
+    assert found.radius > 0
 
 
 # Moments of relaxations: those of a law, so that no inequality between them fails

@@ -109,6 +109,7 @@ class Reader(DensityReading):
                 noise = self.noise_name(variable)
                 inner = self.read(term.body, {**places, self.slot(variable): Real(noise)}, order)
                 jets = self.read(loc, places, order), self.read(scale, places, order)
+                self.model.demand_positive(jets[1][0])
                 moments = NormalMoments(self._symbolic(), noise, *jets, weighted=isinstance(term, Over))
                 return integrate(self._symbolic(), inner, noise, moments)
             case UniformLaw():

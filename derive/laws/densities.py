@@ -65,6 +65,7 @@ class DensityReading(Reading):
 
     def inverse_width(self, low: Term, high: Term, places: Places, order: int) -> Jet:
         width = add(self.read(high, places, order), self._minus(self.read(low, places, order)))
+        self.model.demand_positive(width[0])
         return reciprocal(self.model.inverse(width[0]), width)
 
     def _minus(self, jet: Jet) -> Jet:
@@ -88,6 +89,7 @@ class DensityReading(Reading):
 
     def _normal_log_density(self, at: Jet, mean: Jet, sd: Jet) -> tuple[Scalar, Jet]:
         """Return -((at - mean) / sd)^2 / 2, and the jet of the derivative of the whole log-density."""
+        self.model.demand_positive(sd[0])
         inverse = reciprocal(self.model.inverse(sd[0]), sd)
         ratio = multiply(add(at, self._minus(mean)), inverse)
         square = tuple(-scalar / 2 for scalar in multiply(ratio, ratio))

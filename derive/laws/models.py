@@ -117,6 +117,7 @@ class SymbolicModel:
         self.inverses: list[tuple[int, Scalar]] = []
         self.arguments: dict[int, Scalar] = {}
         self.laws: dict[tuple[str, tuple[Argument, ...]], None] = {}
+        self.positive: dict[Value, Scalar] = {}
         self._noise: dict[int, frozenset[str]] = {}
 
     def number(self, value: Fraction | int) -> Scalar:
@@ -143,6 +144,10 @@ class SymbolicModel:
         """Return a scalar as a hashable argument, equal for equal polynomials."""
         keys = self.ring.keys
         return Value(tuple((c, tuple((keys[i], n) for i, n in exponents)) for exponents, c in self.ring.terms(scalar)))
+
+    def demand_positive(self, scalar: Scalar) -> None:
+        """Remember that a scalar is the scale of a law or the width of an interval."""
+        self.positive[self.freeze(scalar)] = scalar
 
     def inverse(self, scalar: Scalar) -> Scalar:
         """Return 1/x: of a monomial factor by factor, else a generator for x made monic.
@@ -226,9 +231,8 @@ class SymbolicModel:
         return self._noise[index]
 
     def transcendental(self, scalar: Scalar) -> bool:
-        """Whether an exponential or a logarithm occurs, that of 2 pi too."""
-        keys = [self.ring.keys[index] for index in self.ring.used(scalar)]
-        return any(key.kind in TRANSCENDENTAL or key == LOG_TWO_PI for key in keys)
+        """Whether an exponential, a logarithm, that of 2 pi too, or a normal density occurs, also in a denominator."""
+        return any(_is_transcendental(self.ring.keys[index]) for index in self.ring.used(scalar))
 
     def text(self, scalar: Scalar, limit: int = 24) -> str:
         """Return a polynomial as readable text, at most `limit` terms of it."""
@@ -260,6 +264,9 @@ class RationalModel:
     def generator(self, key: Generator, derivative: Derivative | None = None) -> Scalar:
         """Return the number of an unknown."""
         return rational(self.case.lookup(key, self.parameter))
+
+    def demand_positive(self, scalar: Scalar) -> None:
+        """Do nothing: a case says what it says."""
 
     def symbol(self, name: str) -> Scalar:
         """Return the number of a symbol."""
@@ -371,6 +378,13 @@ def exp_of(scalar: Scalar) -> Scalar:
 
 
 Model: TypeAlias = SymbolicModel | RationalModel
+
+
+def _is_transcendental(part: object) -> bool:
+    if not isinstance(part, Generator):
+        return isinstance(part, tuple) and any(_is_transcendental(inner) for inner in part)
+    own = part.kind in (*TRANSCENDENTAL, "normal") or part == LOG_TWO_PI
+    return own or (part.kind == "inverse" and _is_transcendental(part.args))
 
 
 def _noises(part: object) -> set[str]:
