@@ -119,6 +119,14 @@ def test_a_law_given_another_outcome_is_counted_by_conditions():
     assert extension([E(f(a) / p(a), b, a)]).outcomes is None
 
 
+def test_a_sum_without_probabilities_must_vanish_on_every_smaller_number_too():
+    counted = Over(c / c, b) - 2
+    assert exact.identically_equal(counted, 0 * c, theta, 2)
+    assert extension([counted]).each
+    assert word(counted * 0 + counted, (b,), grad(E(c, b), theta), outcomes=(2,), search=False) not in ("proved", "vacuous")
+    assert not extension([target]).each
+
+
 @pytest.mark.parametrize(
     "term",
     [

@@ -75,10 +75,29 @@ class Extension:
     Args
         outcomes   on so many it must hold, 0 where no outcome occurs; None where the theorem does not apply
         reason     why it does not apply
+        each       whether it must hold on every smaller number too, since that does not follow
     """
 
     outcomes: int | None
     reason: str = ""
+    each: bool = False
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of outcomes on which it must hold."""
+        most = self.outcomes or 0
+        return tuple(range(1, most + 1)) if self.each else (most,)
+
+    def met(self, compared: Iterable[int]) -> bool:
+        """Whether so many outcomes decide: those that are needed, or where that is enough any larger number.
+
+        >>> Extension(3).met([2, 4]), Extension(3, each=True).met([2, 3, 4])
+        (True, False)
+        """
+        found = set(compared)
+        if self.outcomes is None or not found:
+            return False
+        return found.issuperset(self.numbers) if self.each else max(found) >= self.outcomes
 
 
 def extension(terms: Iterable[Term], *, nodes: bool = False) -> Extension:
@@ -99,7 +118,7 @@ def extension(terms: Iterable[Term], *, nodes: bool = False) -> Extension:
     counter = _Counter(nodes=nodes)
     try:
         shapes = frozenset[Shape]().union(*(counter.shapes(term) for term in terms))
-        return Extension(_bound(shapes, weighted=counter.weighted))
+        return Extension(_bound(shapes, weighted=counter.weighted), each=not counter.weighted)
     except OutsideError as error:
         return Extension(None, str(error))
 

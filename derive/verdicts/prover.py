@@ -146,12 +146,14 @@ def _extend(estimator: Estimator, comparisons: dict[int, Comparison], tried: lis
     if not comparisons or not all(found.zero for found in comparisons.values()):
         return
     needed = next(iter(comparisons.values())).extension
-    if needed is None or needed.outcomes is None or needed.outcomes <= max(comparisons):
+    if needed is None or needed.outcomes is None or needed.met(comparisons):
         return
     if needed.outcomes > MOST_OUTCOMES or needed.outcomes ** len(estimator.draws) > MOST_TUPLES:
         tried.append(f"not compared on the {needed.outcomes} outcomes that decide for all: that is too large")
         return
     try:
-        comparisons[needed.outcomes] = exact.check(estimator, needed.outcomes)
+        for outcomes in needed.numbers:
+            if outcomes not in comparisons:
+                comparisons[outcomes] = exact.check(estimator, outcomes)
     except (NotEvaluable, TooLarge) as error:
         tried.append(f"not compared on the {needed.outcomes} outcomes that decide for all: {error}")

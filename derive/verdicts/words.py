@@ -60,11 +60,9 @@ class Evidence:
     @property
     def extended(self) -> str:
         """For what the identity holds by the theorem that extends it, "" where it does not."""
-        widest = max(self.comparisons, default=0)
-        for found in self.comparisons.values():
-            if found.extension is not None and found.extension.outcomes is not None and found.extension.outcomes <= widest:
-                return found.for_all
-        return ""
+        extensions = (found for found in self.comparisons.values() if found.extension is not None)
+        met = (found.for_all for found in extensions if found.extension is not None and found.extension.met(self.comparisons))
+        return next(met, "")
 
 
 def judged(evidence: Evidence) -> Verdict:
