@@ -26,7 +26,7 @@ def printed(module, capsys):
 
 
 def test_every_example_is_run_by_a_test():
-    here = {"demo", "concrete_temperature", "importance_bounds", "multi_sample"}
+    here = {"demo", "concrete_temperature", "importance_bounds", "multi_sample", "words"}
     assert {path.stem for path in FOLDER.glob("*.py")} == here | TESTED_ELSEWHERE
 
 
@@ -64,3 +64,9 @@ def test_the_importance_bounds_rise_to_the_evidence(capsys):
 def test_the_estimators_of_several_samples_get_the_verdicts_that_they_declare(name):
     estimator = derive.load(f"{FOLDER / 'multi_sample.py'}:{name}")
     assert derive.prove(estimator, outcomes=(2,)).verdict == estimator.verdict
+
+
+@pytest.mark.parametrize("name", ["stopped_relaxation", "wrong_parameter"])
+def test_what_is_not_proved_gets_the_word_that_it_declares(name):
+    estimator = getattr(example("words"), name)
+    assert derive.prove(estimator).verdict == estimator.verdict

@@ -245,6 +245,10 @@ def test_a_division_by_a_function_lists_that_it_is_not_zero():
     assert "NonZero" in names(judged(f(b) ** 2 / f(b) * score(b), (b,)))
 
 
+def test_a_logarithm_lists_that_its_argument_is_positive():
+    assert "Positive" in names(judged(log(f(b)) * score(b), (b,), grad(E(log(f(b)), b), theta), search=False))
+
+
 # Vacuous, scaled, refuted in words
 
 

@@ -13,6 +13,7 @@ from derive.kernel.premises import (
     Differentiable,
     Integrable,
     NonZero,
+    Positive,
     Premise,
     consult,
 )
@@ -102,7 +103,7 @@ def _premises(term: Term) -> Iterator[Premise]:
         case Power(base, exponent) if exponent < 0:
             yield NonZero(base)
         case Log(arg):
-            yield NonZero(arg)
+            yield Positive(arg)
     for part in parts(term):
         yield from _premises(part)
 
