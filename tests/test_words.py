@@ -16,7 +16,7 @@ from derive.exact import comparison as exact
 from derive.exact.extension import extension
 from derive.instances import Opinion
 from derive.kernel.premises import Covers, consult
-from derive.language.errors import Disagreement, NotEvaluable
+from derive.language.errors import Disagreement, NotEvaluable, UsageError
 from derive.notation import (
     E,
     Over,
@@ -40,6 +40,7 @@ from derive.notation import (
 from derive.proofs.calc import Derivation, Line, calc
 from derive.proofs.rules import score_function_estimator
 from derive.verdicts import prover, words
+from numeric.codegen.torchgen import emit
 
 theta, phi, c = parameter("theta"), parameter("phi"), constant("c")
 b, u, epsilon = finite("b", theta), uniform("u"), normal("epsilon")
@@ -339,6 +340,22 @@ def test_a_relaxation_elsewhere_than_at_its_own_parameters_is_not_proved(at):
     hard, other = R.H(R.h(u, theta)), R.H(R.h(u, at))
     for formula in (f(other) * score(b, at=other), f(hard) * score(b, at=hard) + f(other) - f(hard)):
         assert word(formula, (u,)) not in ("proved", "checked")
+
+
+@pytest.mark.parametrize("at", [theta + c, 0 * c, c])
+def test_the_generated_code_of_a_relaxation_elsewhere_is_refused_by_name(at):
+    other = R.H(R.h(u, at))
+    with pytest.raises(UsageError, match="takes h elsewhere than at the parameter of the law p"):
+        emit(Estimator("mine", f(other) * score(b, at=other), (u,), target), "bernoulli")
+
+
+def test_the_generated_code_of_a_stopped_relaxation_has_no_gradient_through_it():
+    hard = R.H(R.h(u, theta))
+    soft = grad(smooth(R.sigma(R.h(u, stop(theta)), c)), theta)
+    aim = grad(E(smooth(b), b), theta)
+    plain, stopped = smooth(hard) * score(b, at=hard), smooth(hard) * score(b, at=hard) + soft
+    code = [emit(Estimator("mine", formula, (u,), aim), "bernoulli") for formula in (plain, stopped)]
+    assert code[0].splitlines()[-4:] == code[1].splitlines()[-4:]
 
 
 def test_a_stopped_relaxation_holds():

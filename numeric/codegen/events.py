@@ -32,6 +32,7 @@ from derive.language.term import (
     Threshold,
     UniformLaw,
 )
+from derive.laws.occurrences import stands_at_its_law
 from numeric.codegen.expressions import (
     Code,
     Kind,
@@ -212,11 +213,13 @@ class Events(ABC):
         match function:
             case Latent():
                 self._check_law(function.law)
+                self._check_place(term, function.law)
                 return self.family.latent(self._noise(args[0]), self.write.assign)
             case Threshold():
                 return self.family.threshold(self.event(args[0]))
             case ConditionalLatent():
                 self._check_law(function.law)
+                self._check_place(term, function.law)
                 hint = self.hints.get(term, "z_tilde")
                 return self.family.conditional(self._noise(args[0]), self.event(args[1]), hint, self.write.assign)
             case SoftThreshold():
@@ -247,6 +250,15 @@ class Events(ABC):
             f"law with the parameter {name} alone and nothing given, such as finite('b', {name})."
         )
         raise UsageError(message)
+
+    def _check_place(self, term: Term, law: FiniteLaw | None) -> None:
+        """Refuse h(u, theta + t): the code draws from the law at its own parameter only."""
+        if law is not None and isinstance(term, Apply) and not stands_at_its_law(term, law):
+            message = (
+                f"{self.estimator.name!r} takes {term.function.name} elsewhere than at the parameter of the law {law.name}: "
+                f"expected {self.law_parameter.name}, or stop({self.law_parameter.name})."
+            )
+            raise UsageError(message)
 
     def _check_parameter(self, parameter: Symbol) -> None:
         if parameter != self.by:

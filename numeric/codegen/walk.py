@@ -149,7 +149,7 @@ class Walk(Values):
                 return False
             case Symbol():
                 return arg == self.by
-            case Apply(Latent(), _) | Apply(ConditionalLatent(), _) | Expect():
+            case Expect():
                 return depends(arg, self.by)
         return any(self._moves(part) for part in parts(arg))
 
