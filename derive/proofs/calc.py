@@ -91,7 +91,11 @@ def _step(number: int, before: Term, rewrite: Rewrite, after: Term, assuming: As
     forwards = _rewrites(before, rewrite, assuming, refusals)
     backwards = _rewrites(after, rewrite, assuming, refusals)
     for left, right in _pairs(before, after, forwards, backwards):
-        rest = equal_by_normal_form(left.rhs, right.rhs, assuming)
+        try:
+            rest = equal_by_normal_form(left.rhs, right.rhs, assuming)
+        except PremiseError as error:
+            refusals.append(error)
+            continue
         if rest is not None:
             return kernel.transitivity(kernel.transitivity(left, rest), kernel.symmetry(right))
     refusal = refusals[0]

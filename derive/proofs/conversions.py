@@ -9,7 +9,7 @@ from functools import lru_cache
 from derive.kernel import algebra as scalar, theorem as kernel
 from derive.kernel.premises import Assuming
 from derive.kernel.theorem import Theorem
-from derive.language.errors import RuleError
+from derive.language.errors import PremiseError, RuleError
 from derive.language.term import Density, Expect, Grad, Log, Over, Term, parts
 
 Path = tuple[int, ...]
@@ -185,6 +185,10 @@ def _one(term: Expect | Over, assuming: Assuming) -> Theorem:
 
 
 def _tidied(term: Term, assuming: Assuming) -> Theorem:
+    """Bring a term to the normal form of algebra, where no premise of that fails."""
     tidy = scalar.tidy(term)
-    return kernel.reflexivity(term) if tidy == term else kernel.algebra(term, tidy, assuming=assuming)
+    try:
+        return kernel.reflexivity(term) if tidy == term else kernel.algebra(term, tidy, assuming=assuming)
+    except PremiseError:
+        return kernel.reflexivity(term)
 

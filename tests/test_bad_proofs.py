@@ -1,0 +1,180 @@
+"""Every derivation of this corpus has one wrong step, one for each rule and each premise, and is refused at that step."""
+
+from __future__ import annotations
+
+import pytest
+
+from derive.kernel.premises import (
+    EVERYTHING,
+    ConditionalReparameterization,
+    Differentiable,
+    Dominated,
+    Integrable,
+    JointlyIntegrable,
+    NonZero,
+    Positive,
+    Premise,
+    SupportFixed,
+)
+from derive.language.errors import GradproofError, ScopeError
+from derive.language.term import Expect, Over as Sum
+from derive.notation import (
+    E,
+    Over,
+    constant,
+    continuous,
+    copies,
+    exp,
+    finite,
+    function,
+    grad,
+    log,
+    normal,
+    p,
+    parameter,
+    relaxation,
+    score,
+    stop,
+    uniform,
+)
+from derive.proofs import rules
+from derive.proofs.calc import calc
+
+theta, phi, c, x, y = parameter("theta"), parameter("phi"), constant("c"), constant("x"), constant("y")
+b = finite("b", theta)
+b1, b2 = copies(b, 2)
+a = finite("a", theta, law="q", given=(b,))
+f, s, step = function("f"), function("s", differentiable=True), function("step", differentiable=False)
+u, v, epsilon = uniform("u"), uniform("v"), normal("epsilon")
+z, moving, t = normal("z", theta, 1), uniform("x", 0, theta), continuous("t", theta)
+energy = continuous("t", theta, normalised=False)
+scaled = normal("z", theta, phi)
+maps = relaxation(b)
+latent = maps.h(u, theta)
+hard = maps.H(latent)
+given = maps.h_tilde(v, b, theta)
+noisy, jumping = s(theta + epsilon), step(theta + epsilon)
+at_noise, at_scaled_noise = E(f(theta + epsilon), epsilon), E(f(theta + phi * epsilon), epsilon)
+by_noise, by_outcome = rules.reparameterization(epsilon), rules.conditional_reparameterization(b, v)
+
+
+class Without:
+    """Assume everything but one kind of premise."""
+
+    def __init__(self, kind: type[Premise]) -> None:
+        self.kind = kind
+
+    def __contains__(self, premise: object) -> bool:
+        return not isinstance(premise, self.kind)
+
+
+RIGHT = [
+    (E(f(b), b), (rules.expectation, Over(p(b) * f(b), b))),
+    (grad(E(f(b), b), theta), (rules.score_function_estimator, E(f(b) * score(b), b))),
+    (E(E(f(b1, b2), b2), b1), (rules.exchange, E(E(f(b1, b2), b1), b2))),
+    (E(f(z), z), (by_noise, at_noise)),
+    (E(f(hard) * s(latent), u), (by_outcome, E(E(f(b) * s(given), v), b))),
+]
+
+# The wrong step of each: what stands before it, its rule, and what does not follow.
+STEPS = {
+    "expectation without the density": (E(f(b), b), rules.expectation, Over(f(b), b)),
+    "expectation over the density of another law": (E(f(b), b), rules.expectation, Over(p(finite("b", phi), at=b) * f(b), b)),
+    "algebra that captures": (Expect(Sum(f(b1, b2), b2), b1), rules.algebra, Expect(Sum(f(b2, b2), b2), b1)),
+    "algebra with a lost sign": (E((f(b) - c) * score(b), b), rules.algebra, E((f(b) + c) * score(b), b)),
+    "algebra that splits the logarithm of a sum": (log(x + y), rules.algebra, log(x) + log(y)),
+    "algebra that drops a stop": (grad(stop(s(theta)) * theta, theta), rules.algebra, grad(s(theta) * theta, theta)),
+    "linearity over a product": (E(f(b1) * score(b1), b1), rules.linearity, E(f(b1), b1) * E(score(b1), b1)),
+    "linearity that moves the variable out": (E(f(b1) * c, b1), rules.linearity, f(b1) * E(c, b1)),
+    "product rule with one term": (grad(s(theta) * theta, theta), rules.product_rule, s(theta)),
+    "product rule through a stop": (grad(stop(theta) * theta, theta), rules.product_rule, 2 * theta),
+    "leibniz without the density": (grad(Over(p(b) * f(b), b), theta), rules.leibniz, Over(p(b) * grad(f(b), theta), b)),
+    "normalisation of another law": (Over(p(finite("b", phi), at=b), b), rules.normalisation, 1 + 0 * c),
+    "normalisation of a square": (Over(p(b) ** 2, b), rules.normalisation, 1 + 0 * c),
+    "log derivative without the density": (Over(grad(p(b), theta), b), rules.log_derivative_trick, Over(score(b), b)),
+    "score of another parameter": (grad(log(p(b)), theta), rules.score_definition, score(b, phi)),
+    "mean of a square of the score": (E(score(b) ** 2, b), rules.mean_score, 0 * c),
+    "mean of another score": (E(score(finite("b", theta, law="q"), at=b), b), rules.mean_score, 0 * c),
+    "score function without its own gradient": (
+        grad(E(f(b, theta), b), theta), rules.score_function_estimator, E(f(b, theta) * score(b), b)
+    ),
+    "pathwise with the score": (grad(E(noisy, epsilon), theta), rules.pathwise_gradient, E(noisy, epsilon)),
+    "exchange of the roles": (E(E(f(b1, b2) * c, b2), b1), rules.exchange, E(E(f(b2, b1) * f(b1), b2), b1)),
+    "reparameterization without the scale": (E(f(scaled), scaled), by_noise, at_noise),
+    "reparameterization of what is stopped": (E(stop(z), z), by_noise, E(stop(theta + epsilon), epsilon)),
+    "reparameterization by other noise": (E(f(z), z), rules.reparameterization(u), E(f(theta + u), u)),
+    "a relaxation at another parameter": (
+        E(f(maps.H(maps.h(u, phi))), u), by_outcome, E(f(b), b)
+    ),
+    "a relaxation at a stopped parameter": (
+        E(f(maps.H(maps.h(u, stop(theta)))), u), by_outcome, E(f(b), b)
+    ),
+    "a relaxation that keeps its noise": (E(f(hard) * s(latent), u), by_outcome, E(f(b) * s(latent), b)),
+}  # fmt: skip
+
+PREMISES = {
+    "Differentiable": (Differentiable, grad(Over(p(b) * f(b), b), theta), rules.leibniz, Over(grad(p(b), theta) * f(b), b)),
+    "Dominated": (
+        Dominated, grad(E(noisy, epsilon), theta), rules.pathwise_gradient, E(grad(noisy, theta), epsilon)
+    ),
+    "Integrable": (Integrable, E(f(epsilon) + epsilon, epsilon), rules.linearity, E(f(epsilon), epsilon) + E(epsilon, epsilon)),
+    "JointlyIntegrable": (JointlyIntegrable, E(E(f(u, v), v), u), rules.exchange, E(E(f(u, v), u), v)),
+    "SupportFixed": (SupportFixed, E(score(t), t), rules.mean_score, 0 * c),
+    "NonZero": (NonZero, x / y * y, rules.algebra, x),
+    "Positive": (Positive, exp(log(x)), rules.algebra, x),
+    "Positive, of a scale": (Positive, E(f(scaled), scaled), by_noise, at_scaled_noise),
+    "Positive, of a density": (Positive, grad(log(p(b, at=x)), theta), rules.score_definition, score(b, at=x)),
+    "ConditionalReparameterization": (
+        ConditionalReparameterization, E(f(hard), u), by_outcome, E(f(b), b)
+    ),
+}  # fmt: skip
+
+FAILING = {
+    "a support that moves": (E(score(moving), moving), rules.mean_score, 0 * c),
+    "a jump": (grad(E(f(hard), u), theta), rules.pathwise_gradient, E(grad(f(hard), theta), u)),
+    "a step": (grad(E(jumping, epsilon), theta), rules.pathwise_gradient, E(grad(jumping, theta), epsilon)),
+    "an indicator": (
+        grad(E(p(moving, at=u) * u, u), theta), rules.pathwise_gradient, E(grad(p(moving, at=u) * u, theta), u)
+    ),
+    "an integrand that outgrows its density": (
+        grad(E(exp(theta * epsilon + epsilon**2), epsilon), theta), rules.pathwise_gradient,
+        E(epsilon * exp(theta * epsilon + epsilon**2), epsilon),
+    ),
+    "an energy": (E(score(energy), energy), rules.mean_score, 0 * c),
+    "a law that moves": (grad(E(f(b), b), theta), rules.pathwise_gradient, E(grad(f(b), theta), b)),
+    "a conditional law": (E(E(f(a, b), a), b), rules.exchange, E(E(f(b1, b), b), b1)),
+    "a logarithm of what is negative": (exp(log(-exp(x))), rules.algebra, -exp(x)),
+    "a quotient by a normal variable": (E(1 / z + z, z), rules.linearity, E(1 / z, z) + E(z, z)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("start", "step"), RIGHT)
+def test_a_right_step_passes(start, step):
+    assert calc(start, step).theorem
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_wrong_step_is_refused(name):
+    start, rewrite, wrong = STEPS[name]
+    with pytest.raises(GradproofError, match=rf"step 1 \({rewrite.name}\) is refused"):
+        calc(start, (rewrite, wrong), assuming=EVERYTHING)
+
+
+@pytest.mark.parametrize("name", PREMISES)
+def test_a_step_whose_premise_may_not_be_assumed_is_refused(name):
+    kind, start, rewrite, line = PREMISES[name]
+    assert any(isinstance(premise, kind) for premise in calc(start, (rewrite, line)).theorem.assumptions)
+    with pytest.raises(GradproofError, match=rf"step 1 \({rewrite.name}\) is refused"):
+        calc(start, (rewrite, line), assuming=Without(kind))
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_a_step_whose_premise_fails_is_refused_whatever_is_assumed(name):
+    start, rewrite, line = FAILING[name]
+    with pytest.raises(GradproofError, match=rf"step 1 \({rewrite.name}\) is refused"):
+        calc(start, (rewrite, line), assuming=EVERYTHING)
+
+
+def test_a_line_in_which_one_variable_is_two_values_is_refused():
+    with pytest.raises(ScopeError, match="bind it outside"):
+        calc(E(E(f(a, b), a), b), (rules.exchange, Expect(Expect(f(a, b), b), a)))
