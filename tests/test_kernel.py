@@ -33,6 +33,7 @@ from derive.notation import (
     parameter,
     relaxation,
     score,
+    stop,
     uniform,
 )
 from derive.proofs.rules import conditional_marginalization, control_variate_correction, log_derivative, zero_mean_score
@@ -112,6 +113,12 @@ def test_differentiate_knows_sums_products_powers_and_chains():
     term = grad(x * theta**2 + log(theta), theta)
     theorem = kernel.differentiate(term, assuming=EVERYTHING)
     assert kernel.algebra(theorem.rhs, 2 * x * theta + 1 / theta, assuming=EVERYTHING)
+
+
+def test_what_depends_on_the_parameter_only_under_stops_has_derivative_zero():
+    whole = grad(c(relaxed.h(u, stop(theta))), theta)
+    assert says(kernel.differentiate(whole), whole, Number(0))
+    assert kernel.differentiate(grad(stop(theta) * theta, theta)).rhs != Number(0)
 
 
 def test_linearity_splits_sums_and_moves_constants_out():

@@ -15,7 +15,7 @@ from derive.kernel.algebra import denominators, logarithms, tidy
 from derive.kernel.signs import in_support, positive
 from derive.kernel.tails import at_outcomes, is_small, sides
 from derive.language.errors import PremiseError
-from derive.language.scope import depends
+from derive.language.scope import depends, moves
 from derive.language.term import (
     Add,
     Apply,
@@ -302,7 +302,7 @@ def _running(law: Law) -> Law:
 
 
 def _differentiable(term: Term, parameter: Symbol) -> Decision:
-    if not depends(term, parameter) or isinstance(term, (Symbol, Stop)):
+    if not moves(term, parameter) or isinstance(term, Symbol):
         return HOLDS
     match term:
         case Add(args) | Mul(args):

@@ -56,6 +56,21 @@ def depends(term: Term, leaf: Leaf) -> bool:
     return leaf in free(term)
 
 
+@lru_cache(maxsize=65536)
+def moves(term: Term, parameter: Symbol) -> bool:
+    """Whether a term depends on a parameter anywhere outside `Stop`; where it does not, its derivative is zero.
+
+    >>> from derive.notation import parameter, stop
+    >>> theta = parameter("theta")
+    >>> moves(stop(theta) + 1, theta), moves(stop(theta) * theta, theta)
+    (False, True)
+    """
+    if isinstance(term, Stop) or not depends(term, parameter):
+        return False
+    named = isinstance(term, (Grad, Score)) and bool(term.parameter == parameter)
+    return named or not parts(term) or any(moves(part, parameter) for part in parts(term))
+
+
 def scoped(term: Term) -> Term:
     """Return the term, if no binder binds a variable that is in the law of another variable of its body.
 
