@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = [
     # Anybody's code
-    "audit", "AuditCase", "AuditReport", "Contribution", "replay", "BiasedGradient", "VacuousAudit", "NotAuditable",
-    "AuditWarning",
+    "audit", "AuditCase", "AuditReport", "Contribution", "replay", "BiasedGradient", "UndecidedAudit", "VacuousAudit",
+    "NotAuditable", "AuditWarning",
     # Code from formulas
     "compile", "Compiled", "emit", "crosscheck", "CrosscheckReport", "exact_gradient",
     # Samplers
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         AuditWarning as AuditWarning,
         BiasedGradient as BiasedGradient,
         Contribution as Contribution,
+        UndecidedAudit as UndecidedAudit,
         VacuousAudit as VacuousAudit,
     )
     from numeric.checking.crosscheck import CrosscheckReport as CrosscheckReport, crosscheck as crosscheck
@@ -63,7 +64,9 @@ else:  # a checker must not read `__getattr__` as leave to take any name
     _HOMES = {
         "derive.language.errors": ("GradproofError", "NotEvaluable", "TooLarge", "UnknownNode", "UsageError"),
         "numeric.auditing.audit": ("AuditCase", "audit", "replay"),
-        "numeric.auditing.audit_report": ("AuditReport", "AuditWarning", "BiasedGradient", "Contribution", "VacuousAudit"),
+        "numeric.auditing.audit_report": (
+            "AuditReport", "AuditWarning", "BiasedGradient", "Contribution", "UndecidedAudit", "VacuousAudit",
+        ),
         "numeric.checking.crosscheck": ("CrosscheckReport", "crosscheck"),
         "numeric.checking.exact_gradient": ("exact_gradient",),
         "numeric.checking.sequential_test": ("SequentialReport", "samples_needed", "sequential_test"),

@@ -11,24 +11,27 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
 
-from derive.language.errors import TooLarge, UsageError
+from derive.language.errors import GradproofError, TooLarge, UsageError
 from numeric.auditing.audit_mean import Found, Tolerances, compared, exact_mean_of, moments_of
 from numeric.auditing.audit_report import (
     AuditReport as AuditReport,
     AuditWarning as AuditWarning,
     BiasedGradient as BiasedGradient,
     Contribution,
+    UndecidedAudit as UndecidedAudit,
     VacuousAudit as VacuousAudit,
 )
 from numeric.auditing.audit_runs import Runs
 from numeric.auditing.batched import outcomes
 from numeric.auditing.batched_mean import batched_exact_mean, batched_moments, row_choices
 from numeric.auditing.quadrature import Integrated, integrated
+from numeric.auditing.sampled import differing_points, sampled
 from numeric.draws.moments import Moments
 from numeric.draws.restoring import Bystanders, named, put_back
-from numeric.draws.taint import NotFreezable
+from numeric.draws.taint import NotFreezable, NotIntegrable
 from numeric.draws.tape import Choice, Count as Count, NotAuditable as NotAuditable, Tape, count
 
 Params: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
@@ -37,7 +40,9 @@ Progress: TypeAlias = Callable[[str, Count], object]
 
 DEFAULT_BUDGET = 100_000
 FROZEN = 3
-DIFFERING_BUDGET = 2**11
+GENERIC_POINTS, MOST_GENERIC_RUNS = 64, 2000
+QUADRATURE_BUDGET, DIFFERING_BUDGET = 2**13, 2**11
+"""So many nodes a grid has at most, in code that noise decides in and in smooth code; more is sampled."""
 SHOWN = 5
 
 
@@ -122,16 +127,18 @@ def audit(
                          normal of mean 0 and deviation 1, ...), one list for each draw in their order; found if not given
         progress         called with "loss" and "objective" and the `Count` of its outcomes before the long work starts
 
-    Continuous noise on differentiable paths is frozen, at three sets of values. Where it is thresholded too, or its law has
-    parameters, it is integrated: by quadrature between breakpoints, with an error that is estimated and tolerated. Where the
-    gradients differ at frozen noise, a small quadrature is tried; where that decides nothing, the verdict is on the gradients
-    given the noise, and a warning says so.
+    Continuous noise on smooth paths is frozen: analytic functions that agree at generic values agree everywhere. Where the
+    gradients differ there, where the code has kinks or decides by noise, or a law has parameters, the noise is integrated, by
+    quadrature between breakpoints, with an error that is estimated and tolerated. Where that is not feasible it is sampled:
+    then the answer is an interval for the bias with a stated rate of error, "unbiased up to x" where x is at most 1 % of the
+    gradient, and "undecided" where it is more.
 
     Returns
         An AuditReport, true if the gradient is unbiased and there was something to see.
 
     Raises
         BiasedGradient, if it is not unbiased and raise_exception is true; it carries the report.
+        UndecidedAudit, if raise_exception is true and sampling does not bound the bias.
         VacuousAudit, if raise_exception is true and no outcome has a gradient where the exact one is zero: code that does
         nothing would pass.
         NotAuditable, if the code draws what cannot be enumerated or integrated, or depends on something other than parameters
@@ -162,7 +169,7 @@ def audit(
         plan = _Plan(budget, (atol, rtol), progress or (lambda *_: None), breakpoints)
         report = (_audited_rows if batched else _audited)(runs, loss, objective, plan)
     if raise_exception and not report:
-        raise VacuousAudit(report) if report.vacuous else BiasedGradient(report)
+        raise report.failure
     for text in report.warnings:
         warnings.warn(text, AuditWarning, stacklevel=2)
     return report
@@ -199,34 +206,78 @@ class _Plan:
 
 
 def _audited(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], plan: _Plan) -> AuditReport:
-    reason = ""
-    if plan.breakpoints is None:
-        try:
-            report = _enumerated(runs, loss, objective, plan)
-        except NotFreezable as error:
-            reason = str(error)
-        else:
-            settled = not report.frozen_noise or report.unbiased or report.vacuous or not report.finite
-            return report if settled else _differing(runs, loss, objective, plan, report)
+    """Enumerate; where that settles nothing about continuous noise, integrate, and where that is not feasible, sample."""
+    if plan.breakpoints is not None:
+        return _integrated(runs, loss, objective, plan, plan.budget)
+    report: AuditReport | None = None
     try:
-        result = integrated(runs, loss, objective, plan.budget, plan.tolerances, plan.breakpoints, plan.progress)
-    except (NotAuditable, TooLarge) as error:
-        message = f"{reason} Quadrature over the noise was tried: {error}".strip()
-        raise type(error)(message) from error
-    return _report(runs, result.found, runs.draws, 0, result)
+        report = _enumerated(runs, loss, objective, plan)
+    except NotFreezable as error:
+        reason = str(error)
+    else:
+        if not report.frozen_noise or report.vacuous or not report.finite:
+            return report
+        reason = _unsettled(runs, loss, objective, report)
+        if not reason:
+            return report
+    nodes = QUADRATURE_BUDGET if report is None else DIFFERING_BUDGET
+    try:
+        return _integrated(runs, loss, objective, plan, min(plan.budget, nodes))
+    except (NotIntegrable, NotFreezable, TooLarge) as error:
+        why = f"{reason} Quadrature over the noise was tried: {error}".strip()
+        return _sampled(runs, loss, objective, report, type(error)(why))
 
 
-def _differing(
-    runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], plan: _Plan, report: AuditReport
+def _unsettled(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], report: AuditReport) -> str:
+    """Say why equal gradients at a few frozen values of the noise are no proof, "" where they are one.
+
+    Functions that are analytic in the noise, and agree at generic values of it, agree everywhere.
+    """
+    if not report.unbiased:
+        return "The gradients differ at a frozen value of the noise."
+    if not runs.rough:
+        points = max(FROZEN, min(GENERIC_POINTS, MOST_GENERIC_RUNS // (report.outcomes + report.objective_outcomes)))
+        if differing_points(runs, loss, objective, points) == 0:
+            return ""
+    if runs.rough:
+        return f"The code is only piecewise smooth in its noise ({', '.join(sorted(runs.rough))})."
+    return "The gradients agree at some values of the noise and differ at others."
+
+
+def _integrated(
+    runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], plan: _Plan, budget: int
 ) -> AuditReport:
-    """The gradients differ at frozen noise; their means need not, as antithetic pairs show, so a small quadrature is tried."""
-    budget = min(plan.budget, DIFFERING_BUDGET)
-    try:
-        result = integrated(runs, loss, objective, budget, plan.tolerances, None, plan.progress)
-    except (NotAuditable, TooLarge) as error:
-        text = f"the gradients differ at a frozen value of the noise; whether their means do was not decided: {error}"
-        return replace(report, warnings=(*report.warnings, text))
+    result = integrated(runs, loss, objective, budget, plan.tolerances, plan.breakpoints, plan.progress)
     return _report(runs, result.found, runs.draws, 0, result)
+
+
+def _sampled(
+    runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], report: AuditReport | None, why: GradproofError
+) -> AuditReport:
+    """What neither enumeration nor quadrature decides: sampled, or undecided, or refused where nothing is known at all."""
+    try:
+        found = sampled(runs, loss, objective)
+    except (NotFreezable, TooLarge) as error:
+        if report is None:
+            raise why from error
+        return replace(report, undecided=f"{why} Sampling was tried: {error}")
+    split = runs.split
+    nothing = not bool(found.loss.any()) and not bool(found.objective.any()) and not bool(found.high.any())
+    names = dict.fromkeys(runs.params)
+    return AuditReport(
+        mean=split(found.loss),
+        exact=split(found.objective),
+        variance={name: torch.full_like(param, torch.nan, dtype=torch.float64) for name, param in runs.params.items()},
+        tolerance=split(found.up_to if not found.biased else torch.zeros_like(found.up_to)),
+        theta={name: runs.params[name].detach().clone() for name in names},
+        outcomes=found.points * found.replicates,
+        objective_outcomes=found.points * found.replicates,
+        value=found.value,
+        draws=runs.draws,
+        vacuous=nothing,
+        undecided="" if nothing else found.reason,
+        sampling=str(found),
+    )
 
 
 def _enumerated(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], plan: _Plan) -> AuditReport:

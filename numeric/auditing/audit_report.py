@@ -31,6 +31,14 @@ class VacuousAudit(GradproofError):
         self.report = report
 
 
+class UndecidedAudit(GradproofError):
+    """The gradient is neither shown to be right nor to be wrong: the message says what stands in the way. `.report` has all."""
+
+    def __init__(self, report: AuditReport) -> None:
+        super().__init__(str(report))
+        self.report = report
+
+
 class AuditWarning(UserWarning):
     """An audit that holds, or fails, for less than it may seem: the message says what it does not cover."""
 
@@ -58,6 +66,8 @@ class AuditReport:
         vacuous                whether no outcome has a gradient and the exact one is zero, so that any code would pass
         quadrature             how continuous noise was integrated; empty where every outcome was enumerated, without error
         quadrature_error       by the name of the parameter: what doubling the nodes changed; part of the tolerance
+        sampling               how continuous noise was sampled; empty where it was not
+        undecided              why nothing is decided; empty where something is
         contributions          the outcomes that add most to the mean of the worst coordinate
         warnings               what the result does not cover
     """
@@ -78,6 +88,8 @@ class AuditReport:
     vacuous: bool = False
     quadrature: str = ""
     quadrature_error: dict[str, Tensor] | None = None
+    sampling: str = ""
+    undecided: str = ""
 
     @property
     def bias(self) -> dict[str, Tensor]:
@@ -109,8 +121,18 @@ class AuditReport:
         """The coordinate that is farthest from its exact value, in units of its tolerance: parameter and index."""
         return worst_coordinate(self.mean, self.exact, self.tolerance)
 
+    @property
+    def failure(self) -> GradproofError:
+        """What an audit with this report raises, unless the report is true."""
+        return VacuousAudit(self) if self.vacuous else UndecidedAudit(self) if self.undecided else BiasedGradient(self)
+
+    @property
+    def at(self) -> str:
+        """Where the numbers hold, "" where they are expectations over all that is random."""
+        return "at one value of the noise" if self.frozen_noise else ""
+
     def __bool__(self) -> bool:
-        return self.unbiased and not self.vacuous
+        return self.unbiased and not self.vacuous and not self.undecided
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values; a number that is not finite is null.
@@ -138,8 +160,12 @@ class AuditReport:
             "objective": _number(self.value),
             "draws": list(self.draws),
             "frozen_noise": self.frozen_noise,
+            "at": self.at or None,
             "quadrature": self.quadrature or None,
             "quadrature_error": {name: _numbers(part.tolist()) for name, part in (self.quadrature_error or {}).items()},
+            "sampling": self.sampling or None,
+            "up_to": {name: _numbers(part.tolist()) for name, part in self.tolerance.items()} if self.sampling else None,
+            "undecided": self.undecided or None,
             "worst": worst,
             **{key: {name: _numbers(part.tolist()) for name, part in values.items()} for key, values in parts.items()},
             "contributions": contributions,
@@ -149,11 +175,15 @@ class AuditReport:
 
     @property
     def verdict(self) -> str:
-        """"unbiased", "vacuous", "scaled" or "biased"."""
+        """"unbiased", "unbiased up to x", "vacuous", "undecided", "scaled" or "biased"."""
         if self.vacuous:
             return "vacuous"
+        if self.undecided:
+            return "undecided"
         if self.unbiased:
-            return "unbiased"
+            return "unbiased up to x" if self.sampling else "unbiased"
+        if self.sampling:
+            return "biased"
         return "biased" if self.scaled_by is None else "scaled"
 
     def __str__(self) -> str:
@@ -161,31 +191,39 @@ class AuditReport:
 
     def _headline(self) -> str:
         over = "by quadrature over its noise" if self.quadrature else "over every outcome"
-        over += ", given its noise," if self.frozen_noise and not self.unbiased else ""
+        over = "over sampled noise" if self.sampling else over
         if self.vacuous:
             return "vacuous: no outcome has a gradient and the exact gradient is zero, so code that does nothing would pass"
+        if self.undecided:
+            return f"undecided: {self.undecided}"
+        if self.unbiased and self.sampling:
+            largest = max(float(part.max()) for part in self.tolerance.values())
+            return f"unbiased up to {largest:.2g}: no coordinate of the mean of the gradient is farther from the exact gradient"
         if self.unbiased:
             return f"unbiased: the mean of the gradient {over} is the exact gradient of the objective"
-        if self.scaled_by is not None:
+        if self.scaled_by is not None and not self.sampling:
             return f"scaled: the mean of the gradient {over} is {self.scaled_by:.12g} times the exact gradient"
         return f"biased: the mean of the gradient {over} is not the exact gradient of the objective"
 
     def _coordinates(self) -> list[str]:
         name, index = self.worst
         at = "".join(f"[{position}]" for position in index)
+        at_noise, tolerated = f" ({self.at})" if self.at else "", _at(self.tolerance[name], index)
         rows = [
             ("outcomes", f"{self.outcomes} of the loss, {self.objective_outcomes} of the objective"),
             ("draws", ", ".join(self.draws) or "none"),
-            ("E[objective]", f"{self.value:.15g}"),
+            ("E[objective]", f"{self.value:.15g}{at_noise}"),
             ("worst", f"{name}{at}" if self.unbiased else f"the gradient of {name}{at}"),
-            ("exact", f"{_at(self.exact[name], index):.15g}"),
-            ("mean", f"{_at(self.mean[name], index):.15g}"),
-            ("bias", f"{_at(self.bias[name], index):.6g}, of which {_at(self.tolerance[name], index):.1e} would be tolerated"),
-            ("variance", f"{_at(self.variance[name], index):.6g}"),
+            ("exact", f"{_at(self.exact[name], index):.15g}{at_noise}"),
+            ("mean", f"{_at(self.mean[name], index):.15g}{at_noise}"),
+            ("bias", f"{_at(self.bias[name], index):.6g}, of which {tolerated:.1e} would be tolerated{at_noise}"),
+            ("variance", f"{_at(self.variance[name], index):.6g}{at_noise}" if not self.sampling else "not estimated"),
         ]
         if self.quadrature_error is not None:
             error = f"estimated error {_at(self.quadrature_error[name], index):.1e}, by doubling the nodes"
             rows.append(("quadrature", f"{self.quadrature}; {error}"))
+        if self.sampling:
+            rows.append(("sampling", self.sampling))
         rows += [("theta", f"{key} = {_shown(value)}") for key, value in self.theta.items()]
         return [f"  {label:<13} {text}" for label, text in rows]
 

@@ -68,6 +68,7 @@ class Runs:
         self.noise: list[tuple[str, int]] = []
         self.draws: tuple[str, ...] = ()
         self.has_constant_seed: bool = False
+        self.rough: set[str] = set()
         self._signatures: list[str] = []
         self.keys_of: dict[tuple[int, ...], frozenset[Key]] = {}
         self._keys: list[Key] = []
@@ -92,6 +93,11 @@ class Runs:
         gradient = outcome_gradient(intercepted, value, self.params) if differentiate else []
         self._end(intercepted, check_params=differentiate)
         return float(value.detach()), gradient
+
+    def split(self, coordinates: Tensor) -> dict[str, Tensor]:
+        """Return a vector of all coordinates, (coordinates,), by parameter and of its shape."""
+        parts = coordinates.split([param.numel() for param in self.params.values()])
+        return {name: part.reshape(param.shape) for (name, param), part in zip(self.params.items(), parts, strict=True)}
 
     def remember_keys(self, tape: Tape) -> None:
         """Note which states the run before found its generators in."""
@@ -157,6 +163,7 @@ class Runs:
             self.integrated.end(intercepted.tape)
         self._keys, self._signatures = intercepted.keys, [signature for *_, signature in intercepted.noise]
         self.noise = intercepted.frozen_noise()
+        self.rough |= intercepted.rough
         self.draws = tuple(dict.fromkeys((*self.draws, *(choice.draw for choice in intercepted.tape.choices))))
         if torch.finfo(intercepted.coarsest).eps > torch.finfo(self.coarsest).eps:
             self.coarsest = intercepted.coarsest

@@ -1,16 +1,16 @@
 """Audit by quadrature: continuous noise that is thresholded, or scored, as well as used, integrated between its breakpoints.
 
-This is numerical integration, not enumeration: what it finds has an error, which is estimated by doubling the nodes, tolerated
-by the verdict and shown in the report. Breakpoints are found by bisection: where a comparison, an integer or the operations
-themselves change along one scalar of noise. A decision that several noises make together has no fixed breakpoints, and is
-refused.
+This is numerical integration, not enumeration: what it finds has an error, which is estimated by doubling the nodes twice and
+by a rule of another kind, tolerated by the verdict and shown in the report. Breakpoints are found by bisection: where a
+comparison, an integer or the operations themselves change along one scalar of noise. A decision that several noises make
+together has no fixed breakpoints, and is refused.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -25,7 +25,7 @@ from numeric.draws.interception import Source
 from numeric.draws.noise_sources import NODE, Breakpoints, Cells, Decisions, Grid, Line, Scalar
 from numeric.draws.quadrature_rules import Bracket, cumulative
 from numeric.draws.restoring import Bystanders
-from numeric.draws.taint import NotFreezable, Taint
+from numeric.draws.taint import NotFreezable, NotIntegrable, Taint
 from numeric.draws.tape import Choice, Count, NotAuditable, Tape, count
 
 CONTEXTS = 4
@@ -34,11 +34,13 @@ CONTEXTS = 4
 MOST_BREAKPOINTS = 100
 PROBES = 32
 COARSEST = 2
-LEVELS = {"Gauss": range(COARSEST, 7), "tanh-sinh": range(1, 6)}
-HOPELESS = 0.5
+LEVELS = {"Gauss": range(COARSEST, 8), "tanh-sinh": range(1, 7)}
+HOPELESS, PATIENCE = 0.5, 3
 """A method is given up where doubling the nodes leaves more than this part of an error that is too large."""
 LARGEST_ERROR = 1e-4
 """An error estimate larger than this part of E|gradient| is no convergence."""
+MOST_APART = 1e-2
+"""Where one of two unrelated rules converges slowly, they may be apart by this part of E|gradient|."""
 
 _STEPS = torch.linspace(-13, 13, 41, dtype=torch.float64).tolist()
 _GIVEN_WIDTH = 1e-12
@@ -100,18 +102,19 @@ class Integrand:
         """Return the breakpoints that are given, or those that are found.
 
         Raises
-            NotAuditable, where they are too many, or where decisions do not change at breakpoints alone.
+            NotIntegrable, where they are too many, or where decisions do not change at breakpoints alone.
         """
         if self.given is not None:
             return self._from_given(self.given)
         found: dict[Scalar, list[Bracket]] = {}
-        for context in range(CONTEXTS):
+        alone = len(self.along(Line(0)).seen) == 1 and not self.runs.draws
+        for context in range(1 if alone else CONTEXTS):
             for scalar in self.along(Line(context)).seen:
                 found.setdefault(scalar, []).extend(self._on_line(context, scalar))
         return {scalar: _merged(brackets) for scalar, brackets in found.items()}
 
     def require_cells(self, breakpoints: Breakpoints) -> None:
-        """Run at random nodes and at others of the same cells; raise NotAuditable if two in one cell decide differently."""
+        """Run at random nodes and at others of the same cells; raise NotIntegrable if two in one cell decide differently."""
         self.runs.integrated = self.on_grid(breakpoints, "Gauss", COARSEST)
         for probe in range(PROBES):
             tape = Tape(probe=random.Random(probe))
@@ -154,7 +157,7 @@ class Integrand:
                 found += 1
                 if found > MOST_BREAKPOINTS:
                     message = f"continuous noise decides at over {MOST_BREAKPOINTS} places; give them as breakpoints=."
-                    raise NotAuditable(message)
+                    raise NotIntegrable(message)
 
     def _from_given(self, given: Sequence[Sequence[float]]) -> Breakpoints:
         seen = self.along(Line(0)).seen
@@ -235,10 +238,9 @@ class _Level:
 
 
 @dataclass(frozen=True)
-class _Tried:
-    """A level, how far it is from the one before, in units of E|gradient| too, and whether that is within the tolerance."""
+class _Step:
+    """How far two levels are from each other, in units of E|gradient| too, and whether that is within the tolerance."""
 
-    level: _Level
     error: dict[str, Tensor]
     relative: float
     agrees: bool
@@ -256,7 +258,8 @@ def integrated(
     """Integrate the gradient of the loss over its noise, and the objective where it has noise too.
 
     Raises
-        NotAuditable, if the objective decides by noise, a decision has no fixed breakpoints, or nothing converges.
+        NotIntegrable, if a decision has no fixed breakpoints, or nothing converges.
+        NotAuditable, if the objective decides by noise, or the runs cannot be repeated.
         TooLarge, if even the coarsest two grids have more nodes than the budget.
     """
     aim = _Aim(runs, objective, budget)
@@ -310,40 +313,75 @@ class _Aim:
         return self._runs.objective(self._objective, tape, differentiate=False)
 
 
+@dataclass
+class _Ladder:
+    """The levels of one method, and how far each is from the one before; the last one decides."""
+
+    levels: list[_Level] = field(default_factory=list)
+    steps: list[_Step] = field(default_factory=list)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether doubling the nodes twice in a row has moved nothing by more than the tolerance."""
+        return len(self.steps) >= 2 and all(step.agrees for step in self.steps[-2:])
+
+    @property
+    def relative(self) -> float:
+        """How far the last two levels are apart."""
+        return self.steps[-1].relative if self.steps else torch.inf
+
+    @property
+    def is_converging(self) -> bool:
+        """Whether the last two steps are small, the last one small enough."""
+        return len(self.steps) >= 2 and self.relative <= LARGEST_ERROR and self.steps[-2].relative <= MOST_APART
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether doubling the nodes no longer helps, although the error is too large."""
+        before = self.steps[-2].relative if len(self.steps) > 1 else torch.inf
+        return len(self.steps) >= PATIENCE and self.relative > max(LARGEST_ERROR, HOPELESS * before)
+
+
 def _converged(runs: Runs, level: Callable[[str, int], Found]) -> tuple[_Level, dict[str, Tensor]]:
-    """Double the nodes until two grids agree; return the finer one, and how far it is from the one before."""
-    tried: list[_Tried] = []
-    for method in LEVELS:
-        for each in _doubled(runs, level, method, first=not tried):
-            tried.append(each)
-            if each.agrees:
-                return each.level, each.error
-    best = min(tried, key=lambda each: each.relative)
-    if not best.relative <= LARGEST_ERROR:
-        raise _not_converged(best.relative)
-    return best.level, best.error
+    """Double the nodes until that moves nothing, twice, and let a rule of another kind confirm it; return level and error."""
+    gauss = _climbed(runs, level, "Gauss", None)
+    other = _climbed(runs, level, "tanh-sinh", gauss.levels[-1] if gauss.is_settled else None)
+    if not other.levels:
+        raise _not_converged(torch.inf)
+    between = _step(gauss.levels[-1], other.levels[-1])
+    if gauss.is_settled:
+        if between.agrees:
+            return gauss.levels[-1], between.error
+        raise _not_converged(between.relative)
+    decides, checks = sorted((gauss, other), key=lambda ladder: ladder.relative)
+    apart = min(MOST_APART, max(LARGEST_ERROR, 4 * checks.relative))
+    if decides.is_converging and between.relative <= apart:
+        return decides.levels[-1], decides.steps[-1].error
+    raise _not_converged(max(between.relative, decides.relative))
 
 
-def _doubled(runs: Runs, level: Callable[[str, int], Found], method: str, *, first: bool) -> Iterator[_Tried]:
-    """Compare each level of a method with the one before, as long as the budget lasts and there is hope."""
-    before: _Level | None = None
-    last, compared_before = torch.inf, not first
+def _climbed(runs: Runs, level: Callable[[str, int], Found], method: str, aim: _Level | None) -> _Ladder:
+    """Return the levels of a method until it settles, meets the aim, loses hope, or has spent the budget."""
+    ladder = _Ladder()
     for size in LEVELS[method]:
         try:
             found = level(method, size)
         except TooLarge:
-            if not compared_before:
+            if method == "Gauss" and len(ladder.levels) < 2:
                 raise
-            return
-        now = _Level(method, size, found, found.mean(runs.params))
-        if before is not None:
-            error = _difference(before, now)
-            relative, compared_before = _relative(found, error), True
-            yield _Tried(now, error, relative, all(bool((error[name] <= found.tolerance[name]).all()) for name in error))
-            if relative > max(LARGEST_ERROR, HOPELESS * last):
-                return
-            last = relative
-        before = now
+            return ladder
+        ladder.levels.append(_Level(method, size, found, found.mean(runs.params)))
+        if len(ladder.levels) > 1:
+            ladder.steps.append(_step(*ladder.levels[-2:]))
+        if ladder.is_settled or ladder.is_hopeless or (aim is not None and _step(aim, ladder.levels[-1]).agrees):
+            return ladder
+    return ladder
+
+
+def _step(before: _Level, now: _Level) -> _Step:
+    error = _difference(before, now)
+    agrees = all(bool((error[name] <= now.found.tolerance[name]).all()) for name in error)
+    return _Step(error, _relative(now.found, error), agrees)
 
 
 def _difference(before: _Level, now: _Level) -> dict[str, Tensor]:
@@ -360,10 +398,10 @@ def _relative(found: Found, error: dict[str, Tensor]) -> float:
     return worst
 
 
-def _not_converged(relative: float) -> NotAuditable:
+def _not_converged(relative: float) -> NotIntegrable:
     message = (
-        f"the quadrature over continuous noise does not converge: doubling the nodes moves the mean by {relative:.1g} of "
-        "E|gradient|, by Gauss and by tanh-sinh rules. The gradient may have an infinite mean, or breakpoints that were not "
-        "found: give them as breakpoints=, raise budget=, or test by sampling (numeric.sequential_test)."
+        f"the quadrature over continuous noise does not converge: more nodes, or other rules, move the mean by {relative:.1g} "
+        "of E|gradient|. The gradient may have an infinite mean, or breakpoints that were not found: give them as "
+        "breakpoints=, raise budget=, or test by sampling (numeric.sequential_test)."
     )
-    return NotAuditable(message)
+    return NotIntegrable(message)

@@ -74,7 +74,7 @@ def _show(name: str, report: Any, *, quiet: bool) -> None:
 
 
 def _status(report: Any) -> int:
-    return 3 if report.vacuous else 0 if report else 1
+    return 3 if report.vacuous or report.undecided else 0 if report else 1
 
 
 def _say(what: str, expected: Any) -> None:

@@ -89,6 +89,11 @@ class Interceptor(TorchDispatchMode):
         return [(family, values.numel()) for family, values, _ in self.noise if not self._taint.is_compared(values)]
 
     @property
+    def rough(self) -> set[str]:
+        """The operations that noise went through and that are not known to be smooth."""
+        return self._taint.rough
+
+    @property
     def weight_of_factors(self) -> float:
         """The probability, as a number, of what `all_factors` gives."""
         compared = [choice for choice in self.tape.choices if choice.draw == _COMPARED]

@@ -18,8 +18,9 @@ from torch.utils._pytree import tree_leaves
 
 from numeric.draws.quadrature_rules import FAMILIES, Bracket, quantile, rule
 from numeric.draws.random_ops import NOISE, SAMPLING, Call
-from numeric.draws.taint import STEPS, NotFreezable, Taint
-from numeric.draws.tape import NotAuditable, Tape
+from numeric.draws.smooth_ops import is_kinked
+from numeric.draws.taint import NotFreezable, NotIntegrable, Taint, decides
+from numeric.draws.tape import Tape
 
 Scalar: TypeAlias = tuple[int, int]
 """One scalar of noise: the number of its draw among the draws of noise, and its position in it."""
@@ -27,10 +28,6 @@ Scalar: TypeAlias = tuple[int, int]
 Breakpoints: TypeAlias = Mapping[Scalar, tuple[Bracket, ...]]
 
 NODE = "a node of quadrature over "
-_KINKS = set(
-    "clamp clamp_min clamp_max relu abs maximum minimum fmax fmin hardtanh leaky_relu threshold elu hardsigmoid hardswish "
-    "hardshrink softshrink".split()
-)
 _LAWS = {
     "uniform": ("from", "to", 0.0, 1.0),
     "normal": ("mean", "std", 0.0, 1.0),
@@ -63,22 +60,23 @@ class Decisions(Taint):
         if self._refuse:
             super().propagate(call, touched, output)
         else:
+            self.note_rough(call)
             self.mark(touched, leaves)
         self.made.append((call.name, *(tuple(each.reshape(-1).tolist()) for each in _decided(call, leaves))))
 
 
-def _leaves_torch(call: Call) -> NotAuditable:
+def _leaves_torch(call: Call) -> NotIntegrable:
     message = (
         f"continuous noise leaves torch by {call.func}, so that nobody sees what it decides; keep it in a tensor, give the "
         f"places where a decision changes as breakpoints=, or {SAMPLING}."
     )
-    return NotAuditable(message)
+    return NotIntegrable(message)
 
 
 def _decided(call: Call, leaves: Sequence[Tensor]) -> list[Tensor]:
     """What an operation decides about noise: its integers, its steps, where clamp and its like leave a value as it is."""
-    decided = [leaf for leaf in leaves if call.name in STEPS or not (leaf.is_floating_point() or leaf.is_complex())]
-    if call.name in _KINKS and leaves[0].shape == call.args[0].shape:
+    decided = list(leaves) if decides(call, leaves) else []
+    if is_kinked(call) and isinstance(call.args[0], Tensor) and leaves[0].shape == call.args[0].shape:
         decided.append(leaves[0] == call.args[0])
     return decided
 
@@ -163,7 +161,7 @@ class Cells:
         self._decided: dict[Any, int] = {}
 
     def require_same(self, tape: Tape, cell: Sequence[int], made: Sequence[Any]) -> None:
-        """Raise NotAuditable if a run decided something else than another one in the same cell."""
+        """Raise NotIntegrable if a run decided something else than another one in the same cell."""
         discrete = tuple(choice.index for choice in tape.choices if not choice.draw.startswith(NODE))
         found = hash(tuple(made))
         if self._decided.setdefault((discrete, tuple(cell)), found) != found:
@@ -172,4 +170,4 @@ class Cells:
                 f"breakpoints decide differently, as where several noises decide together (an argmax); {SAMPLING}, or give the "
                 "places as breakpoints=."
             )
-            raise NotAuditable(message)
+            raise NotIntegrable(message)

@@ -1,26 +1,30 @@
 """Quadrature over one scalar of noise: nodes and weights between breakpoints, for laws that torch draws from.
 
 A law is read in its standard form (uniform on (0, 1), normal of mean 0 and deviation 1, exponential of rate 1, Cauchy of median
-0 and scale 1), and its quantile function x(u) carries a segment of u to a segment of x. On each segment there are two rules:
-Gauss, for the law itself on that segment, exact for polynomials in x (in u for the Cauchy law, which has no moments); and
-tanh-sinh in u, which stands singularities at the ends.
+0 and scale 1), and its quantile function x(u) carries a segment of u to a segment of x. On each segment there are two rules
+that share nothing: Gauss, for the law itself on that segment, exact for polynomials in x (in u for the Cauchy law, which has no
+moments); and tanh-sinh in u, which stands singularities at the ends, or on the whole line the trapezoidal rule in x.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
+import numpy
 import torch
 from torch import Tensor
 
 FAMILIES = ("uniform", "normal", "exponential", "cauchy", "log_normal")
 """Laws with a standard form."""
 
-_RANGE = 3.4
+_RANGE = 5.2
 _FINE = 64
+_WIDEST = 16
+_INSIDE = 2.0**-36
+"""No node is nearer to a breakpoint than this part of its segment, since rounding may carry it to the other side."""
 
 
 class Bracket(NamedTuple):
@@ -142,8 +146,12 @@ def _segments(breakpoints: Sequence[Bracket]) -> list[tuple[float, float]]:
 
 
 def _segment(family: str, start: float, end: float, method: str, level: int) -> tuple[Tensor, Tensor]:
+    if family in _CLASSICAL and (start, end) == (0.0, 1.0):
+        return _CLASSICAL[family](2**level - 1) if method == "Gauss" else _other(family, level)
     s, rest, weights = tanh_sinh(_FINE if method == "Gauss" else 2**level)
     width = end - start
+    low, high = (_INSIDE if start > 0 else 0.0), (_INSIDE if end < 1 else 0.0)
+    s, rest = s.clamp(low, 1 - high), rest.clamp(high, 1 - low)
     x = quantile(family, (start + width * s).clamp(max=end), (1 - end) + width * rest)
     if method != "Gauss":
         return x, width * weights
@@ -151,3 +159,34 @@ def _segment(family: str, start: float, end: float, method: str, level: int) -> 
         return gauss(x, width * weights, 2**level - 1)
     u, weights = gauss(start + width * s, width * weights, 2**level - 1)
     return quantile(family, u, 1 - u), weights
+
+
+def _hermite(nodes: int) -> tuple[Tensor, Tensor]:
+    x, weights = numpy.polynomial.hermite_e.hermegauss(nodes)
+    return torch.from_numpy(x), torch.from_numpy(weights / math.sqrt(2 * math.pi))
+
+
+def _laguerre(nodes: int) -> tuple[Tensor, Tensor]:
+    x, weights = numpy.polynomial.laguerre.laggauss(nodes)
+    return torch.from_numpy(x), torch.from_numpy(weights)
+
+
+def _legendre(nodes: int) -> tuple[Tensor, Tensor]:
+    x, weights = numpy.polynomial.legendre.leggauss(nodes)
+    return torch.from_numpy((x + 1) / 2), torch.from_numpy(weights / 2)
+
+
+_CLASSICAL: dict[str, Callable[[int], tuple[Tensor, Tensor]]] = {
+    "normal": _hermite, "exponential": _laguerre, "uniform": _legendre,
+}  # fmt: skip
+
+
+def _other(family: str, level: int) -> tuple[Tensor, Tensor]:
+    """A rule that shares nothing with Gauss: for a normal law the trapezoidal one, which is exact to exp(-2 (pi / step)**2)."""
+    if family == "normal":
+        count = _WIDEST * 2 ** (level - 1)
+        x = torch.arange(-count, count + 1, dtype=torch.float64) / 2 ** (level - 1)
+        weights = (-x.square() / 2).exp()
+        return x, weights / weights.sum()
+    s, rest, weights = tanh_sinh(2**level)
+    return quantile(family, s, rest), weights

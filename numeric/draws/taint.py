@@ -1,10 +1,10 @@
 """Frozen noise: which tensors hold it, and what may be done with them.
 
-Frozen noise is a constant of the run, so code that moves it along differentiable paths is checked at that constant. Where it
-decides
-something (a comparison, an index, a Python branch), a constant says nothing about the mean, and the code is refused by name.
-One
-decision is exact: the untouched output of `torch.rand` compared with a threshold is a Bernoulli draw, and is enumerated as one.
+Frozen noise is a constant of the run, so code that moves it along smooth paths is checked at a few constants. Where it decides
+something (a comparison, an index, a Python branch, an operation that is not known to be continuous), a constant says nothing
+about the mean, and the code is refused by name. Where it meets a kink, in the backward pass too, that is noted in `rough`: what
+holds at some values of the noise may not hold at others. One decision is exact: the untouched output of `torch.rand` compared
+with a threshold is a Bernoulli draw, and is enumerated as one.
 """
 
 from __future__ import annotations
@@ -20,15 +20,19 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from numeric.draws.random_ops import SAMPLING, Call
+from numeric.draws.smooth_ops import functional, is_kinked, is_smooth
 from numeric.draws.tape import NotAuditable
 
 _COMPARISONS = {"lt": False, "le": False, "gt": True, "ge": True}
 _FLIPPED = {False: True, True: False}
-STEPS = {"sign", "sgn", "floor", "ceil", "round", "trunc", "heaviside", "fmod", "remainder", "_local_scalar_dense"}
 _CHECKING_FILES = ("distributions/constraints.py", "distributions/distribution.py")
 _CHECKING_FUNCTIONS = {"check", "__init__", "_validate_sample"}
 _SPENT = "uniform noise that was compared with a threshold before"
 _HARMLESS = {"detach", "alias", "is_same_size", "_has_compatible_shallow_copy_type"}
+
+
+class NotIntegrable(NotAuditable):
+    """Continuous noise over which there is no quadrature: it decides at no fixed places, or the rules do not agree."""
 
 
 class NotFreezable(NotAuditable):
@@ -82,6 +86,8 @@ class Taint:
         self._held: dict[int, Tensor] = {}
         self._origin: dict[int, str] = {}
         self.uniforms: dict[int, Uniform] = {}
+        self.rough: set[str] = set()
+        """The operations with kinks that noise went through, and in the backward pass all that are not known to be smooth."""
 
     def add(self, values: Tensor, origin: str, *, uniform: bool) -> None:
         """Mark the output of a draw of noise."""
@@ -123,10 +129,15 @@ class Taint:
         """
         origin = self._origin[_address(touched[0])]
         outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-        discrete = any(not (leaf.is_floating_point() or leaf.is_complex()) for leaf in outputs)
-        if (discrete or call.name in STEPS) and not _asks_for_nan(call) and not _is_allowed():
+        if decides(call, outputs) and not _asks_for_nan(call) and not _is_allowed():
             raise _decides(origin, call)
+        self.note_rough(call)
         self.mark(touched, outputs)
+
+    def note_rough(self, call: Call) -> None:
+        """Note an operation that is not known to be smooth; equality with a number has probability zero and is none."""
+        if not is_smooth(call) and functional(call) not in {"eq", "ne", "isnan", "isinf"} and not _checks_a_law():
+            self.rough.add(functional(call))
 
     def mark(self, touched: list[Tensor], outputs: Sequence[Tensor]) -> None:
         """Mark the floating-point tensors that were made of noise."""
@@ -162,6 +173,12 @@ class Taint:
         self._origin[_address(tensor)] = origin
 
 
+def decides(call: Call, outputs: Sequence[Tensor]) -> bool:
+    """Whether an operation may give the same for many values of its argument and jump between them."""
+    discrete = any(not (leaf.is_floating_point() or leaf.is_complex()) for leaf in outputs)
+    return discrete or not (is_smooth(call) or is_kinked(call))
+
+
 def _address(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
@@ -176,8 +193,10 @@ def _asks_for_nan(call: Call) -> bool:
 
 def _is_allowed() -> bool:
     """Whether a decision about noise has no effect: in the backward pass (sign of abs) or where a law checks its arguments."""
-    if torch._C._current_graph_task_id() != -1:
-        return True
+    return torch._C._current_graph_task_id() != -1 or _checks_a_law()
+
+
+def _checks_a_law() -> bool:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_filename.endswith(_CHECKING_FILES) and frame.f_code.co_name in _CHECKING_FUNCTIONS:

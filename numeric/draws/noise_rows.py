@@ -1,0 +1,126 @@
+"""Continuous noise at given points: one point for a run, or many rows of points for one run under `torch.vmap`.
+
+A point has one number in (0, 1) for each scalar of noise, in the order of the draws; the quantile function of the standard law
+of a draw carries it to the value. Row i of a run is what the run at point i gives, or the code is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from numeric.draws.interception import Source
+from numeric.draws.noise_sources import Decisions, drawn, standard_family
+from numeric.draws.quadrature_rules import quantile
+from numeric.draws.random_ops import NOISE, Call, draws_nothing
+from numeric.draws.taint import Taint
+from numeric.draws.tape import NotAuditable, Tape
+
+_MADE = {
+    torch.empty, torch.empty_like, torch.full, torch.full_like, torch.ones, torch.ones_like, torch.zeros, torch.zeros_like,
+    torch.Tensor.new_empty, torch.Tensor.new_full, torch.Tensor.new_ones, torch.Tensor.new_zeros,
+}  # fmt: skip
+_OUTSIDE_ROWS = {
+    torch.Tensor.backward, torch.Tensor.register_hook, torch.Tensor.retain_grad, torch.autograd.grad, torch.autograd.backward,
+}  # fmt: skip
+
+
+class NotInRows(NotAuditable):
+    """Code whose rows cannot be run together: it draws discrete outcomes, branches on values, or hooks into a backward pass."""
+
+
+@dataclass
+class AtPoint:
+    """Runs with noise at one point, (columns,) in (0, 1); `decisions.rough` names what in them is not smooth.
+
+    Args
+        refuse  refuse decisions about noise: where a derivative is taken at fixed noise, they would be left out of it
+    """
+
+    point: Tensor
+    refuse: bool
+    decisions: Decisions = field(init=False)
+    used: int = field(default=0, init=False)
+
+    def begin(self) -> tuple[Source, Taint]:
+        """Return the source of noise and what follows it, for one run."""
+        self.used, self.decisions = 0, Decisions(refuse=self.refuse, leaves=not self.refuse)
+        return self._values, self.decisions
+
+    def end(self, tape: Tape) -> None:
+        """Do nothing after a run."""
+
+    def _values(self, call: Call, number: int, tape: Tape, output: Tensor) -> Tensor:
+        u = _columns(self.point[None], self.used, output.numel(), call)[0]
+        self.used += output.numel()
+        return drawn(call, quantile(standard_family(call), u, 1 - u), output)
+
+
+class NoiseRows(TorchDispatchMode):
+    """Fill each draw of noise of a run under `torch.vmap(..., randomness="different")` with the rows of some points.
+
+    Args
+        points  (rows, columns) in (0, 1), float64
+    """
+
+    points: Tensor
+    used: int
+
+    def __init__(self, points: Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.points, self.used = points, 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        call = Call(func, args, dict(kwargs or {}))
+        if torch.Tag.nondeterministic_seeded not in func.tags or draws_nothing(call):
+            return call()
+        if call.name not in NOISE:
+            message = f"{func} has discrete outcomes, which are run one by one."
+            raise NotInRows(message)
+        output: Tensor = call()
+        rows = len(self.points)
+        if output.dim() == 0 or output.shape[0] != rows:
+            message = f"{func} draws one value for all rows."
+            raise NotInRows(message)
+        size = output.numel() // rows
+        u = _columns(self.points, self.used, size, call)
+        self.used += size
+        return output.copy_(drawn(call, quantile(standard_family(call), u, 1 - u), output))
+
+
+class FreshRows(TorchFunctionMode):
+    """Under `torch.vmap`, give each row a tensor of its own where code makes one, since it may be filled with noise in place.
+
+    Raises
+        NotInRows, from hooks and backward passes of the code: they would see all rows as one.
+    """
+
+    def __init__(self, row: Tensor) -> None:
+        super().__init__()
+        self._row = row
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func in _OUTSIDE_ROWS:
+            message = f"the code calls {getattr(func, '__name__', func)}, which would see all rows as one."
+            raise NotInRows(message)
+        output = func(*args, **(kwargs or {}))
+        if func in _MADE and output.is_floating_point() and not output.requires_grad:
+            return output + (0 * self._row).to(output.dtype)
+        return output
+
+
+def _columns(points: Tensor, start: int, size: int, call: Call) -> Tensor:
+    if start + size > points.shape[1]:
+        message = f"{call.func} draws more noise than the first run did ({points.shape[1]} scalars)."
+        raise NotInRows(message)
+    return points[:, start : start + size]
