@@ -30,7 +30,7 @@ from numeric.auditing.batched_mean import batched_exact_mean, batched_moments, r
 from numeric.auditing.quadrature import Integrated, integrated
 from numeric.auditing.sampled import differing_points, sampled
 from numeric.draws.moments import Moments
-from numeric.draws.restoring import Bystanders, named, put_back
+from numeric.draws.restoring import named, put_back
 from numeric.draws.taint import NotFreezable, NotIntegrable
 from numeric.draws.tape import Choice, Count as Count, NotAuditable as NotAuditable, Tape, count
 
@@ -164,10 +164,12 @@ def audit(
     parameters = named(params)
     _require_budget(budget)
     runs = Runs(parameters)
-    with put_back(parameters, state, runs.generators) as reset:
-        runs.reset = reset
+    with put_back(parameters, state, runs.generators, {"loss": loss, "objective": objective}) as start:
+        runs.reset, runs.bystanders = start.reset, start.bystanders
         plan = _Plan(budget, (atol, rtol), progress or (lambda *_: None), breakpoints)
         report = (_audited_rows if batched else _audited)(runs, loss, objective, plan)
+        start.bystanders.require_untouched()
+        report = _at_present_state(report, start.state.moved)
     if raise_exception and not report:
         raise report.failure
     for text in report.warnings:
@@ -191,8 +193,8 @@ def replay(
     parameters = named(params)
     runs = Runs(parameters)
     prefix = [Choice("the choice given", (), index) for index in choices]
-    with put_back(parameters, state, runs.generators) as reset:
-        runs.reset, runs.frozen = reset, frozen
+    with put_back(parameters, state, runs.generators, {"loss": loss}) as start:
+        runs.reset, runs.frozen = start.reset, frozen
         gradient = runs.loss(loss, Tape(prefix, strict=False))
     return dict(zip(parameters, gradient, strict=True))
 
@@ -257,7 +259,7 @@ def _sampled(
     """What neither enumeration nor quadrature decides: sampled, or undecided, or refused where nothing is known at all."""
     try:
         found = sampled(runs, loss, objective)
-    except (NotFreezable, TooLarge) as error:
+    except (NotFreezable, NotIntegrable, TooLarge) as error:
         if report is None:
             raise why from error
         return replace(report, undecided=f"{why} Sampling was tried: {error}")
@@ -281,8 +283,8 @@ def _sampled(
 
 
 def _enumerated(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], plan: _Plan) -> AuditReport:
-    bystanders, budget = Bystanders(), plan.budget
-    runs.require_repeatable(loss, bystanders)
+    budget = plan.budget
+    runs.require_repeatable(loss)
     noise, draws = runs.noise, runs.draws
     runs.require_fixed_noise(loss)
     expected = count(lambda tape: runs.loss(loss, tape), budget)
@@ -293,7 +295,7 @@ def _enumerated(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any
     for frozen in range(FROZEN if noise else 1):
         runs.frozen = frozen
         moments = moments_of(runs, loss, budget, expected)
-        bystanders.require_untouched()
+        runs.bystanders.require_untouched()
         found.append(compared(runs, moments, exact_mean_of(runs, objective, budget), plan.tolerances))
         runs.require_repeated(loss, moments.kept)
     worst = max(found, key=lambda each: each.ratio)
@@ -337,6 +339,15 @@ def _report(
         quadrature=str(integration or ""),
         quadrature_error=None if integration is None else integration.error,
     )
+
+
+def _at_present_state(report: AuditReport, drawn: Iterable[str]) -> AuditReport:
+    """Say of which generators only one state was audited."""
+    names = ", ".join(drawn)
+    if not names:
+        return report
+    text = f"draws from {names} are not enumerated: the verdict is on the present state, from which each run starts"
+    return replace(report, warnings=(*report.warnings, text))
 
 
 def _without_gradient(found: Found) -> list[str]:

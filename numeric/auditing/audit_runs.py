@@ -11,8 +11,9 @@ from torch import Tensor
 
 from derive.language.errors import UsageError
 from numeric.auditing.exact_mean import ByNumbers, as_scalar, outcome_gradient, shifted
-from numeric.draws.generators import Generators, Key, NoteGenerators
+from numeric.draws.generators import Generators, Key
 from numeric.draws.interception import Interceptor, Source
+from numeric.draws.leaving import Door
 from numeric.draws.restoring import Bystanders
 from numeric.draws.taint import NotFreezable, Taint
 from numeric.draws.tape import NotAuditable, Tape
@@ -62,6 +63,7 @@ class Runs:
     def __init__(self, params: Mapping[str, Tensor]) -> None:
         self.params, self.generators = params, Generators()
         self.reset: Callable[[], None] = lambda: None
+        self.bystanders = Bystanders()
         self.frozen = 0
         self.integrated: NoiseOf | None = None
         self.coarsest: torch.dtype = torch.float64
@@ -77,7 +79,7 @@ class Runs:
     def loss(self, loss: Callable[[], Any], tape: Tape, *, salt: int = 0) -> list[Tensor]:
         """Return the gradient of one run in float64, by parameter; zero where nothing reached one."""
         intercepted = self._begin(tape, salt)
-        with NoteGenerators(self.generators), intercepted:
+        with Door(intercepted), intercepted:
             self._backward(loss())
         self._end(intercepted)
         return [
@@ -88,7 +90,7 @@ class Runs:
     def objective(self, objective: Callable[[], Any], tape: Tape, *, differentiate: bool) -> tuple[float, list[Tensor]]:
         """Return the value of one run, and if wanted the gradient of its probability times its value."""
         intercepted = self._begin(tape, 0)
-        with NoteGenerators(self.generators), intercepted, ByNumbers() if differentiate else nullcontext():
+        with Door(intercepted), intercepted, ByNumbers() if differentiate else nullcontext():
             value = as_scalar(objective(), "objective()")
         gradient = outcome_gradient(intercepted, value, self.params) if differentiate else []
         self._end(intercepted, check_params=differentiate)
@@ -103,11 +105,11 @@ class Runs:
         """Note which states the run before found its generators in."""
         self.keys_of[tape.outcome] = frozenset(self._keys)
 
-    def require_repeatable(self, loss: Callable[[], Any], bystanders: Bystanders) -> None:
+    def require_repeatable(self, loss: Callable[[], Any]) -> None:
         """Run the first outcome twice; raise NotAuditable if the gradients differ, or if not only torch drew."""
         tape = Tape()
         first = self.loss(loss, tape)
-        bystanders.require_untouched()
+        self.bystanders.require_untouched()
         self._require_equal(first, self.loss(loss, Tape(tape.choices)), tape)
 
     def require_repeated(self, loss: Callable[[], Any], kept: Sequence[tuple[Tape, list[Tensor]]]) -> None:

@@ -13,7 +13,6 @@ from numeric.auditing.audit_runs import Runs, default_tolerance
 from numeric.auditing.batched import digits_of, outcomes, possible_rows, row_gradients, run_rows
 from numeric.auditing.exact_mean import ExactMean, require_total, slope_error
 from numeric.draws.moments import Moments
-from numeric.draws.restoring import Bystanders
 from numeric.draws.tape import Choice, NotAuditable, Tape, count
 
 CHUNK = 128
@@ -54,7 +53,7 @@ def batched_moments(runs: Runs, loss: Callable[[int], Any], choices: Sequence[Ch
     Raises
         NotAuditable, if a row gives another gradient when it is run alone: rows see each other, or something else changes.
     """
-    moments, params, bystanders = Moments(), list(runs.params.values()), Bystanders()
+    moments, params = Moments(), list(runs.params.values())
     run = _rows_of(runs, loss, by_numbers=False)
     for chunk, every in enumerate(digits_of(choices, CHUNK)):
         digits, values, weights = possible_rows(run, every)
@@ -65,7 +64,7 @@ def batched_moments(runs: Runs, loss: Callable[[int], Any], choices: Sequence[Ch
         moments.add_rows(digits, weights, gradients)
         for row in compared:
             _require_alone(runs, loss, choices, digits[row], float(weights[row]), [part[row] for part in gradients])
-    bystanders.require_untouched()
+    runs.bystanders.require_untouched()
     require_total(moments.total)
     return moments
 

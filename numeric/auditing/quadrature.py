@@ -24,7 +24,6 @@ from numeric.auditing.exact_mean import ExactMean
 from numeric.draws.interception import Source
 from numeric.draws.noise_sources import NODE, Breakpoints, Cells, Decisions, Grid, Line, Scalar
 from numeric.draws.quadrature_rules import Bracket, cumulative
-from numeric.draws.restoring import Bystanders
 from numeric.draws.taint import NotFreezable, NotIntegrable, Taint
 from numeric.draws.tape import Choice, Count, NotAuditable, Tape, count
 
@@ -267,15 +266,14 @@ def integrated(
     sought.require_few(budget)
     breakpoints = sought.breakpoints()
     sought.require_cells(breakpoints)
-    bystanders = Bystanders()
-    runs.require_repeatable(loss, bystanders)
+    runs.require_repeatable(loss)
 
     def level(method: str, size: int) -> Found:
         runs.integrated = sought.on_grid(breakpoints, method, size)
         expected = count(lambda tape: runs.loss(loss, tape), budget)
         progress("loss", expected)
         moments = moments_of(runs, loss, budget, expected)
-        bystanders.require_untouched()
+        runs.bystanders.require_untouched()
         return compared(runs, moments, aim.exact(method, size), tolerances)
 
     best, error = _converged(runs, level)

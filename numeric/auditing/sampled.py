@@ -25,7 +25,6 @@ from torch import Tensor
 from numeric.auditing.at_noise import AtNoise
 from numeric.auditing.audit_runs import Runs, default_tolerance
 from numeric.draws.noise_rows import NotInRows
-from numeric.draws.restoring import Bystanders
 
 ALPHA = 1e-9
 """The rate at which right code is called biased, or a bias is said to be smaller than it is."""
@@ -123,13 +122,13 @@ def sampled(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any]) -
     Raises
         NotAuditable, if the objective decides by noise, or hides a dependence on the parameters.
     """
-    functions, bystanders = AtNoise(runs, loss, objective), Bystanders()
-    runs.require_repeatable(loss, bystanders)
+    functions = AtNoise(runs, loss, objective)
+    runs.require_repeatable(loss)
     try:
         found = _decided(functions, TOGETHER, together=True)
     except NotInRows:
         found = _decided(functions, ONE_BY_ONE, together=False)
-    bystanders.require_untouched()
+    runs.bystanders.require_untouched()
     return found
 
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from numeric.draws.tape import NotAuditable
 
@@ -99,22 +97,6 @@ class Generators:
     def _alive(self) -> list[torch.Generator]:
         found = [reference() for reference, _ in self._known.values()]
         return [generator for generator in found if generator is not None]
-
-
-class NoteGenerators(TorchFunctionMode):
-    """Note each generator that is passed to torch, as the object that the user holds: a dispatch mode sees only a copy."""
-
-    def __init__(self, generators: Generators) -> None:
-        super().__init__()
-        self._generators = generators
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        for value in (*args, *(kwargs or {}).values()):
-            if isinstance(value, torch.Generator):
-                self._generators.note(value)
-        return func(*args, **(kwargs or {}))
 
 
 def _address(generator: Any) -> int:

@@ -79,6 +79,23 @@ class Interceptor(TorchDispatchMode):
         self._taint.propagate(call, touched, output)
         return output
 
+    def note(self, generator: torch.Generator) -> None:
+        """Note a generator as the object that the user holds: a dispatch mode sees only a copy."""
+        self._generators.note(generator)
+
+    def require_stays(self, way: str, tensor: Tensor, *, is_shared: bool) -> None:
+        """Raise NotAuditable if a tensor that leaves torch holds noise, or takes noise later into memory that it shares."""
+        if self._taint.among([tensor]):
+            self._taint.leave(way)
+        if is_shared:
+            self._taint.share(tensor)
+
+    def follow(self, sources: Sequence[Tensor], output: Tensor) -> None:
+        """Mark a tensor that was made of others where no operation was seen."""
+        touched = self._taint.among(sources)
+        if touched:
+            self._taint.mark(touched, [output])
+
     def all_factors(self) -> list[Factor]:
         """Return the probabilities of all that was drawn, as functions that give differentiable scalars."""
         compared = [uniform.probability for uniform in self._taint.uniforms.values() if uniform.history]

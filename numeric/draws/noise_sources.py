@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 from numeric.draws.quadrature_rules import FAMILIES, Bracket, quantile, rule
 from numeric.draws.random_ops import NOISE, SAMPLING, Call
 from numeric.draws.smooth_ops import is_kinked
-from numeric.draws.taint import NotFreezable, NotIntegrable, Taint, decides
+from numeric.draws.taint import NotFreezable, NotIntegrable, Taint, decides, leaves_torch
 from numeric.draws.tape import Tape
 
 Scalar: TypeAlias = tuple[int, int]
@@ -56,7 +56,7 @@ class Decisions(Taint):
     def propagate(self, call: Call, touched: list[Tensor], output: Any) -> None:
         leaves = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
         if call.name == "_local_scalar_dense" and not self._leaves:
-            raise _leaves_torch(call)
+            raise NotIntegrable(leaves_torch(call.func))
         if self._refuse:
             super().propagate(call, touched, output)
         else:
@@ -64,13 +64,9 @@ class Decisions(Taint):
             self.mark(touched, leaves)
         self.made.append((call.name, *(tuple(each.reshape(-1).tolist()) for each in _decided(call, leaves))))
 
-
-def _leaves_torch(call: Call) -> NotIntegrable:
-    message = (
-        f"continuous noise leaves torch by {call.func}, so that nobody sees what it decides; keep it in a tensor, give the "
-        f"places where a decision changes as breakpoints=, or {SAMPLING}."
-    )
-    return NotIntegrable(message)
+    def leave(self, way: str) -> None:
+        if not self._leaves:
+            raise NotIntegrable(leaves_torch(way))
 
 
 def _decided(call: Call, leaves: Sequence[Tensor]) -> list[Tensor]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import random
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from derive.language.errors import UsageError
+from derive.language.errors import GradproofError, UsageError
 from numeric.draws.generators import Generators
+from numeric.draws.leaving import watched_exits
 from numeric.draws.tape import NotAuditable
+from numeric.state.foreign import Entropy, is_foreign, set_state, shared_generators, state_of
+from numeric.state.holders import PutBack
+from numeric.state.reachable import Child, reachable
+from numeric.state.snapshot import Snapshot, keep_tensor
 
 
 def named(params: Any) -> dict[str, Tensor]:
@@ -42,100 +47,120 @@ def named(params: Any) -> dict[str, Tensor]:
     return found
 
 
-def keeper(thing: Any) -> Callable[[], None]:
-    """Return a function that puts a tensor, a module, a dictionary, a list or an object back to what it is now.
-
-    >>> average = {"baseline": 0.0}
-    >>> put_back = keeper(average)
-    >>> average["baseline"] = 0.3
-    >>> put_back()
-    >>> average
-    {'baseline': 0.0}
-    """
-    if isinstance(thing, Tensor):
-        values = thing.detach().clone()
-        return lambda: _copy_into(thing, values)
-    if hasattr(thing, "load_state_dict"):
-        state = copy.deepcopy(thing.state_dict())
-        return lambda: thing.load_state_dict(copy.deepcopy(state))
-    if isinstance(thing, dict):
-        items = copy.deepcopy(thing)
-        return lambda: _replace(thing, items)
-    if isinstance(thing, list):
-        elements = copy.deepcopy(thing)
-        return lambda: thing.__setitem__(slice(None), copy.deepcopy(elements))
-    if hasattr(thing, "__dict__"):
-        return keeper(vars(thing))
-    message = f"state holds {type(thing).__name__}; expected tensors, modules, dictionaries, lists or objects with attributes."
-    raise UsageError(message)
-
-
-def _replace(thing: dict[Any, Any], items: dict[Any, Any]) -> None:
-    thing.clear()
-    thing.update(copy.deepcopy(items))
-
-
-def _copy_into(tensor: Tensor, values: Tensor) -> None:
-    tensor.data.copy_(values)
-
-
 class Bystanders:
-    """The random generators that are not torch's: those of `random` and of numpy."""
+    """The generators that are not torch's, those that functions can reach and the shared ones, and whether they are drawn from.
 
-    def __init__(self) -> None:
-        self._python, self._numpy = random.getstate(), _numpy_state()
+    Args
+        code   functions whose generators are watched, too
+        apart  holds the generators that are put back for each run
+    """
+
+    def __init__(self, code: Iterable[Child] = (), apart: Snapshot | None = None) -> None:
+        self._entropy, self._known = Entropy(), dict[int, tuple[str, Any, Any]]()
+        found = ((f"{_kind(thing)} ({way})", thing) for way, thing in code if is_foreign(thing))
+        for name, generator in (*shared_generators().items(), *found):
+            if not (apart is not None and apart.holds(generator)):
+                self._known.setdefault(id(generator), (name, generator, state_of(generator)))
+
+    def watched(self) -> AbstractContextManager[None]:
+        """Watch calls for the entropy of the operating system, too, until the end of the block."""
+        return self._entropy.watched()
 
     def require_untouched(self) -> None:
-        """Raise NotAuditable if something drew from `random` or from `numpy.random`, and put both back."""
-        moved = ["random"] if random.getstate() != self._python else []
-        moved += ["numpy.random"] if repr(_numpy_state()) != repr(self._numpy) and self._numpy is not None else []
+        """Raise NotAuditable if something drew from what is not torch's, and put it back."""
+        moved = [name for name, generator, state in self._known.values() if state_of(generator) != state]
         self.restore()
         if moved:
-            message = (
-                f"the code draws from {' and '.join(moved)}, whose outcomes are not torch operations and cannot be "
-                "enumerated; draw by "
-                "torch.bernoulli, torch.multinomial or torch.randint instead, or give what is drawn as data."
-            )
-            raise NotAuditable(message)
+            raise NotAuditable(_drawn_from(" and ".join(moved)))
+        if self._entropy.calls:
+            raise NotAuditable(_takes_entropy(self._entropy.calls[0]))
 
     def restore(self) -> None:
-        """Put both generators back."""
-        random.setstate(self._python)
-        if self._numpy is not None:
-            sys.modules["numpy"].random.set_state(self._numpy)
+        """Put the generators back."""
+        for _, generator, state in self._known.values():
+            if state_of(generator) != state:
+                set_state(generator, state)
 
 
-def _numpy_state() -> Any:
-    numpy = sys.modules.get("numpy")
-    if numpy is None:
-        return None
-    kind, keys, position, has_gauss, gauss = numpy.random.get_state()
-    return kind, keys.copy(), position, has_gauss, gauss
+def _drawn_from(names: str) -> str:
+    return (
+        f"the code draws from {names}, whose outcomes are not torch operations and cannot be enumerated; draw by "
+        "torch.bernoulli, torch.multinomial or torch.randint instead, give what is drawn as data, or declare the generator as "
+        "state=[...], so that the code is audited at its present state alone."
+    )
+
+
+def _takes_entropy(call: str) -> str:
+    return (
+        f"the code takes entropy from the operating system ({call}), which gives something else in each run and cannot be "
+        "enumerated; draw by torch.bernoulli, torch.multinomial or torch.randint, or make the generator once, outside, from a "
+        "seed."
+    )
+
+
+def _kind(generator: Any) -> str:
+    return f"a generator of {'random' if isinstance(generator, random.Random) else 'numpy.random'}"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What each run starts from."""
+
+    params: Mapping[str, Tensor]
+    state: Snapshot
+    bystanders: Bystanders
+
+    def reset(self) -> None:
+        """Take the gradients away and put the declared state back."""
+        for param in self.params.values():
+            param.grad = None
+        self.state.put_back()
 
 
 @contextmanager
-def put_back(params: Mapping[str, Tensor], state: Sequence[Any], generators: Generators) -> Iterator[Callable[[], None]]:
-    """Give a function that resets gradients and declared state, and leave everything afterwards as it was before."""
-    gradients = [param.grad for param in params.values()]
-    values = [param.detach().clone() for param in params.values()]
-    versions = list(map(keeper, state))
-    bystanders, enabled = Bystanders(), torch.is_grad_enabled()
+def put_back(
+    params: Mapping[str, Tensor], state: Any, generators: Generators, code: Mapping[str, Callable[..., Any]]
+) -> Iterator[Start]:
+    """Give what runs start from, and leave everything afterwards as it was before: what the code can reach, too.
 
-    def reset() -> None:
-        for param in params.values():
-            param.grad = None
-        for restore in versions:
-            restore()
-
+    Raises
+        UsageError, if declared state cannot be put back.
+        NotAuditable, in place of another error, where the code drew from what is not torch's.
+    """
+    things = list(state) if isinstance(state, (list, tuple)) else [state]
+    declared = Snapshot(things, params.values())
+    reached = list(reachable(code.items()))
+    start = Start(params, declared, Bystanders(reached, declared))
+    kept = [*map(keep_tensor, params.values()), *_kept(reached)]
+    enabled, default = torch.is_grad_enabled(), torch.get_default_dtype()
     try:
-        with torch.enable_grad():
-            yield reset
+        with torch.enable_grad(), start.bystanders.watched(), watched_exits():
+            yield start
+    except GradproofError as error:
+        _name_bystanders(start.bystanders, error)
+        raise
     finally:
         torch.set_grad_enabled(enabled)
-        reset()
-        for param, gradient, value in zip(params.values(), gradients, values, strict=True):
-            param.grad = gradient
-            if not torch.equal(param.detach(), value):
-                param.data.copy_(value)
-        bystanders.restore()
+        torch.set_default_dtype(default)
+        declared.put_back()
+        for each in kept:
+            each()
+        start.bystanders.restore()
         generators.restore()
+
+
+def _name_bystanders(bystanders: Bystanders, error: GradproofError) -> None:
+    """What goes wrong where code draws from elsewhere is told by that."""
+    try:
+        bystanders.require_untouched()
+    except NotAuditable as cause:
+        raise cause from error
+
+
+def _kept(reached: Iterable[Child]) -> Iterator[PutBack]:
+    """How tensors are put back that the code can reach, and whether its modules are in training."""
+    for _, thing in reached:
+        if isinstance(thing, Tensor):
+            yield keep_tensor(thing)
+        elif isinstance(thing, torch.nn.Module):
+            yield partial(setattr, thing, "training", thing.training)

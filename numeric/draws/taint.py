@@ -23,6 +23,7 @@ from numeric.draws.random_ops import SAMPLING, Call
 from numeric.draws.smooth_ops import functional, is_kinked, is_smooth
 from numeric.draws.tape import NotAuditable
 
+_memory = Tensor.untyped_storage
 _COMPARISONS = {"lt": False, "le": False, "gt": True, "ge": True}
 _FLIPPED = {False: True, True: False}
 _CHECKING_FILES = ("distributions/constraints.py", "distributions/distribution.py")
@@ -88,6 +89,7 @@ class Taint:
         self.uniforms: dict[int, Uniform] = {}
         self.rough: set[str] = set()
         """The operations with kinks that noise went through, and in the backward pass all that are not known to be smooth."""
+        self._shared: dict[int, Tensor] = {}
 
     def add(self, values: Tensor, origin: str, *, uniform: bool) -> None:
         """Mark the output of a draw of noise."""
@@ -145,6 +147,18 @@ class Taint:
             if leaf.is_floating_point():
                 self._mark(leaf, self._origin[_address(touched[0])])
 
+    def leave(self, way: str) -> None:
+        """Refuse that noise leaves torch, by the name of the way that it takes.
+
+        Raises
+            NotFreezable, always.
+        """
+        raise NotFreezable(leaves_torch(way))
+
+    def share(self, tensor: Tensor) -> None:
+        """Note that something outside torch sees the memory of a tensor from now on."""
+        self._shared[_address(tensor)] = tensor
+
     def _compared(self, call: Call, touched: list[Tensor]) -> tuple[Uniform, Tensor, bool] | None:
         if call.name not in _COMPARISONS or len(touched) != 1 or _is_allowed():
             return None
@@ -169,6 +183,8 @@ class Taint:
             uniform.used = True
 
     def _mark(self, tensor: Tensor, origin: str) -> None:
+        if _address(tensor) in self._shared or not _memory(tensor).resizable():
+            self.leave("memory that something outside torch, such as an array of numpy, shares")
         self._held[_address(tensor)] = tensor
         self._origin[_address(tensor)] = origin
 
@@ -180,7 +196,7 @@ def decides(call: Call, outputs: Sequence[Tensor]) -> bool:
 
 
 def _address(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
+    return int(_memory(tensor)._cdata)
 
 
 def _asks_for_nan(call: Call) -> bool:
@@ -203,6 +219,15 @@ def _checks_a_law() -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def leaves_torch(way: Any) -> str:
+    """Return the message of an error for noise that leaves torch."""
+    return (
+        f"continuous noise leaves torch by {way}, so that nobody sees what it decides; keep it in a tensor, give the places "
+        f"where a decision changes as breakpoints=, draw what is decided by torch.bernoulli or torch.multinomial, "
+        f"or {SAMPLING}."
+    )
 
 
 def _decides(origin: str, call: Call) -> NotFreezable:
