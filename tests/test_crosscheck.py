@@ -15,7 +15,7 @@ from derive.catalogue.control_variate import without_correction
 from derive.estimator import Estimator
 from derive.language.errors import NotEvaluable, TooLarge, UsageError
 from derive.language.term import Term
-from derive.notation import E, constant, copies, finite, function, grad, normal, parameter, relaxation, score, uniform
+from derive.notation import E, constant, copies, finite, function, grad, normal, parameter, relaxation, score, stop, uniform
 from numeric.checking.crosscheck import CrosscheckReport, crosscheck
 from numeric.checking.noise_nodes import _log_gamma, noise_rows
 from numeric.codegen.noise_roles import roles
@@ -376,3 +376,38 @@ def test_too_many_rows_are_refused():
 )
 def test_the_crosscheck_agrees_on_a_gpu(name, family):
     assert_exact(crosscheck(catalogue[name], family, "cuda"))
+
+
+# What has no code, or no exact value, is refused
+
+
+def test_the_crosscheck_refuses_two_laws_which_the_code_would_draw_from_one():
+    other = finite("q", THETA, law="q")
+    target = grad(E(F(B), B), THETA)
+    for formula, draw in ((F(other) * score(other), other), (F(B) * score(other, at=B), B)):
+        with pytest.raises(UsageError, match="uses the law q beside p"):
+            crosscheck(Estimator("two-laws", formula, (draw,), target), samples=2000)
+    with pytest.raises(UsageError, match="uses the law q beside p"):
+        crosscheck(Estimator("mixture", F(B) * score(B), (B,), grad(E(F(B), B) / 2 + E(F(other), other) / 2, THETA)))
+
+
+def test_the_crosscheck_refuses_an_estimator_without_draws():
+    with pytest.raises(UsageError, match="draws nothing"):
+        crosscheck(Estimator("exact", E(F(B) * score(B), B) + 1, (), grad(E(F(B), B), THETA)))
+
+
+def test_the_exact_target_differentiates_the_parameter_in_the_integrand_and_not_what_is_stopped():
+    moving, both = F(B, THETA), grad(F(B, THETA), THETA)
+    whole, stopped = grad(E(moving, B), THETA), grad(E(stop(moving), B), THETA)
+    for formula, target, right in (
+        (moving * score(B) + both, whole, True),
+        (moving * score(B), whole, False),
+        (moving * score(B), stopped, True),
+        (moving * score(B) + both, stopped, False),
+    ):
+        assert crosscheck(Estimator("moving", formula, (B,), target), samples=2000).agrees == right
+
+
+def test_the_exact_target_refuses_the_parameter_as_a_number():
+    with pytest.raises(UsageError, match="no exact value for a Symbol"):
+        crosscheck(Estimator("times", THETA * F(B) * score(B) + F(B), (B,), grad(E(THETA * F(B), B), THETA)), samples=2000)

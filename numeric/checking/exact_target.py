@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 import torch
 from torch import Tensor
@@ -114,7 +114,7 @@ class _Objective:
         match term:
             case Number(value):
                 return self._first.new_full((), float(value))
-            case Symbol(name):
+            case Symbol(name) if self._is_constant(term):
                 return torch.as_tensor(self._constant(name), dtype=torch.float64, device=self._first.device)
             case Add(args):
                 return fold(torch.add, [self.scalar(arg) for arg in args])
@@ -133,7 +133,7 @@ class _Objective:
             case Density(law, at):
                 return self._log_density(law, self.vector(at)).exp()
             case Stop(body):
-                return self.scalar(body)
+                return self.scalar(body).detach()
             case Expect(body, variable):
                 return self._mean(body, variable, self.scalar)
             case Apply(function, args) if type(function) is Function:
@@ -148,10 +148,12 @@ class _Objective:
             case Expect(body, variable):
                 return self._mean(body, variable, self.vector)
             case Stop(body):
-                return self.vector(body)
+                return self.vector(body).detach()
             case Number(value):
                 return self._first.new_full((1,), float(value))
-            case Symbol(name):
+            case Symbol() if term == law_parameter(self.estimator) and self.family != "normal":
+                return self.parameters["logits"]
+            case Symbol(name) if self._is_constant(term):
                 return torch.as_tensor(self._constant(name), dtype=torch.float64, device=self._first.device)
             case Add(args):
                 return fold(torch.add, [self.vector(arg) for arg in args])
@@ -187,8 +189,11 @@ class _Objective:
     def _apply(self, name: str, args: tuple[Term, ...]) -> Tensor:
         function = self.functions[name]
         if not any(_holds_vector(arg) for arg in args):
-            return function(*(self._constant(arg.name) if isinstance(arg, Symbol) else self.scalar(arg) for arg in args))
+            return function(*(self._constant(arg.name) if self._is_constant(arg) else self.scalar(arg) for arg in args))
         return function(*map(self.vector, args)).double()
+
+    def _is_constant(self, term: Term) -> TypeGuard[Symbol]:
+        return isinstance(term, Symbol) and term != law_parameter(self.estimator)
 
     def _mean(self, body: Term, variable: RandomVariable, read: Callable[[Term], Tensor]) -> Tensor:
         """The weighted sum over every outcome, in a new first dimension."""

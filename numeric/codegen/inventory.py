@@ -10,6 +10,7 @@ from derive.language.term import (
     Apply,
     Density,
     Expect,
+    FiniteLaw,
     Function,
     Grad,
     Law,
@@ -42,6 +43,24 @@ def _laws(term: Term) -> list[Law]:
         case Expect(_, variable) | Over(_, variable):
             own = [variable.law]
     return own + [law for part in parts(term) for law in _laws(part)]
+
+
+def refuse_what_is_not_drawn(estimator: Estimator) -> None:
+    """Refuse an estimator that cannot be drawn from one family: one without draws, and one of several finite laws.
+
+    Raises
+        UsageError, which says what was expected.
+    """
+    if not estimator.draws:
+        message = f"{estimator.name!r} draws nothing, so there is no code to sample with: its formula is exact as it stands."
+        raise UsageError(message)
+    names = sorted({law.name for law in laws_of(estimator) if isinstance(law, FiniteLaw)})
+    if len(names) > 1:
+        message = (
+            f"{estimator.name!r} uses the law {names[1]} beside {names[0]}, and the code has the parameters of one: write it"
+            " with one law, and what the others weigh as functions of the outcome."
+        )
+        raise UsageError(message)
 
 
 def law_parameter(estimator: Estimator) -> Symbol:

@@ -38,7 +38,7 @@ from derive.language.term import (
 from numeric.codegen.backward import SLOPE_GRADIENT, Backward
 from numeric.codegen.expressions import Code, Kind, Level, Names, Shape, checked_identifier, layout, number
 from numeric.codegen.families import Family, family_of
-from numeric.codegen.inventory import constants_of, functions_of, law_parameter, laws_of
+from numeric.codegen.inventory import constants_of, functions_of, law_parameter, laws_of, refuse_what_is_not_drawn
 from numeric.codegen.walk import sum_of
 
 DEFAULTS = {"c": 0.0, "eta": 1.0, "lambda_": 0.5}
@@ -121,6 +121,7 @@ def generate(estimator: Estimator, family: str | None = None) -> Generated:
     >>> generate(catalogue["constant-baseline"]).symbols
     (('c', 0.0),)
     """
+    refuse_what_is_not_drawn(estimator)
     family = family or natural_family(estimator)
     law = family_of(family)
     walk, estimates = _walk_twice(estimator, law)
