@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: test test-subjects subjects test-optimised test-exhaustive mutants demo lint format examples notes bench clean
+.PHONY: test test-subjects subjects test-optimised test-exhaustive mutants demo lint format examples notes corpus bench clean
 
 # torch is pinned without a local suffix: where the package index offers a CPU build (2.13.0+cpu), pip takes it.
 .venv: .venv/.installed
@@ -28,6 +28,10 @@ test-optimised: .venv/.installed
 # Each mistake of a list in each formula and all generated code, against every check; writes docs/mutants. About an hour.
 mutants: .venv/.installed
 	$(BIN)/python -m docs.mutants.study
+
+# Ask every judge about every statement of tests/corpus; writes docs/corpus.md, and fails if one is wrong. Some minutes.
+corpus: .venv/.installed
+	$(BIN)/python -m tests.corpus.page
 
 # Other people's libraries, audited: they are many and large, so they have an environment of their own.
 SUBJECTS := .venv-subjects/bin/python
