@@ -10,6 +10,7 @@ import sympy
 
 import derive
 from derive.cli.main import app, run
+from derive.exact import comparison
 from derive.language.errors import GradproofError, NotATerm, NotExact, ScopeError, UsageError
 from derive.language.estimator import Estimator
 from derive.language.expected import refuse_shared_defaults
@@ -313,6 +314,14 @@ def test_shared_law_is_the_same_law_whoever_names_it():
     shared = finite("k", theta, law="p")
     pair = Estimator("pair", (f(b) - f(shared)) * (score(b) - score(shared)) / 2, (b, shared), target)
     assert derive.prove(pair).verdict == "proved"
+
+
+def test_one_function_may_be_applied_to_an_outcome_and_to_a_moving_normal_variable():
+    mu, fixed, noise = function("mu", differentiable=True), finite("r", law="r"), normal("epsilon")
+    y, path = normal("y", mu(b, theta), 1), f(mu(b, theta) + noise)
+    left, right = E(path * score(b) + grad(path, theta), b, noise), grad(E(f(y) + E(f(fixed) * phi, fixed), b, y), theta)
+    assert comparison.compare(left, right, theta, 2).zero
+    assert not comparison.compare(left, right + 1, theta, 2).zero
 
 
 # The command

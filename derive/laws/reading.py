@@ -331,7 +331,10 @@ class Reading(ABC):
         """Read a function of continuous variables as a polynomial in them with unknown coefficients."""
         args = tuple(key for i, (key, _) in enumerate(read) if i not in expanded)
         jets = tuple(jet for i, (_, jet) in enumerate(read) if i not in expanded and jet is not None)
-        bases = [cast("Jet", read[i][1]) for i in expanded]
+        bases = [jet for i in expanded if (jet := read[i][1]) is not None]
+        if len(bases) < len(expanded):
+            message = f"the function {function.name} is applied to a continuous variable and to an outcome: write two."
+            raise NotEvaluable(message)
         one = constant(self.model.one, order, self.model.zero)
         result = constant(self.model.zero, order, self.model.zero)
         for degrees in _degrees(len(bases), self.degree):
