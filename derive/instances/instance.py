@@ -34,6 +34,7 @@ from derive.language.term import (
 )
 
 _RANK = (SIGNED, NONZERO, POSITIVE)
+MOST_OUTCOMES = 6
 
 
 @dataclass
@@ -45,12 +46,14 @@ class Needs:
         rough    the functions that are declared as not differentiable
         fixed    the names of the abstract densities whose support is assumed not to move
         relaxed  whether a relaxation occurs
+        together of how many outcomes one product may speak
     """
 
     signs: dict[tuple[type, str], str] = field(default_factory=dict)
     rough: set[str] = field(default_factory=set)
     fixed: set[str] = field(default_factory=set)
     relaxed: bool = False
+    together: int = 0
 
     def ask(self, term: Term, sign: str) -> None:
         """Ask that a term has a sign, as far as that can be asked of its parts."""
@@ -79,6 +82,7 @@ def needs_of(terms: Iterable[Term], assumptions: Iterable[object]) -> Needs:
     needs = Needs()
     for term in terms:
         _collect(term, needs)
+        needs.together = max(needs.together, _together(term))
     for premise in assumptions:
         for value in vars(premise).values():
             if isinstance(value, Term):
@@ -118,6 +122,17 @@ def _collect(term: Term, needs: Needs) -> None:
         _collect(part, needs)
 
 
+def _together(term: Term) -> int:
+    """Count the outcomes of finite laws that one product speaks of: what vanishes unless so many differ is seen on so many."""
+    inside = [_together(part) for part in parts(term)]
+    match term:
+        case Mul():
+            return sum(inside)
+        case Expect(_, variable) | Over(_, variable) if isinstance(variable.law, FiniteLaw):
+            return 1 + max(inside, default=0)
+    return max(inside, default=0)
+
+
 def _functions(term: Term) -> set[str]:
     own = {term.function.name} if isinstance(term, Apply) else set()
     return own.union(*(_functions(part) for part in parts(term)))
@@ -155,6 +170,8 @@ class Instance:
         rng = self.random("outcomes")
         most = 3 if needs.relaxed else 4
         self.outcomes = 2 if number % 2 == 0 else int(rng.integers(3, most + 1))
+        if number % 4 == 1 and not needs.relaxed:
+            self.outcomes = max(self.outcomes, min(needs.together, MOST_OUTCOMES))
         spread = np.arange(self.outcomes, dtype=float)
         self.values = spread if number % 4 < 2 else np.sort(spread + rng.uniform(-0.4, 0.4, self.outcomes))
         self.cuts = np.sort(rng.uniform(-0.7, 0.7) + 1.3 * np.arange(self.outcomes - 1))
