@@ -336,7 +336,9 @@ def test_a_witness_with_a_logarithm_encloses_both_values():
 
 
 def test_a_logarithm_of_a_negative_number_is_no_witness():
-    assert exact.witness(log(c - 9), lift(0), theta) is None
+    """log(-exp(c)) is defined nowhere, and log(c - 9) only beyond 9."""
+    assert exact.witness(log(-exp(c)), lift(0), theta) is None
+    assert Fraction(exact.witness(log(c - 9), lift(0), theta).case["c"]) > 9
 
 
 def test_an_undecided_difference_of_atoms_is_neither_a_proof_nor_a_refutation():

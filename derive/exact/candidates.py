@@ -54,7 +54,7 @@ class Candidates:
         """
         simple = chain.from_iterable(self._positive(start) if positive else self._sparse(start) for start in self._starts())
         budget = max(12, min(400, _TERMS // max(size, 1)))
-        return chain(islice(simple, budget), islice(self._general(), min(budget, _GENERAL)))
+        return chain(islice(simple, budget), islice(self.general(), min(budget, _GENERAL)))
 
     def _starts(self) -> Iterator[dict[int, Fraction]]:
         """Yield values of all probabilities and of the numbers that outcomes stand for: 0, 1, 2, ..., then others.
@@ -123,7 +123,7 @@ class Candidates:
             yield ones | {i: 2 * ones[i]}
         yield ones | {i: n * ones[i] for n, i in enumerate(others, 1)}
 
-    def _general(self) -> Iterator[dict[int, Fraction]]:
+    def general(self) -> Iterator[dict[int, Fraction]]:
         """Yield points without any pattern, the first half of them positive; the same ones every time."""
         random = Random(0)
         for number in range(_GENERAL):

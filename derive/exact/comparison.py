@@ -16,7 +16,7 @@ from derive.exact.evaluate import Reader
 from derive.exact.extension import Extension, extension
 from derive.exact.series import refute
 from derive.exact.views import View, viewed
-from derive.exact.witness import Witness, find, value_at
+from derive.exact.witness import Witness, find, value_at, vanishes
 from derive.language.errors import NotEvaluable
 from derive.language.term import (
     Apply,
@@ -134,7 +134,7 @@ def compare(left: Term, right: Term, parameter: Symbol, outcomes: int, *, degree
                 conclusive = _refutes(view, top, (first, second), (left, right), parameter)
                 scale = _ratio(view, (left, right))
                 return Comparison(False, conclusive, view.text(top, bottom), outcomes, view.reading, scale)
-        trivial = all(side == 0 for side in view.relations.clear([side for pair in view.values for side in pair]))
+        trivial = all(vanishes(view.model, view.relations, side) for pair in view.values for side in pair)
         return Comparison(True, True, "0", outcomes, view.reading, None, trivial, *_extension(view, (left, right)))
 
     return viewed((left, right), parameter, outcomes, degree, judge)

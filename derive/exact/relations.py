@@ -9,15 +9,17 @@ result is zero where the relations hold if and only if what remains is the zero 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import product
+from itertools import product as tuples
 from math import comb, prod
 from typing import Any, NamedTuple
 
 from derive.language.errors import NotEvaluable
 from derive.laws.integrals import Latents
 from derive.laws.models import SymbolicModel
-from derive.numbers.ring import Scalar, total
+from derive.numbers.ring import Scalar, product, quotient, refuse_large, size, total
 from derive.numbers.unknowns import Argument, Generator, Outcome
+
+_ROUNDS = 10
 
 
 class Relation(NamedTuple):
@@ -45,6 +47,7 @@ class Relations:
 
     def __init__(self, model: SymbolicModel, latents: Iterable[Latents]) -> None:
         self.model = model
+        self._spent = 0
         self.rows: list[Relation] = []
         for constraint in [constraint for latent in latents for constraint in latent.constraints()]:
             self._solve(constraint)
@@ -70,16 +73,44 @@ class Relations:
         return scalars
 
     def _clear_one(self, scalars: list[Scalar], relation: Relation) -> list[Scalar]:
-        split = [self.model.ring.powers(scalar, relation.pivot) for scalar in scalars]
+        """Put numerator/denominator in place of the pivot, and multiply by the denominator as often as all of them need."""
+        split = [self._divided(self.model.ring.powers(scalar, relation.pivot), relation.denominator) for scalar in scalars]
         degree = max(len(coefficients) for coefficients in split) - 1
         if not degree:
             return scalars
-        tops, bottoms = [self.model.one], [self.model.one]
+        tops = self._powers(relation.numerator, degree)
+        needed = max(n - divided for some in split for n, (_, divided) in enumerate(some))
+        bottoms = self._powers(relation.denominator, needed + max(divided for some in split for _, divided in some))
+        factors = [[(c, tops[n], bottoms[needed - n + divided]) for n, (c, divided) in enumerate(some)] for some in split]
+        return [total([self._multiplied(*some) for some in scalar], self.model.zero) for scalar in factors]
+
+    def _divided(self, coefficients: list[Scalar], denominator: Scalar) -> list[tuple[Scalar, int]]:
+        """Return the coefficient of each power n of a pivot divided by the denominator, up to n times, and how often.
+
+        Where p(K) is the denominator of a score, it mostly stands beside it: then nothing is multiplied by it at all.
+        """
+        result = []
+        for n, coefficient in enumerate(coefficients):
+            divided = 0
+            while divided < n and len(denominator) == 1 and (found := quotient(coefficient, denominator)) is not None:
+                coefficient, divided = found, divided + 1
+            result.append((coefficient, divided))
+        return result
+
+    def _powers(self, scalar: Scalar, degree: int) -> list[Scalar]:
+        result = [self.model.one]
         for _ in range(degree):
-            tops.append(tops[-1] * relation.numerator)
-            bottoms.append(bottoms[-1] * relation.denominator)
-        factors = [tops[n] * bottoms[degree - n] for n in range(degree + 1)]
-        return [total([c * factor for c, factor in zip(some, factors, strict=False)], self.model.zero) for some in split]
+            result.append(product(result[-1], scalar))
+        return result
+
+    def _multiplied(self, *factors: Scalar) -> Scalar:
+        """Return a product, and count its terms before; `TooLarge` if all relations together need too many."""
+        result, *others = factors
+        for factor in others:
+            self._spent += size(result) * size(factor)
+            refuse_large(self._spent // _ROUNDS)
+            result = product(result, factor)
+        return result
 
     def _solve(self, constraint: Scalar) -> None:
         """Add the relation that a linear constraint gives for a moment of the noise u."""
@@ -99,7 +130,7 @@ class Relations:
             for key in self.model.ring.keys
             if key.kind == "score" and key.name == name and key.args == (Outcome(last), *args)
         ]
-        wanted = {below for orders in met for below in product(*(range(n + 1) for n in orders)) if any(below)}
+        wanted = {below for orders in met for below in tuples(*(range(n + 1) for n in orders)) if any(below)}
         return [self._score(name, args, orders) for orders in sorted(wanted, key=lambda orders: (-sum(orders), orders))]
 
     def _score(self, name: str, args: tuple[Argument, ...], orders: tuple[int, ...]) -> Relation:
@@ -117,7 +148,7 @@ class Relations:
         i = next(i for i, n in enumerate(orders) if n)
         below = (*orders[:i], orders[i] - 1, *orders[i + 1 :])
         terms = []
-        for part in product(*(range(n + 1) for n in below)):
+        for part in tuples(*(range(n + 1) for n in below)):
             raised = (*part[:i], part[i] + 1, *part[i + 1 :])
             score = self.model.generator(Generator("score", name, raised, (Outcome(k), *args)))
             rest = tuple(n - m for n, m in zip(below, part, strict=True))

@@ -158,7 +158,6 @@ class SeriesReader(Reader):
         return result
 
 
-
 class ZeroModel(SymbolicModel):
     """The points of a base measure, where functions in a loc and other functions are 0, and those in a scale 1.
 

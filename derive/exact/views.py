@@ -18,7 +18,7 @@ from derive.laws.reading import Conditional, Decided, Place, Places, Real
 from derive.numbers.ring import PolynomialRing, RingFullError, Scalar
 
 T = TypeVar("T")
-_LARGEST_RING = 1024
+_LARGEST_RING, _MOST_FACTORED = 1024, 3000
 
 
 @dataclass
@@ -35,6 +35,9 @@ class View:
         return Relations(self.model, self.reader.latents.values())
 
     def text(self, top: Scalar, bottom: Scalar, limit: int = 24) -> str:
+        """Return a quotient, in lowest terms and in factors unless that would take long."""
+        if len(top) + len(bottom) > _MOST_FACTORED:
+            return f"({self.model.text(top, limit)}) / ({self.model.text(bottom, limit)})"
         top, bottom = self.model.ring.lowest(top, bottom)
         return self._product(top, limit) + ("" if bottom == self.model.one else f" / ({self.model.text(bottom, limit)})")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import product
+from itertools import islice, product
 
 from derive.exact.candidates import Candidates
 from derive.exact.points import Open, Point
@@ -17,7 +17,7 @@ from derive.numbers.enclosures import enclosed
 from derive.numbers.ring import Scalar, precision
 from derive.numbers.unknowns import LOG_TWO_PI, MOMENTS, TRANSCENDENTAL, Generator, Value, readable, sum_text
 
-_BITS, _DIGITS = 80, 12
+_BITS, _DIGITS, _TRIES = 80, 12, 4
 _LATENT = {"z": "logit(p(2)) + logit(u)", "s": "sigmoid(z/lambda)"}
 _SHAPES = ((0, 1), (0, 0, 1), (1, 1))
 """Coefficients of 1, s, s^2 that the functions of a witness may have."""
@@ -59,13 +59,34 @@ def find(model: SymbolicModel, relations: Relations, left: Scalar, right: Scalar
     return None
 
 
+def vanishes(model: SymbolicModel, relations: Relations, scalar: Scalar) -> bool:
+    """Whether a scalar is zero wherever the relations hold: one value that is not zero says no, and costs little.
+
+    Raises
+        TooLarge, if no value was found and the relations need too many terms.
+    """
+    with precision(_BITS):
+        for chosen in islice(Candidates(model, relations, scalar, model.one).general(), _TRIES):
+            try:
+                value = enclosed(_point(model, relations, chosen).of(scalar), _DIGITS)
+            except NotEvaluable:
+                continue
+            if not value.contains(0):
+                return False
+    return bool(relations.clear([scalar])[0] == 0)
+
+
+def _point(model: SymbolicModel, relations: Relations, chosen: dict[int, Fraction]) -> Valuation:
+    values = {model.ring.keys[index]: value for index, value in chosen.items()}
+    rows = {row.pivot: row for row in relations.rows if row.pivot not in chosen}
+    return Valuation(model, lambda key: values.get(key, Fraction(0)), rows)
+
+
 def _differ_at(
     model: SymbolicModel, relations: Relations, chosen: dict[int, Fraction], left: Scalar, right: Scalar
 ) -> Witness | None:
     """Return the case of a point if it is one and the sides certainly differ there."""
-    values = {model.ring.keys[index]: value for index, value in chosen.items()}
-    rows = {row.pivot: row for row in relations.rows if row.pivot not in chosen}
-    point = Valuation(model, lambda key: values.get(key, Fraction(0)), rows)
+    point = _point(model, relations, chosen)
     try:
         sides = [enclosed(point.of(side), _DIGITS) for side in (left, right)]
     except NotEvaluable:

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Protocol, TypeAlias
 
 from derive.language.errors import NotEvaluable, UsageError
-from derive.numbers.ring import Ball, PolynomialRing, Scalar, ball, fraction, is_exact, rational
+from derive.numbers.ring import Ball, PolynomialRing, Scalar, ball, fraction, is_exact, raised, rational
 from derive.numbers.unknowns import LOG_TWO_PI, TRANSCENDENTAL, Argument, Generator, Noise, Value, readable, sum_text
 
 Derivative: TypeAlias = Callable[[str], Scalar]
@@ -197,7 +197,7 @@ class SymbolicModel:
         result = self.one
         for exponents, coefficient in self.ring.terms(scalar):
             base, power = self._exp_base(exponents, coefficient)
-            result = result * (base**power if power > 0 else self.inverse(base) ** -power)
+            result = result * raised(base if power > 0 else self.inverse(base), abs(power))
         return result
 
     def _exp_base(self, exponents: tuple[tuple[int, int], ...], coefficient: Fraction) -> tuple[Scalar, int]:

@@ -25,7 +25,7 @@ def expand(term: Term, limit: int) -> list[tuple[Fraction, tuple[Term, ...]]] | 
             return None if None in pieces or len(joined) > limit else joined
         case Mul(args):
             return _product([expand(arg, limit) for arg in args], limit)
-        case Power(base, exponent) if exponent > 0 and isinstance(base, (Add, Mul)):
+        case Power(base, exponent) if 0 < exponent <= limit and isinstance(base, (Add, Mul)):
             return _product([expand(base, limit)] * exponent, limit)
     return [(Fraction(1), (term,))]
 

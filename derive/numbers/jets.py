@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import comb
 from typing import TypeAlias
 
-from derive.numbers.ring import Scalar
+from derive.numbers.ring import Scalar, product, raised
 
 Jet: TypeAlias = tuple[Scalar, ...]
 
@@ -36,23 +36,31 @@ def multiply(left: Jet, right: Jet) -> Jet:
     (9, 6, 2)
     """
     if len(left) == 1:
-        return (left[0] * right[0],)
+        return (product(left[0], right[0]),)
     return tuple(leibniz(left, right, n) for n in range(len(left)))
 
 
 def leibniz(left: Jet, right: Jet, n: int) -> Scalar:
     """Return the n-th derivative of a product."""
-    result = left[n] * right[0]
+    result = product(left[n], right[0])
     for k in range(n):
-        result = result + comb(n, k) * (left[k] * right[n - k])
+        result = result + comb(n, k) * product(left[k], right[n - k])
     return result
 
 
 def power(jet: Jet, exponent: int, one: Jet) -> Jet:
-    """Return a power with an exponent of at least zero."""
+    """Return a power with an exponent of at least zero, by squaring; of a value alone it may be `TooLarge`.
+
+    >>> power((3, 1), 5, (1, 0))
+    (243, 405)
+    """
+    if len(jet) == 1:
+        return (raised(jet[0], exponent) * one[0],)
     result = one
-    for _ in range(exponent):
-        result = multiply(result, jet)
+    while exponent:
+        result = multiply(result, jet) if exponent % 2 else result
+        exponent //= 2
+        jet = multiply(jet, jet) if exponent else jet
     return result
 
 
@@ -70,10 +78,10 @@ def reciprocal(inverse: Scalar, jet: Jet) -> Jet:
     """
     result = [inverse]
     for n in range(1, len(jet)):
-        known = jet[n] * result[0]
+        known = product(jet[n], result[0])
         for k in range(1, n):
-            known = known + comb(n, k) * (jet[n - k] * result[k])
-        result.append(-inverse * known)
+            known = known + comb(n, k) * product(jet[n - k], result[k])
+        result.append(-product(inverse, known))
     return tuple(result)
 
 
@@ -85,8 +93,8 @@ def exponential(value: Scalar, slope: Jet, order: int) -> Jet:
     """
     result = [value]
     for n in range(order):
-        derivative = slope[n] * result[0]
+        derivative = product(slope[n], result[0])
         for k in range(1, n + 1):
-            derivative = derivative + comb(n, k) * (slope[n - k] * result[k])
+            derivative = derivative + comb(n, k) * product(slope[n - k], result[k])
         result.append(derivative)
     return tuple(result)

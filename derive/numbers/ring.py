@@ -12,12 +12,15 @@ from contextlib import AbstractContextManager
 from fractions import Fraction
 from typing import Any, TypeAlias
 
-from flint import Ordering, acb, arb, ctx, fmpq, fmpq_mpoly_ctx
+from flint import Ordering, acb, arb, ctx, fmpq, fmpq_mpoly, fmpq_mpoly_ctx
+from flint.utils.flint_exceptions import DomainError
 
-from derive.language.errors import NotEvaluable
+from derive.language.errors import NotEvaluable, TooLarge
 
 Scalar: TypeAlias = Any
 Ball: TypeAlias = Any  # an arb: a midpoint and a radius, which every operation rounds outwards
+MOST_TERMS = 2_000_000
+MOST_BITS = 10_000_000
 Exponents: TypeAlias = tuple[tuple[int, int], ...]  # (index of a generator, power), powers positive
 
 
@@ -65,16 +68,75 @@ def ball(value: Fraction | int) -> Ball:
     return arb(rational(value))
 
 
+def size(scalar: Scalar) -> int:
+    """Return the number of terms of a polynomial, 1 for a number."""
+    return len(scalar) if isinstance(scalar, fmpq_mpoly) else 1
+
+
+def refuse_large(terms: int) -> None:
+    """Refuse an operation that may have too many terms: it is asked for before anything is multiplied.
+
+    Raises
+        TooLarge, if there are more than `MOST_TERMS`.
+    """
+    if terms > MOST_TERMS:
+        message = f"up to {terms} terms are more than the {MOST_TERMS} that are feasible: take fewer outcomes or draws."
+        raise TooLarge(message)
+
+
+def product(left: Scalar, right: Scalar) -> Scalar:
+    """Return a product; `TooLarge` if it may have too many terms.
+
+    >>> product(rational(2), rational(3))
+    6
+    """
+    refuse_large(size(left) * size(right))
+    return left * right
+
+
 def raised(base: Scalar, exponent: int) -> Scalar:
-    """Return a power with an exponent of at least zero, by multiplication: FLINT has no power of a ball around 0.
+    """Return a power with an exponent of at least zero, by squaring: FLINT has no power of a ball around 0.
+
+    Raises
+        TooLarge, if it may have too many terms or digits.
 
     >>> raised(spread(Fraction(1, 3)), 2).contains(rational(Fraction(1, 9)))
     True
+    >>> raised(rational(2), 10)
+    1024
     """
-    result = rational(1)
-    for _ in range(exponent):
-        result = result * base
+    if exponent * _bits(base) > MOST_BITS:
+        message = f"a power with the exponent {exponent} has more digits than are feasible: take a smaller exponent."
+        raise TooLarge(message)
+    result: Any = rational(1)
+    square = base
+    while exponent:
+        if exponent % 2:
+            result = product(result, square)
+        exponent //= 2
+        square = product(square, square) if exponent else square
     return result
+
+
+def _bits(scalar: Scalar) -> int:
+    """Return how fast the coefficients of powers grow: 0 where all are 0, 1 or -1 and so are those of every power."""
+    values = [scalar] if isinstance(scalar, fmpq) else list(scalar.coeffs())[:64] if isinstance(scalar, fmpq_mpoly) else []
+    own = max((int(part.bit_length()) - 1 for value in values for part in (value.p, value.q) if part != 0), default=0)
+    return own + (size(scalar) > 1)
+
+
+def quotient(left: Scalar, right: Scalar) -> Scalar | None:
+    """Return the exact quotient of two polynomials, None where there is none.
+
+    >>> ring = PolynomialRing(2)
+    >>> x = ring.generator("x")
+    >>> quotient(x * x + x, x) == x + 1, quotient(x + 1, x)
+    (True, None)
+    """
+    try:
+        return left / right
+    except DomainError:
+        return None
 
 
 def log_two_pi() -> Ball:
