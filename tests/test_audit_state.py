@@ -261,6 +261,17 @@ def test_memory_of_the_parameters_is_left_to_the_audit():
     assert agent.own.tolist() == pytest.approx([0.3, -0.2, 0.1])
 
 
+def test_what_code_reaches_may_be_expanded_or_made_in_inference_mode_or_sparse():
+    theta = parameter(0.3, -0.2, 0.1)
+    with torch.inference_mode():
+        embedding = torch.ones(3, dtype=torch.float64)
+    others = [embedding, torch.zeros(1).expand(3), torch.eye(3).to_sparse(), torch.empty(2, device="meta")]
+    lazy = torch.nn.LazyLinear(1)
+    loss, objective = score(theta, lambda reward: 0.0 * float(embedding[0]) if others and lazy else 1.0)
+    assert audit(loss, theta, objective)
+    assert audit(loss, theta, objective, state=others)
+
+
 def world():
     """Tensors, modules and generators that a loss changes without need, and how all of them are now."""
     critic = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.BatchNorm1d(1), torch.nn.Dropout(0.0)).double()

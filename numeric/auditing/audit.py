@@ -169,7 +169,7 @@ def audit(
         plan = _Plan(budget, (atol, rtol), progress or (lambda *_: None), breakpoints)
         report = (_audited_rows if batched else _audited)(runs, loss, objective, plan)
         start.bystanders.require_untouched()
-        report = _at_present_state(report, start.state.moved)
+        report = _at_present_state(report, (*start.state.moved, *start.bystanders.made))
     if raise_exception and not report:
         raise report.failure
     for text in report.warnings:

@@ -48,7 +48,7 @@ class ByNumbers(TorchFunctionMode):
             return args[0].view_as(args[0])
         if func is torch.Tensor.detach_:
             return args[0]
-        if func in _LEAVES:
+        if getattr(func, "__wrapped__", func) in _LEAVES:
             return func(args[0].detach(), *args[1:], **(kwargs or {}))
         with torch.set_grad_enabled(func not in _WITHOUT_BACKWARD):
             return func(*args, **(kwargs or {}))

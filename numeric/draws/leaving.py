@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.utils.dlpack
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
@@ -25,9 +26,14 @@ WAYS_OUT = (
 ).split()
 """The methods that give the values of a tensor to something that is not torch."""
 
-_SHARING = {"numpy", "__array__", "__dlpack__"}
-_MAKING = {torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor}
+_SHARING = {"numpy", "__array__", "__dlpack__", "to_dlpack"}
+_MAKING = {
+    torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor, torch.sparse_coo_tensor, torch.sparse_csr_tensor,
+}  # fmt: skip
 """Make a tensor of numbers and of tensors of one number, whose values are read where no operation is seen."""
+
+_CAPTURED = {getattr(Tensor, name): name for name in WAYS_OUT}
+"""The methods as code may have taken them from the class before they were replaced."""
 
 _running: list[Interceptor] = []
 
@@ -54,6 +60,9 @@ class Door(TorchFunctionMode):
         for value in (*args, *(kwargs or {}).values()):
             if isinstance(value, torch.Generator):
                 self._intercepted.note(value)
+        way = _CAPTURED.get(getattr(func, "__wrapped__", func))
+        if way is not None and not _is_ours(sys._getframe(1).f_globals):
+            self._intercepted.require_stays(f"Tensor.{way}", args[0], is_shared=way in _SHARING)
         output = func(*args, **(kwargs or {}))
         if func in _MAKING:
             self._intercepted.follow([each for each in tree_leaves(args) if isinstance(each, Tensor)], output)
@@ -67,17 +76,18 @@ def watched_exits() -> Iterator[None]:
     Raises
         NotAuditable, from the method.
     """
-    kept = {name: vars(Tensor).get(name) for name in WAYS_OUT}
-    for name in WAYS_OUT:
-        setattr(Tensor, name, _guarded(name, getattr(Tensor, name)))
+    places = [*((Tensor, name) for name in WAYS_OUT), (torch, "to_dlpack"), (torch.utils.dlpack, "to_dlpack")]
+    kept = [(place, name, vars(place).get(name)) for place, name in places]
+    for place, name in places:
+        setattr(place, name, _guarded(name, getattr(place, name)))
     try:
         yield
     finally:
-        for name, method in kept.items():
-            if method is None:
-                delattr(Tensor, name)
+        for place, name, function in kept:
+            if function is None:
+                delattr(place, name)
             else:
-                setattr(Tensor, name, method)
+                setattr(place, name, function)
 
 
 def _guarded(name: str, method: Callable[..., Any]) -> Callable[..., Any]:

@@ -48,19 +48,19 @@ def named(params: Any) -> dict[str, Tensor]:
 
 
 class Bystanders:
-    """The generators that are not torch's, those that functions can reach and the shared ones, and whether they are drawn from.
+    """The generators that are not torch's, those that code can reach and the shared ones, and whether they are drawn from.
 
     Args
-        code   functions whose generators are watched, too
+        code   what is searched for generators, again at each look: an environment may make its own when it is first used
         apart  holds the generators that are put back for each run
     """
 
-    def __init__(self, code: Iterable[Child] = (), apart: Snapshot | None = None) -> None:
-        self._entropy, self._known = Entropy(), dict[int, tuple[str, Any, Any]]()
-        found = ((f"{_kind(thing)} ({way})", thing) for way, thing in code if is_foreign(thing))
-        for name, generator in (*shared_generators().items(), *found):
-            if not (apart is not None and apart.holds(generator)):
-                self._known.setdefault(id(generator), (name, generator, state_of(generator)))
+    def __init__(self, code: Mapping[str, Any] | None = None, apart: Snapshot | None = None) -> None:
+        self._code, self._apart, self._entropy = dict(code or {}), apart, Entropy()
+        self._known: dict[int, tuple[str, Any, Any]] = {}
+        self.reached: list[Child] = self._search()
+        self.made: dict[str, None] = {}
+        """The generators that the code has made since, by name."""
 
     def watched(self) -> AbstractContextManager[None]:
         """Watch calls for the entropy of the operating system, too, until the end of the block."""
@@ -70,6 +70,9 @@ class Bystanders:
         """Raise NotAuditable if something drew from what is not torch's, and put it back."""
         moved = [name for name, generator, state in self._known.values() if state_of(generator) != state]
         self.restore()
+        known = set(self._known)
+        self._search()
+        self.made |= dict.fromkeys(self._known[each][0] for each in self._known.keys() - known)
         if moved:
             raise NotAuditable(_drawn_from(" and ".join(moved)))
         if self._entropy.calls:
@@ -80,6 +83,14 @@ class Bystanders:
         for _, generator, state in self._known.values():
             if state_of(generator) != state:
                 set_state(generator, state)
+
+    def _search(self) -> list[Child]:
+        reached = list(reachable(self._code.items()))
+        found = ((f"{_kind(thing)} ({way})", thing) for way, thing in reached if is_foreign(thing))
+        for name, generator in (*shared_generators().items(), *found):
+            if not hasattr(generator, "bit_generator") and not (self._apart is not None and self._apart.holds(generator)):
+                self._known.setdefault(id(generator), (name, generator, state_of(generator)))
+        return reached
 
 
 def _drawn_from(names: str) -> str:
@@ -129,9 +140,8 @@ def put_back(
     """
     things = list(state) if isinstance(state, (list, tuple)) else [state]
     declared = Snapshot(things, params.values())
-    reached = list(reachable(code.items()))
-    start = Start(params, declared, Bystanders(reached, declared))
-    kept = [*map(keep_tensor, params.values()), *_kept(reached)]
+    start = Start(params, declared, Bystanders(code, declared))
+    kept = [*map(keep_tensor, params.values()), *_kept(start.bystanders.reached)]
     enabled, default = torch.is_grad_enabled(), torch.get_default_dtype()
     try:
         with torch.enable_grad(), start.bystanders.watched(), watched_exits():

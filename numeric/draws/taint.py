@@ -183,6 +183,9 @@ class Taint:
             uniform.used = True
 
     def _mark(self, tensor: Tensor, origin: str) -> None:
+        if tensor.layout != torch.strided:
+            self.leave("a sparse tensor, in which it is not followed")
+            return
         if _address(tensor) in self._shared or not _memory(tensor).resizable():
             self.leave("memory that something outside torch, such as an array of numpy, shares")
         self._held[_address(tensor)] = tensor
@@ -196,7 +199,7 @@ def decides(call: Call, outputs: Sequence[Tensor]) -> bool:
 
 
 def _address(tensor: Tensor) -> int:
-    return int(_memory(tensor)._cdata)
+    return int(_memory(tensor)._cdata) if tensor.layout == torch.strided else 0
 
 
 def _asks_for_nan(call: Call) -> bool:

@@ -37,19 +37,24 @@ def state_of(generator: Any) -> Any:
     """Return the state of a generator as a value that can be compared and given to `set_state`."""
     if isinstance(generator, random.Random):
         return generator.getstate()
+    if isinstance(generator, sys.modules["numpy"].random.SeedSequence):
+        return generator.n_children_spawned
     if hasattr(generator, "get_state"):
         return _Comparable(generator.get_state(legacy=False))
-    return _Comparable(_bits(generator).state)
+    return _Comparable(source_of(generator).state)
 
 
 def set_state(generator: Any, state: Any) -> None:
     """Give a generator a state that `state_of` returned."""
     if isinstance(generator, random.Random):
         generator.setstate(state)
+    elif isinstance(generator, sys.modules["numpy"].random.SeedSequence):
+        kept = {name: getattr(generator, name) for name in ("entropy", "spawn_key", "pool_size")}
+        generator.__init__(**kept, n_children_spawned=state)
     elif hasattr(generator, "set_state"):
         generator.set_state(state.value)
     else:
-        _bits(generator).state = state.value
+        source_of(generator).state = state.value
 
 
 def shared_generators() -> dict[str, Any]:
@@ -78,15 +83,16 @@ def _key(value: Any) -> Any:
     return value.tobytes() if hasattr(value, "tobytes") else value
 
 
-def _bits(generator: Any) -> Any:
-    return getattr(generator, "bit_generator", generator)
+def source_of(generator: Any) -> Any:
+    """Return what has the state: two generators of numpy may share it."""
+    return getattr(generator, "_bit_generator", generator)
 
 
 def _of_numpy() -> tuple[type, ...]:
     numpy = sys.modules.get("numpy")
     if numpy is None:
         return ()
-    return numpy.random.Generator, numpy.random.RandomState, numpy.random.BitGenerator
+    return numpy.random.Generator, numpy.random.RandomState, numpy.random.BitGenerator, numpy.random.SeedSequence
 
 
 class Entropy:

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from numeric.state.foreign import is_array, is_foreign
+from numeric.state.foreign import is_array, is_foreign, source_of
 
 MOST_OBJECTS = 200_000
 """After so many objects the search ends."""
@@ -51,7 +51,9 @@ def _children(thing: Any) -> Iterable[Child]:
         return _of_function(thing)
     if isinstance(thing, type):
         return [] if _is_closed(thing.__module__) else _attributes(dict(vars(thing)))
-    if isinstance(thing, (ModuleType, Tensor)) or is_foreign(thing):
+    if is_foreign(thing):
+        return [("", source_of(thing)), (".seed_seq", getattr(thing, "seed_seq", None))]
+    if isinstance(thing, (ModuleType, Tensor)):
         return []
     if isinstance(thing, BuiltinFunctionType):
         return [("", thing.__self__)]
@@ -106,9 +108,10 @@ def _named(names: set[str], namespace: dict[str, Any]) -> Iterator[Child]:
 
 
 def _names(code: CodeType) -> set[str]:
-    """The names in a function and in the functions inside it."""
+    """The names in a function and in the functions inside it, also where they are given as strings."""
     inner = (each for each in code.co_consts if isinstance(each, CodeType))
-    return set(code.co_names).union(*map(_names, inner))
+    strings = {each for each in code.co_consts if isinstance(each, str) and each.isidentifier()}
+    return strings.union(code.co_names, *map(_names, inner))
 
 
 def _is_closed(module: str | None) -> bool:

@@ -15,9 +15,10 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from derive.language.errors import UsageError
-from numeric.state.foreign import is_array, is_foreign, set_state, shared_generators, state_of
+from numeric.state.foreign import is_array, is_foreign, set_state, shared_generators, source_of, state_of
 from numeric.state.holders import FIXED, Kept, PutBack, attributes_of_class, held
 
 _Span: TypeAlias = tuple[int, int]
@@ -61,7 +62,7 @@ class Snapshot:
 
     def holds(self, thing: Any) -> bool:
         """Whether an object is among those that are put back."""
-        return id(thing) in self._seen
+        return id(thing) in self._seen or id(source_of(thing)) in self._seen
 
     def _keep(self, way: str, root: Any) -> None:
         waiting: deque[tuple[str, Any]] = deque([(way, _generator_of(root))])
@@ -80,7 +81,7 @@ class Snapshot:
         if is_array(thing):
             return self._of_array(thing)
         if is_foreign(thing):
-            return self._of_generator(way, thing), ()
+            return self._of_generator(way, thing), [("", source_of(thing)), (".seed_seq", getattr(thing, "seed_seq", None))]
         if is_root and isinstance(thing, type):
             return attributes_of_class(thing)
         found = None if is_root and isinstance(thing, FIXED) and not _is_set_elsewhere(thing) else held(thing)
@@ -122,8 +123,10 @@ class Snapshot:
 
 def keep_tensor(tensor: Tensor) -> PutBack:
     """Return a function that gives a tensor back its memory, its values, its gradient, and whether it requires one."""
+    if is_lazy(tensor) or tensor.is_meta or hasattr(tensor, "__tensor_flatten__"):
+        return lambda: None
     memory, is_leaf, requires_grad = tensor.detach(), tensor.is_leaf, tensor.requires_grad
-    values, gradient = memory.clone(), tensor.grad if is_leaf else None
+    values, gradient = _values(memory), tensor.grad if is_leaf else None
     keep_gradient = None if gradient is None else keep_tensor(gradient)
 
     def put_back() -> None:
@@ -131,7 +134,7 @@ def keep_tensor(tensor: Tensor) -> PutBack:
             tensor.detach_()
         if _place(tensor) != _place(memory):
             tensor.data = memory
-        memory.copy_(values)
+        _fill(memory, values)
         if is_leaf:
             tensor.requires_grad_(requires_grad)
             tensor.grad = gradient
@@ -141,12 +144,27 @@ def keep_tensor(tensor: Tensor) -> PutBack:
     return put_back
 
 
+def _values(tensor: Tensor) -> Any:
+    """The values of a tensor; with those that share its memory, since an expanded tensor cannot be written to."""
+    return tensor.untyped_storage().clone() if tensor.layout == torch.strided else tensor.clone()
+
+
+def _fill(tensor: Tensor, values: Any) -> None:
+    if tensor.layout != torch.strided:
+        tensor.copy_(values)
+        return
+    storage = tensor.untyped_storage()
+    if storage.nbytes() != values.nbytes():
+        storage.resize_(values.nbytes())
+    storage.copy_(values)
+
+
 def _place(tensor: Tensor) -> Any:
     return None if tensor.layout != torch.strided else (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
 
 
 def _span(tensor: Tensor) -> _Span:
-    if tensor.layout != torch.strided:
+    if tensor.layout != torch.strided or is_lazy(tensor):
         return id(tensor), id(tensor)
     storage = tensor.untyped_storage()
     return storage.data_ptr(), storage.data_ptr() + storage.nbytes()
