@@ -149,6 +149,18 @@ def test_a_hidden_generator_of_a_batched_audit_is_refused(theta):
         audit(loss, theta, lambda n: REWARD[torch.multinomial(theta.softmax(-1), n, replacement=True)], batched=True)
 
 
+def test_what_goes_wrong_by_a_hidden_generator_is_told_by_its_name(theta):
+    """The probability of a later draw changes between the runs: a message on that would not say why."""
+    rng = random.Random(3)
+
+    def loss():
+        first = torch.bernoulli(torch.tensor(0.5))
+        return theta.sum() * (torch.bernoulli(torch.tensor(rng.random())) if first else first)
+
+    with pytest.raises(NotAuditable, match=r"draws from a generator of random \(loss\.rng\)"):
+        audit(loss, theta, lambda: theta.sum() / 4)
+
+
 def test_a_generator_that_is_reached_and_not_drawn_from_is_no_matter(theta):
     environment = Environment(np.random.default_rng(3))
 
