@@ -502,7 +502,7 @@ def test_noise_whose_law_has_parameters_is_refused_where_it_has_no_quadrature():
 def test_noise_that_decides_a_branch_is_refused_in_an_objective():
     theta = parameter(0.4)
     with pytest.raises(NotAuditable, match=r"in the objective.*decides the outcome by aten\.gt.*sequential_test"):
-        audit(lambda: theta.sum(), theta, lambda: theta.sum() if torch.randn(()) > 0.2 else -theta.sum())
+        audit(lambda: theta.sum(), theta, lambda: theta.sum() if torch.randn(()) ** 2 > 0.2 else -theta.sum())
 
 
 def test_noise_that_leaves_torch_is_refused():

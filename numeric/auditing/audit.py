@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from derive.language.errors import GradproofError, TooLarge, UsageError
-from numeric.auditing.audit_mean import Found, Tolerances, compared, exact_mean_of, moments_of
+from numeric.auditing.audit_mean import Found, Tolerances, compared, exact_mean_of, moments_of, tails
 from numeric.auditing.audit_report import (
     AuditReport as AuditReport,
     AuditWarning as AuditWarning,
@@ -30,6 +30,7 @@ from numeric.auditing.batched_mean import batched_exact_mean, batched_moments, r
 from numeric.auditing.quadrature import Integrated, integrated
 from numeric.auditing.sampled import differing_points, sampled
 from numeric.draws.moments import Moments
+from numeric.draws.random_ops import TAIL
 from numeric.draws.restoring import named, put_back
 from numeric.draws.taint import NotFreezable, NotIntegrable
 from numeric.draws.tape import Choice, Count as Count, NotAuditable as NotAuditable, Tape, count
@@ -337,6 +338,7 @@ def _report(
         reproduce="" if integration else f"numeric.replay(loss, params, {top}{suffix})",
         vacuous=len(_without_gradient(found)) == len(names),
         quadrature=str(integration or ""),
+        left_out=_left_out(runs, found),
         quadrature_error=None if integration is None else integration.error,
     )
 
@@ -348,6 +350,20 @@ def _at_present_state(report: AuditReport, drawn: Iterable[str]) -> AuditReport:
         return report
     text = f"draws from {names} are not enumerated: the verdict is on the present state, from which each run starts"
     return replace(report, warnings=(*report.warnings, text))
+
+
+def _left_out(runs: Runs, found: Found) -> str:
+    """Say which laws were cut off, and by how much that may change the mean."""
+    texts = []
+    if runs.endless:
+        texts.append(f"{', '.join(runs.endless)}: enumerated but for a probability of {TAIL:.0e} at each end")
+    if runs.neglected:
+        texts.append(f"clamps and shifts of noise that decides, with a probability of {runs.neglected:.1g}")
+    if not texts:
+        return ""
+    name, index = found.worst
+    change = float(tails(runs, found.moments, found.exact)[name][index])
+    return f"{'; '.join(texts)}; this changes the mean by {change:.1e}, estimated by the last outcomes"
 
 
 def _without_gradient(found: Found) -> list[str]:

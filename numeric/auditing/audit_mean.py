@@ -15,9 +15,12 @@ from numeric.auditing.audit_report import worst_coordinate
 from numeric.auditing.audit_runs import MOST_REPEATED, Runs, default_tolerance
 from numeric.auditing.exact_mean import ExactMean, exact_mean, require_total
 from numeric.draws.moments import Moments
-from numeric.draws.tape import Count, explore
+from numeric.draws.tape import Count, NotAuditable, explore
 
 PROGRESS_FROM = 2_000
+BEHIND = 10
+"""The terms behind the last one that is enumerated are taken for at most this many times as much, together."""
+LARGEST_TAIL = 1e-3
 
 Tolerances: TypeAlias = tuple[float | None, float | None]
 
@@ -76,14 +79,35 @@ def exact_mean_of(runs: Runs, objective: Callable[[], Any], budget: int) -> Exac
     )
 
 
+def tails(runs: Runs, moments: Moments, exact: ExactMean) -> dict[str, Tensor]:
+    """Return what the tails of endless laws may add to the bias, by parameter, estimated by the outcomes before them.
+
+    Raises
+        NotAuditable, if that is more than `LARGEST_TAIL` of E|gradient|.
+    """
+    found = {name: torch.zeros_like(size) for name, size in zip(runs.params, moments.size, strict=True)}
+    if not runs.endless and not runs.neglected:
+        return found
+    for name, tail, peak, size in zip(runs.params, moments.tail, moments.peak, moments.size, strict=True):
+        found[name] = BEHIND * (tail + exact.tail.get(name, torch.zeros_like(tail))) + 2 * runs.neglected * peak
+        if not bool((found[name] <= LARGEST_TAIL * torch.maximum(size, exact.gradient[name].abs())).all()):
+            message = (
+                f"the tail of a law without an end carries {float(found[name].max()):.2g} of the gradient of {name}: it cannot "
+                "be cut off. The gradient may have an infinite mean or variance; audit a function that grows less."
+            )
+            raise NotAuditable(message)
+    return found
+
+
 def compared(
     runs: Runs, moments: Moments, exact: ExactMean, tolerances: Tolerances, error: Mapping[str, Tensor] | None = None
 ) -> Found:
     """Hold the mean of a gradient against the exact one; `error`, of a quadrature, is tolerated beside the tolerances."""
     standard = default_tolerance(runs.coarsest)
     atol, rtol = (given if given is not None else usual for given, usual in zip(tolerances, standard, strict=False))
+    left_out = tails(runs, moments, exact)
     tolerance = {
-        name: atol + rtol * torch.maximum(gradient.abs(), size) + (0 if error is None else error[name])
+        name: atol + rtol * torch.maximum(gradient.abs(), size) + left_out[name] + (0 if error is None else error[name])
         for (name, gradient), size in zip(exact.gradient.items(), moments.size, strict=True)
     }
     mean = dict(zip(runs.params, moments.mean, strict=True))

@@ -70,6 +70,7 @@ class AuditReport:
         undecided              why nothing is decided; empty where something is
         contributions          the outcomes that add most to the mean of the worst coordinate
         warnings               what the result does not cover
+        left_out               which laws were cut off, and what that may change; part of the tolerance
     """
 
     mean: dict[str, Tensor]
@@ -90,6 +91,7 @@ class AuditReport:
     quadrature_error: dict[str, Tensor] | None = None
     sampling: str = ""
     undecided: str = ""
+    left_out: str = ""
 
     @property
     def bias(self) -> dict[str, Tensor]:
@@ -224,6 +226,7 @@ class AuditReport:
             rows.append(("quadrature", f"{self.quadrature}; {error}"))
         if self.sampling:
             rows.append(("sampling", self.sampling))
+        rows += [("left out", self.left_out)] if self.left_out else []
         rows += [("theta", f"{key} = {_shown(value)}") for key, value in self.theta.items()]
         return [f"  {label:<13} {text}" for label, text in rows]
 

@@ -69,6 +69,8 @@ class Runs:
         self.coarsest: torch.dtype = torch.float64
         self.noise: list[tuple[str, int]] = []
         self.draws: tuple[str, ...] = ()
+        self.endless: tuple[str, ...] = ()
+        self.neglected = 0.0
         self.has_constant_seed: bool = False
         self.rough: set[str] = set()
         self._signatures: list[str] = []
@@ -81,6 +83,7 @@ class Runs:
         intercepted = self._begin(tape, salt)
         with Door(intercepted), intercepted:
             self._backward(loss())
+        intercepted.require_free([param.grad for param in self.params.values() if param.grad is not None], "the gradient")
         self._end(intercepted)
         return [
             torch.zeros_like(param, dtype=torch.float64) if param.grad is None else _dense(param.grad).detach().double().clone()
@@ -92,6 +95,7 @@ class Runs:
         intercepted = self._begin(tape, 0)
         with Door(intercepted), intercepted, ByNumbers() if differentiate else nullcontext():
             value = as_scalar(objective(), "objective()")
+        intercepted.require_free([value], "the value of the objective")
         gradient = outcome_gradient(intercepted, value, self.params) if differentiate else []
         self._end(intercepted, check_params=differentiate)
         return float(value.detach()), gradient
@@ -163,10 +167,13 @@ class Runs:
         self.generators.end_run()
         if self.integrated is not None:
             self.integrated.end(intercepted.tape)
-        self._keys, self._signatures = intercepted.keys, [signature for *_, signature in intercepted.noise]
+        self._keys, self._signatures = intercepted.keys, intercepted.signatures()
         self.noise = intercepted.frozen_noise()
         self.rough |= intercepted.rough
         self.draws = tuple(dict.fromkeys((*self.draws, *(choice.draw for choice in intercepted.tape.choices))))
+        ended = (choice.draw for choice in intercepted.tape.choices if choice.ends)
+        self.endless = tuple(dict.fromkeys((*self.endless, *ended)))
+        self.neglected = max(self.neglected, intercepted.neglected)
         if torch.finfo(intercepted.coarsest).eps > torch.finfo(self.coarsest).eps:
             self.coarsest = intercepted.coarsest
         if check_params and any(not torch.equal(p, v) for p, v in zip(self.params.values(), self._values, strict=True)):

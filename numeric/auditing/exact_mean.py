@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
@@ -48,10 +48,34 @@ class ByNumbers(TorchFunctionMode):
             return args[0].view_as(args[0])
         if func is torch.Tensor.detach_:
             return args[0]
+        if func is torch.normal:
+            return _normal(*args, **(kwargs or {}))
+        if func is torch.nn.functional.gumbel_softmax:
+            with self:
+                return _gumbel_softmax(*args, **(kwargs or {}))
         if getattr(func, "__wrapped__", func) in _LEAVES:
             return func(args[0].detach(), *args[1:], **(kwargs or {}))
         with torch.set_grad_enabled(func not in _WITHOUT_BACKWARD):
             return func(*args, **(kwargs or {}))
+
+
+def _normal(mean: Tensor | float, std: Tensor | float = 1.0, *given: Any, **options: Any) -> Tensor:
+    """Draw as torch.normal does, with the derivative by mean and deviation that autograd of torch leaves out."""
+    if given or not (isinstance(mean, Tensor) or isinstance(std, Tensor)):
+        drawn: Tensor = torch.normal(mean, std, *given, **options)
+        return drawn
+    with torch.enable_grad():
+        location, scale = torch.broadcast_tensors(torch.as_tensor(mean), torch.as_tensor(std))
+        noise = torch.randn(location.shape, dtype=torch.result_type(location, scale), device=location.device, **options)
+        moved: Tensor = location + scale * noise
+        return moved
+
+
+def _gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
+    """Draw as torch does; what it detaches inside would not be seen here."""
+    noise = -torch.empty_like(logits, memory_format=torch.legacy_contiguous_format).exponential_().log()
+    soft = ((logits + noise) / tau).softmax(dim)
+    return torch.zeros_like(logits).scatter_(dim, soft.max(dim, keepdim=True)[1], 1.0) if hard else soft
 
 
 @dataclass(frozen=True)
@@ -62,6 +86,8 @@ class ExactMean:
     gradient: dict[str, Tensor]
     outcomes: int
     slope_error: float
+    tail: dict[str, Tensor] = field(default_factory=dict)
+    """What the outcomes before the tails of endless laws add, without signs, by parameter."""
 
 
 def outcome_gradient(intercepted: Interceptor, scalar: Tensor, params: Mapping[str, Tensor]) -> list[Tensor]:
@@ -130,18 +156,20 @@ def exact_mean(run: Run, params: Mapping[str, Tensor], budget: int, *, step: flo
         Disagreement, if the probabilities of all outcomes do not sum to one.
     """
     total, values, size, outcomes = 0.0, [], 0.0, 0
-    gradient = [torch.zeros_like(param, dtype=torch.float64) for param in params.values()]
+    gradient, tail = ([torch.zeros_like(param, dtype=torch.float64) for param in params.values()] for _ in range(2))
     for tape, (value, gradients) in explore(lambda tape: run(tape, True), budget):
         total += tape.weight
         values.append(tape.weight * value)
         size += abs(values[-1])
         outcomes += 1
-        for summed, part in zip(gradient, gradients, strict=True):
+        for summed, last, part in zip(gradient, tail, gradients, strict=True):
             summed += part
+            last += part.abs() if tape.is_at_end else 0
     require_total(total)
     size += math.sqrt(sum(float(part.square().sum()) for part in gradient))
     error = slope_error(lambda: _mean(run, budget), params, gradient, step, tolerance * max(size, 1e-30))
-    return ExactMean(math.fsum(values), dict(zip(params, gradient, strict=True)), outcomes, error)
+    by_name = (dict(zip(params, parts, strict=True)) for parts in (gradient, tail))
+    return ExactMean(math.fsum(values), next(by_name), outcomes, error, next(by_name))
 
 
 def _mean(run: Run, budget: int) -> float:

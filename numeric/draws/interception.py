@@ -15,14 +15,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from numeric.draws.generators import Generators, Key
-from numeric.draws.random_ops import DISCRETE, NOISE, Call, Factor, draws_nothing, is_standard_uniform, refusal
+from numeric.draws.laws.forms import Noise
+from numeric.draws.random_ops import DISCRETE, NOISE, Call, Factor, draws_nothing, refusal
 from numeric.draws.taint import Taint
 from numeric.draws.tape import NotAuditable, Tape
 
 Source: TypeAlias = Callable[[Call, int, Tape, Tensor], Tensor]
 """Gives the values of a draw of continuous noise: for the call, its number among such draws, the tape, and the real output."""
 
-_COMPARED = "torch.rand compared with a threshold"
 _NOISE_SEED = 0xF0_2E_11
 
 
@@ -33,6 +33,7 @@ class Drawn:
     signature: str
     choices: list[int] = field(default_factory=list)
     noise: Tensor | None = None
+    known: Noise = field(default_factory=lambda: Noise("", 0))
 
 
 class Interceptor(TorchDispatchMode):
@@ -55,7 +56,7 @@ class Interceptor(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.tape, self.frozen = tape, frozen
         self.factors: list[tuple[Factor, float]] = []
-        self.noise: list[tuple[str, Tensor, str]] = []
+        self.noise: list[tuple[Noise, str]] = []
         self.keys: list[Key] = []
         self.coarsest: torch.dtype = torch.float64
         self._generators, self._source, self._taint = generators, source, taint or Taint()
@@ -72,7 +73,7 @@ class Interceptor(TorchDispatchMode):
         touched = self._taint.among(tensors)
         if not touched:
             return call()
-        decided = self._taint.intercept(call, touched, lambda probabilities: self.tape.choose(probabilities, _COMPARED))
+        decided = self._taint.intercept(call, touched, self.tape)
         if decided is not None:
             return decided
         output = call()
@@ -98,12 +99,24 @@ class Interceptor(TorchDispatchMode):
 
     def all_factors(self) -> list[Factor]:
         """Return the probabilities of all that was drawn, as functions that give differentiable scalars."""
-        compared = [uniform.probability for uniform in self._taint.uniforms.values() if uniform.history]
-        return [*(factor for factor, _ in self.factors), *compared]
+        return [*(factor for factor, _ in self.factors), *(noise.law.probability for noise in self._taint.decided())]
 
     def frozen_noise(self) -> list[tuple[str, int]]:
-        """Return family and size of each draw of noise that was not decided by a comparison."""
-        return [(family, values.numel()) for family, values, _ in self.noise if not self._taint.is_compared(values)]
+        """Return family and size of each draw of noise whose values matter."""
+        return [(noise.family, noise.size) for noise, _ in self.noise if noise.law is None]
+
+    def signatures(self) -> list[str]:
+        """Return the law of each draw of noise whose values matter."""
+        return [signature for noise, signature in self.noise if noise.law is None]
+
+    def require_free(self, tensors: Sequence[Tensor], what: str) -> None:
+        """Raise NotFreezable if a result holds noise of which only a decision was drawn."""
+        self._taint.require_free(tensors, what)
+
+    @property
+    def neglected(self) -> float:
+        """The probability of what was left out where noise decides: clamps and shifts that are next to nothing."""
+        return self._taint.neglected
 
     @property
     def rough(self) -> set[str]:
@@ -113,8 +126,7 @@ class Interceptor(TorchDispatchMode):
     @property
     def weight_of_factors(self) -> float:
         """The probability, as a number, of what `all_factors` gives."""
-        compared = [choice for choice in self.tape.choices if choice.draw == _COMPARED]
-        return math.prod(weight for _, weight in self.factors) * Tape.weight_of(compared)
+        return math.prod(weight for _, weight in self.factors) * self._taint.weight
 
     def _random(self, call: Call) -> Any:
         if draws_nothing(call):
@@ -133,11 +145,16 @@ class Interceptor(TorchDispatchMode):
         if key in self._drawn:
             recorded = self._recorded(call, key, _signature(call))
             remaining = iter(recorded.choices)
-            return DISCRETE[call.name](call, lambda _: next(remaining))[0]
-        drawn = Drawn(_signature(call))
+            return DISCRETE[call.name](call, lambda *_, **__: next(remaining))[0]
+        drawn = self._drawn[key] = Drawn(_signature(call))
+        touched, start = self._taint.among(call.tensors), len(self.tape.choices)
+        mixed = self._taint.draw(call, touched, self.tape) if touched else None
+        if mixed is not None:
+            drawn.choices += [choice.index for choice in self.tape.choices[start:]]
+            return mixed
 
-        def choose(probabilities: Sequence[float]) -> int:
-            index = self.tape.choose(probabilities, str(call.func))
+        def choose(probabilities: Sequence[float], *, ends: tuple[int, ...] = ()) -> int:
+            index = self.tape.choose(probabilities, str(call.func), ends=ends)
             drawn.choices.append(index)
             return index
 
@@ -146,7 +163,6 @@ class Interceptor(TorchDispatchMode):
         if factor is not None:
             weight = Tape.weight_of(self.tape.choices[before:])
             self.factors.append((factor, weight))
-        self._drawn[key] = drawn
         return output
 
     def _noise(self, call: Call, key: Key, generator: torch.Generator) -> Tensor:
@@ -154,14 +170,15 @@ class Interceptor(TorchDispatchMode):
         after = generator.get_state()
         signature = _signature(call)
         if key in self._drawn:
-            values = self._recorded(call, key, signature).noise
+            recorded = self._recorded(call, key, signature)
         else:
-            values = self._values(call, generator, output)
-            self.noise.append((NOISE[call.name], output, signature))
-            self._drawn[key] = Drawn(signature, noise=values)
+            recorded = Drawn(signature, [], self._values(call, generator, output), Noise(NOISE[call.name], output.numel()))
+            self.noise.append((recorded.known, signature))
+            self._drawn[key] = recorded
+        values = recorded.noise
         generator.set_state(after)
         output.copy_(values) if values is not None else None
-        self._taint.add(output, f"from {call.func}", uniform=is_standard_uniform(call))
+        self._taint.add(call, output, recorded.known)
         return output
 
     def _values(self, call: Call, generator: torch.Generator, output: Tensor) -> Tensor:

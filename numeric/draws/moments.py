@@ -23,6 +23,8 @@ class Moments:
     mean: list[Tensor] = field(default_factory=list)
     size: list[Tensor] = field(default_factory=list)
     square: list[Tensor] = field(default_factory=list)
+    tail: list[Tensor] = field(default_factory=list)
+    peak: list[Tensor] = field(default_factory=list)
     running: list[Tensor] = field(default_factory=list)
     kept: list[tuple[Tape, list[Tensor]]] = field(default_factory=list)
     largest: list[tuple[float, tuple[int, ...], float, list[Tensor]]] = field(default_factory=list)
@@ -38,6 +40,9 @@ class Moments:
         for position, part in enumerate(gradient):
             self.mean[position] += weight * part
             self.size[position] += weight * part.abs()
+            self.peak[position] = torch.maximum(self.peak[position], part.abs())
+            if tape.is_at_end:
+                self.tail[position] += weight * part.abs()
             delta = part - self.running[position]
             self.running[position] += delta * (weight / self.total)
             self.square[position] += weight * delta * (part - self.running[position])
@@ -74,7 +79,8 @@ class Moments:
             self._push(float(most[row]), outcome, weight, [part[row] for part in gradients])
 
     def _start(self, gradient: list[Tensor]) -> None:
-        self.mean, self.size, self.square, self.running = ([torch.zeros_like(g) for g in gradient] for _ in range(4))
+        zeros = ([torch.zeros_like(g) for g in gradient] for _ in range(6))
+        self.mean, self.size, self.square, self.running, self.tail, self.peak = zeros
 
     def _keep(self, tape: Tape, gradient: list[Tensor], weight: float, *, keep: bool) -> None:
         if keep:

@@ -50,8 +50,8 @@ class Decisions(Taint):
         self._refuse, self._leaves = refuse, leaves
         self.made: list[tuple[Any, ...]] = []
 
-    def intercept(self, call: Call, touched: list[Tensor], choose: Any) -> Tensor | None:
-        return super().intercept(call, touched, choose) if self._refuse else None
+    def intercept(self, call: Call, touched: list[Tensor], tape: Tape) -> Any:
+        return super().intercept(call, touched, tape) if self._refuse else None
 
     def propagate(self, call: Call, touched: list[Tensor], output: Any) -> None:
         leaves = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]

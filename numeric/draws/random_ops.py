@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -18,11 +18,20 @@ from torch import Tensor
 from derive.language.errors import TooLarge
 from numeric.draws.tape import NotAuditable
 
-Choose: TypeAlias = Callable[[Sequence[float]], int]
+
+class Choose(Protocol):
+    """Chooses one of some options by their probabilities; those at `ends` stand for a tail that is left out behind them."""
+
+    def __call__(self, probabilities: Sequence[float], *, ends: tuple[int, ...] = ()) -> int: ...
+
+
 Factor: TypeAlias = Callable[[], Tensor]
 """The probability of what was drawn, as a float64 scalar that depends on the tensors that the operation was given."""
 
 MOST_IN_ONE_DRAW = 2**24
+TAIL = 1e-18
+"""Of a law without an end, less than this is left out at each end."""
+
 SAMPLING = "test it by sampling (numeric.sequential_test), or audit a discrete analogue"
 
 
@@ -165,6 +174,51 @@ def _binomial(call: Call, choose: Choose) -> tuple[Tensor, Factor]:
     return _filled(output, drawn), factor
 
 
+def _poisson(call: Call, choose: Choose) -> tuple[Tensor, Factor]:
+    rate = call.bound["self"]
+    output: Tensor = call()
+    drawn = [_first_integers(choose, poisson_law(each)) for each in rate.double().reshape(-1).tolist()]
+    count = torch.tensor(drawn, dtype=torch.float64).reshape(output.shape)
+    return _filled(output, drawn), lambda: poisson_probability(rate.double().cpu(), count).prod()
+
+
+def poisson_probability(rate: Tensor, count: Tensor) -> Tensor:
+    """Return the probability of each count as float64, differentiable in the rate.
+
+    >>> float(poisson_probability(torch.tensor(0.0), torch.tensor(0.0)))
+    1.0
+    """
+    count = count.double()
+    probability: Tensor = (torch.special.xlogy(count, rate.double()) - rate - torch.lgamma(count + 1)).exp()
+    return probability
+
+
+def _geometric(call: Call, choose: Choose) -> tuple[Tensor, None]:
+    """The number of trials until the first success: 1, 2, ..."""
+    p = float(call.bound["p"])
+    output: Tensor = call()
+    last = 0 if p == 1 else math.ceil(math.log(TAIL) / math.log1p(-p))
+    law = [p * (1 - p) ** k for k in range(last + 1)]
+    return _filled(output, [1 + _first_integers(choose, law) for _ in range(output.numel())]), None
+
+
+def poisson_law(rate: float) -> list[float]:
+    """Return the probabilities of 0, 1, ... up to where less than `TAIL` is left.
+
+    >>> round(sum(poisson_law(3.0)), 12), len(poisson_law(3.0)) < 40
+    (1.0, True)
+    """
+    last = math.ceil(rate) + 1
+    while rate > 0 and last * math.log(rate) - rate - math.lgamma(last + 1) > math.log(TAIL * (1 - rate / (last + 1))):
+        last += 1
+    law: list[float] = poisson_probability(torch.tensor(rate, dtype=torch.float64), torch.arange(last + 1)).tolist()
+    return law
+
+
+def _first_integers(choose: Choose, law: list[float]) -> int:
+    return choose(law, ends=(len(law) - 1,))
+
+
 def _flat(law: Tensor, output: Tensor) -> list[float]:
     values: list[float] = law.detach().double().expand_as(output).reshape(-1).tolist()
     return values
@@ -210,6 +264,9 @@ DISCRETE: dict[str, Handler] = {
     "bernoulli_": _bernoulli,
     "multinomial": _multinomial,
     "binomial": _binomial,
+    "poisson": _poisson,
+    "geometric": _geometric,
+    "geometric_": _geometric,
     "randint": _integers,
     "randint_like": _integers,
     "random": _integers,
@@ -263,12 +320,6 @@ def draws_nothing(call: Call) -> bool:
     if call.name in ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"):
         return bound.get("train") is False or float(bound["p"]) == 0
     return call.name.startswith("rrelu") and bound.get("training", False) is False
-
-
-def is_standard_uniform(call: Call) -> bool:
-    """Whether a draw is uniform on [0, 1), so that the probability of being below a threshold is the threshold."""
-    bound = call.bound
-    return NOISE.get(call.name) == "uniform" and (bound.get("from", 0), bound.get("to", 1)) == (0, 1)
 
 
 def refusal(call: Call) -> NotAuditable:

@@ -11,25 +11,27 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from numeric.draws.laws.decisions import cancelled, decision, mixed
+from numeric.draws.laws.forms import Form, Noise, drawn_form, followed
 from numeric.draws.random_ops import SAMPLING, Call
 from numeric.draws.smooth_ops import functional, is_kinked, is_smooth
-from numeric.draws.tape import NotAuditable
+from numeric.draws.tape import NotAuditable, Tape
 
 _memory = Tensor.untyped_storage
-_COMPARISONS = {"lt": False, "le": False, "gt": True, "ge": True}
-_FLIPPED = {False: True, True: False}
 _CHECKING_FILES = ("distributions/constraints.py", "distributions/distribution.py")
 _CHECKING_FUNCTIONS = {"check", "__init__", "_validate_sample"}
-_SPENT = "uniform noise that was compared with a threshold before"
-_HARMLESS = {"detach", "alias", "is_same_size", "_has_compatible_shallow_copy_type"}
+_HARMLESS = {"is_same_size", "_has_compatible_shallow_copy_type"}
+
+_SHAPES = {"empty_like", "full_like", "new_empty", "new_full", "new_ones", "new_zeros", "ones_like", "zeros_like"}
+"""They ask a tensor for its shape alone."""
 
 
 class NotIntegrable(NotAuditable):
@@ -40,88 +42,87 @@ class NotFreezable(NotAuditable):
     """Continuous noise whose frozen values say nothing about the mean: it decides something, or its law has parameters."""
 
 
-class Uniform:
-    """A tensor of untouched uniform noise: what each element was compared with, and on which side it fell."""
-
-    low: list[float]
-    high: list[float]
-
-    def __init__(self, values: Tensor) -> None:
-        self.values = values
-        self.used = False
-        self.low, self.high = [0.0] * values.numel(), [1.0] * values.numel()
-        self.history: list[tuple[Tensor, Tensor]] = []
-
-    def below(self, threshold: Tensor, choose: Callable[[Sequence[float]], int]) -> Tensor:
-        """Decide for each element whether it is below a threshold, given the earlier decisions."""
-        clamped = threshold.detach().double().clamp(0, 1).expand_as(self.values).reshape(-1).tolist()
-        drawn = [self._decide(position, value, choose) for position, value in enumerate(clamped)]
-        result = torch.tensor(drawn, dtype=torch.bool, device=self.values.device).reshape(self.values.shape)
-        self.history.append((threshold, result))
-        return result
-
-    def probability(self) -> Tensor:
-        """Return the probability of all decisions together as a float64 scalar, differentiable in the thresholds."""
-        low, high = torch.zeros_like(self.values).double(), torch.ones_like(self.values).double()
-        for threshold, below in self.history:
-            clamped = threshold.double().clamp(0, 1)
-            high = torch.where(below, torch.minimum(high, clamped), high)
-            low = torch.where(below, low, torch.maximum(low, clamped))
-        return (high - low).prod()
-
-    def _decide(self, position: int, value: float, choose: Callable[[Sequence[float]], int]) -> bool:
-        low, high = self.low[position], self.high[position]
-        inside = min(max((value - low) / (high - low), 0.0), 1.0)
-        below = bool(choose((1 - inside, inside)))
-        if below:
-            self.high[position] = min(high, value)
-        else:
-            self.low[position] = max(low, value)
-        return below
-
-
 class Taint:
     """The storages that hold frozen noise in one run; they are kept alive, so that no address is used twice."""
 
     def __init__(self) -> None:
         self._held: dict[int, Tensor] = {}
         self._origin: dict[int, str] = {}
-        self.uniforms: dict[int, Uniform] = {}
         self.rough: set[str] = set()
         """The operations with kinks that noise went through, and in the backward pass all that are not known to be smooth."""
         self._shared: dict[int, Tensor] = {}
+        self._forms: dict[_Place, Form] = {}
+        self._noises: dict[int, list[Noise]] = {}
+        self._before: Tensor | None = None
+        self.weight: float = 1.0
+        """The probability of what was decided about noise."""
 
-    def add(self, values: Tensor, origin: str, *, uniform: bool) -> None:
+    def add(self, call: Call, values: Tensor, noise: Noise) -> None:
         """Mark the output of a draw of noise."""
-        self._mark(values, origin)
-        self.uniforms.pop(_address(values), None)
-        if uniform:
-            self.uniforms[_address(values)] = Uniform(values)
-
-    def is_compared(self, values: Tensor) -> bool:
-        """Whether a draw was decided by comparisons with thresholds, so that no value of it matters."""
-        uniform = self.uniforms.get(_address(values))
-        return uniform is not None and bool(uniform.history)
+        self._mark(values, f"from {call.func}")
+        self._forget(values)
+        self._noises[_address(values)] = [noise]
+        form = drawn_form(call, values, noise)
+        if form is None:
+            self._use([values], call)
+        else:
+            self._forms[_place(values)] = form
 
     def among(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return those of some tensors that hold noise."""
         return [tensor for tensor in tensors if _address(tensor) in self._held] if self._held else []
 
-    def intercept(self, call: Call, touched: list[Tensor], choose: Callable[[Sequence[float]], int]) -> Tensor | None:
-        """Return the result of a comparison of untouched uniform noise; note what else is done to such noise.
+    @property
+    def neglected(self) -> float:
+        """The probability of what was left out where noise decides: clamps and shifts that are next to nothing."""
+        return sum(noise.neglected for noise in self.decided())
+
+    def decided(self) -> list[Noise]:
+        """Return the noise that something was decided about."""
+        return list(dict.fromkeys(noise for noises in self._noises.values() for noise in noises if noise.law is not None))
+
+    def require_free(self, tensors: Sequence[Tensor], what: str) -> None:
+        """Raise NotFreezable if one of some tensors holds noise that was decided: its values are not those of the decision."""
+        for tensor in self.among(tensors):
+            if any(noise.law is not None for noise in self._noises.get(_address(tensor), ())):
+                raise _spent(what)
+
+    def intercept(self, call: Call, touched: list[Tensor], tape: Tape) -> Any:
+        """Return the result of a decision about noise whose law is known, None of any other operation.
 
         Raises
-            NotAuditable, where noise is both compared and used.
+            NotFreezable, where noise is both decided and used.
         """
-        if call.name in _HARMLESS:
+        self._before = _overwritten(call, touched)
+        forms = [self._forms.get(_place(tensor)) for tensor in touched]
+        if _in_backward() or any(form is None for form in forms):
             return None
-        compared = self._compared(call, touched)
-        if compared is not None:
-            uniform, threshold, is_above = compared
-            below = uniform.below(threshold, choose)
-            return ~below if is_above else below
-        self._require_not_compared(call, touched)
-        return None
+        known = [form for form in forms if form is not None]
+        if len(known) == 2:
+            return cancelled(call, *known)
+        if len(known) != 1 or known[0].noise.used or _checks_a_law():
+            return None
+        before = len(tape.choices)
+        found = decision(call, touched[0], known[0], tape)
+        self.weight *= Tape.weight_of(tape.choices[before:])
+        for values in found.values if found else ():
+            self._mark(values, self._origin[_address(touched[0])])
+            self._noises[_address(values)] = [known[0].noise]
+        return found and found.output
+
+    def draw(self, call: Call, touched: list[Tensor], tape: Tape) -> Tensor | None:
+        """Return a discrete draw whose law is noise, where noise and draw together have a law; else the noise is used.
+
+        Raises
+            NotFreezable, where the noise was decided.
+        """
+        form = self._forms.get(_place(touched[0])) if len(touched) == 1 else None
+        before = len(tape.choices)
+        drawn = None if form is None else mixed(call, form, tape)
+        self.weight *= Tape.weight_of(tape.choices[before:])
+        if drawn is None:
+            self._use(touched, call)
+        return drawn
 
     def propagate(self, call: Call, touched: list[Tensor], output: Any) -> None:
         """Mark what an operation made of noise.
@@ -129,12 +130,47 @@ class Taint:
         Raises
             NotAuditable, where it is a decision.
         """
+        if call.name in _SHAPES:
+            return
         origin = self._origin[_address(touched[0])]
         outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
         if decides(call, outputs) and not _asks_for_nan(call) and not _is_allowed():
             raise _decides(origin, call)
         self.note_rough(call)
         self.mark(touched, outputs)
+        self._follow(call, touched, output)
+
+    def _follow(self, call: Call, touched: list[Tensor], output: Any) -> None:
+        """Note the form of what an operation made of noise; where it has none, the noise is used."""
+        if call.name in _HARMLESS or _asks_for_nan(call) or _checks_a_law():
+            return
+        outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        forms = [self._forms.get(_place(tensor)) for tensor in touched]
+        known = [form for form in forms if form is not None]
+        found = None if len(known) < len(forms) or _in_backward() else followed(call, known, touched, output, self._before)
+        noises = list(dict.fromkeys(noise for tensor in touched for noise in self._noises.get(_address(tensor), ())))
+        if call.func._schema.is_mutable:
+            for leaf in outputs:
+                self._forget(leaf)
+        if found is None:
+            self._use(touched, call)
+        for leaf, form in zip(outputs, found or (), strict=False):
+            self._forms[_place(leaf)] = form
+        for leaf in outputs:
+            kept = self._noises.setdefault(_address(leaf), [])
+            kept += [noise for noise in noises if noise not in kept]
+
+    def _use(self, touched: Sequence[Tensor], call: Call) -> None:
+        """Note that the values of noise matter."""
+        self.require_free(touched, str(call.func))
+        for tensor in touched:
+            for noise in self._noises.get(_address(tensor), ()):
+                noise.used = True
+
+    def _forget(self, tensor: Tensor) -> None:
+        """Drop the forms of all views of a tensor that is overwritten."""
+        address = _address(tensor)
+        self._forms = {place: form for place, form in self._forms.items() if place[0] != address}
 
     def note_rough(self, call: Call) -> None:
         """Note an operation that is not known to be smooth; equality with a number has probability zero and is none."""
@@ -159,29 +195,6 @@ class Taint:
         """Note that something outside torch sees the memory of a tensor from now on."""
         self._shared[_address(tensor)] = tensor
 
-    def _compared(self, call: Call, touched: list[Tensor]) -> tuple[Uniform, Tensor, bool] | None:
-        if call.name not in _COMPARISONS or len(touched) != 1 or _is_allowed():
-            return None
-        left, right = call.args[0], call.args[1]
-        is_left = touched[0] is left
-        uniform, other = self.uniforms.get(_address(touched[0])), right if is_left else left
-        if uniform is None or uniform.used or touched[0].shape != uniform.values.shape or not touched[0].is_contiguous():
-            return None
-        threshold = torch.as_tensor(other, device=touched[0].device)
-        if threshold.dim() > uniform.values.dim() or threshold.numel() > uniform.values.numel():
-            return None
-        above = _COMPARISONS[call.name]
-        return uniform, threshold, above if is_left else _FLIPPED[above]
-
-    def _require_not_compared(self, call: Call, touched: list[Tensor]) -> None:
-        for tensor in touched:
-            uniform = self.uniforms.get(_address(tensor))
-            if uniform is None or _is_allowed():
-                continue
-            if uniform.history:
-                raise _decides(_SPENT, call)
-            uniform.used = True
-
     def _mark(self, tensor: Tensor, origin: str) -> None:
         if tensor.layout != torch.strided:
             self.leave("a sparse tensor, in which it is not followed")
@@ -198,6 +211,21 @@ def decides(call: Call, outputs: Sequence[Tensor]) -> bool:
     return discrete or not (is_smooth(call) or is_kinked(call))
 
 
+_Place: TypeAlias = tuple[int, int, tuple[int, ...], tuple[int, ...], torch.dtype]
+
+
+def _place(tensor: Tensor) -> _Place:
+    """Name a view: views of a storage at the same place hold the same."""
+    return _address(tensor), int(tensor.storage_offset()), tuple(tensor.shape), tensor.stride(), tensor.dtype
+
+
+def _overwritten(call: Call, touched: Sequence[Tensor]) -> Tensor | None:
+    """Return a copy of the first argument if it holds no noise and is about to be overwritten; the copy has no graph."""
+    first = call.args[0] if call.args else None
+    is_overwritten = call.func._schema.is_mutable and isinstance(first, Tensor) and all(first is not each for each in touched)
+    return first.detach().clone() if is_overwritten and isinstance(first, Tensor) else None
+
+
 def _address(tensor: Tensor) -> int:
     return int(_memory(tensor)._cdata) if tensor.layout == torch.strided else 0
 
@@ -212,7 +240,11 @@ def _asks_for_nan(call: Call) -> bool:
 
 def _is_allowed() -> bool:
     """Whether a decision about noise has no effect: in the backward pass (sign of abs) or where a law checks its arguments."""
-    return torch._C._current_graph_task_id() != -1 or _checks_a_law()
+    return _in_backward() or _checks_a_law()
+
+
+def _in_backward() -> bool:
+    return torch._C._current_graph_task_id() != -1
 
 
 def _checks_a_law() -> bool:
@@ -231,6 +263,14 @@ def leaves_torch(way: Any) -> str:
         f"where a decision changes as breakpoints=, draw what is decided by torch.bernoulli or torch.multinomial, "
         f"or {SAMPLING}."
     )
+
+
+def _spent(what: str) -> NotFreezable:
+    message = (
+        f"continuous noise decides the outcome (it was compared with a threshold, or ordered) and is used besides, by {what}, "
+        "so that decision and value cannot be drawn apart."
+    )
+    return NotFreezable(message)
 
 
 def _decides(origin: str, call: Call) -> NotFreezable:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 from derive.language.errors import GradproofError, TooLarge
@@ -27,11 +27,12 @@ class NotAuditable(GradproofError):
 
 @dataclass(frozen=True)
 class Choice:
-    """One choice that a run made: by which draw, among which options, and which it took."""
+    """One choice that a run made: by which draw, among which options, and which it took; `ends` are those before a tail."""
 
     draw: str
     probabilities: tuple[float, ...]
     index: int
+    ends: tuple[int, ...] = ()
 
     @property
     def options(self) -> list[int]:
@@ -70,8 +71,8 @@ class Tape:
         self.choices: list[Choice] = []
         self._prefix, self._probe, self._strict = tuple(prefix), probe, strict
 
-    def choose(self, probabilities: Sequence[float], draw: str) -> int:
-        """Return the index of the option that this run takes.
+    def choose(self, probabilities: Sequence[float], draw: str, *, ends: tuple[int, ...] = ()) -> int:
+        """Return the index of the option that this run takes; at `ends` the tail of an endless law is left out.
 
         Raises
             NotAuditable, if the prefix was recorded at another law: the program is not a function of its choices.
@@ -81,9 +82,9 @@ class Tape:
         if position >= LONGEST_RUN:
             message = f"one run makes over {LONGEST_RUN} draws, last by {draw}; a loop without an end cannot be enumerated."
             raise TooLarge(message)
-        choice = Choice(draw, tuple(probabilities), -1)
+        choice = Choice(draw, tuple(probabilities), -1, ends)
         index = self._replayed(choice) if position < len(self._prefix) else self._new(choice)
-        self.choices.append(Choice(draw, choice.probabilities, index))
+        self.choices.append(replace(choice, index=index))
         return index
 
     @property
@@ -107,6 +108,11 @@ class Tape:
         return 1 + sum(len(choice.options) - 1 for choice in self.choices)
 
     @property
+    def is_at_end(self) -> bool:
+        """Whether an endless law took the last of its options that are enumerated."""
+        return any(choice.index in choice.ends for choice in self.choices)
+
+    @property
     def outcome(self) -> tuple[int, ...]:
         """The indices that were taken, in the order of the draws."""
         return tuple(choice.index for choice in self.choices)
@@ -117,7 +123,7 @@ class Tape:
             choice = self.choices[position]
             later = [index for index in choice.options if index > choice.index]
             if later:
-                return (*self.choices[:position], Choice(choice.draw, choice.probabilities, later[0]))
+                return (*self.choices[:position], replace(choice, index=later[0]))
         return None
 
     def require_prefix_used(self) -> None:
