@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Binomial, Geometric, Gumbel, NegativeBinomial, Normal, Poisson
+from torch.distributions import Binomial, Gamma, Geometric, Gumbel, NegativeBinomial, Normal, Poisson
 from torch.distributions.relaxed_bernoulli import LogitRelaxedBernoulli
 from torch.nn.functional import gumbel_softmax
 
@@ -121,6 +121,7 @@ def test_a_straight_through_sample_counts_as_its_hard_value():
     assert (report.outcomes, report.objective_outcomes) == (3, 3)
 
 
+@pytest.mark.exhaustive
 def test_the_gradient_of_a_straight_through_sample_needs_the_noise():
     assert not is_accepted(lambda: (REWARD * gumbel_softmax(LOGITS, hard=True)).sum(), expected_reward)
 
@@ -318,3 +319,38 @@ def test_binomial_counts_are_enumerated():
         return count**2 * Binomial(4, p).log_prob(count)
 
     assert audit(loss, p, lambda: 4 * p * (1 - p) + 16 * p**2).outcomes == 5
+
+
+# Gamma noise
+
+
+def gamma_score(shape: Tensor, rate: Tensor) -> Tensor:
+    drawn = Gamma(shape.detach(), rate.detach()).sample()
+    return drawn**2 * Gamma(shape, rate).log_prob(drawn)
+
+
+def test_gamma_noise_is_integrated_in_loss_and_objective():
+    shape, rate = parameter(2.5), parameter(1.4)
+    report = audit(lambda: gamma_score(shape, rate), [shape, rate], lambda: Gamma(shape, rate).sample() ** 2)
+    assert math.isclose(report.value, 2.5 * 3.5 / 1.4**2, rel_tol=1e-9)
+    wrong = lambda: 1.01 * gamma_score(shape, rate)  # noqa: E731
+    assert not audit(wrong, [shape, rate], lambda: shape * (shape + 1) / rate**2, raise_exception=False)
+
+
+def test_the_derivative_of_gamma_noise_by_torch_is_right_to_a_few_digits():
+    shape, rate = parameter(2.5), parameter(1.4)
+    report = audit(lambda: Gamma(shape, rate).rsample() ** 2, [shape, rate], lambda: shape * (shape + 1) / rate**2)
+    assert "the derivative of gamma noise by its shape is torch's own, of which 0.001 is tolerated" in str(report)
+    assert abs(float(report.bias["theta[0]"])) > 1e-6
+
+
+@pytest.mark.filterwarnings("ignore:continuous noise was frozen")
+def test_an_objective_by_sample_of_a_normal_law_has_its_gradient():
+    mu, sigma = parameter(0.3), parameter(1.5)
+
+
+    def objective() -> Tensor:
+        return Normal(mu, sigma).sample() ** 2
+
+    assert audit(lambda: Normal(mu, sigma).rsample() ** 2, [mu, sigma], objective).unbiased
+    assert not audit(lambda: Normal(mu, sigma).rsample() ** 2 / 2, [mu, sigma], objective, raise_exception=False)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from derive.language.errors import GradproofError, TooLarge, UsageError
-from numeric.auditing.audit_mean import Found, Tolerances, compared, exact_mean_of, moments_of, tails
+from numeric.auditing.audit_mean import IMPLICIT, Found, Tolerances, compared, exact_mean_of, moments_of, tails
 from numeric.auditing.audit_report import (
     AuditReport as AuditReport,
     AuditWarning as AuditWarning,
@@ -359,6 +359,8 @@ def _left_out(runs: Runs, found: Found) -> str:
         texts.append(f"{', '.join(runs.endless)}: enumerated but for a probability of {TAIL:.0e} at each end")
     if runs.neglected:
         texts.append(f"clamps and shifts of noise that decides, with a probability of {runs.neglected:.1g}")
+    if runs.implicit:
+        texts.append(f"the derivative of gamma noise by its shape is torch's own, of which {IMPLICIT} is tolerated")
     if not texts:
         return ""
     name, index = found.worst

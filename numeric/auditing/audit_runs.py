@@ -71,6 +71,7 @@ class Runs:
         self.draws: tuple[str, ...] = ()
         self.endless: tuple[str, ...] = ()
         self.neglected = 0.0
+        self.implicit = False
         self.has_constant_seed: bool = False
         self.rough: set[str] = set()
         self._signatures: list[str] = []
@@ -93,7 +94,8 @@ class Runs:
     def objective(self, objective: Callable[[], Any], tape: Tape, *, differentiate: bool) -> tuple[float, list[Tensor]]:
         """Return the value of one run, and if wanted the gradient of its probability times its value."""
         intercepted = self._begin(tape, 0)
-        with Door(intercepted), intercepted, ByNumbers() if differentiate else nullcontext():
+        by_numbers = differentiate or self.integrated is not None
+        with Door(intercepted), intercepted, ByNumbers() if by_numbers else nullcontext():
             value = as_scalar(objective(), "objective()")
         intercepted.require_free([value], "the value of the objective")
         gradient = outcome_gradient(intercepted, value, self.params) if differentiate else []
@@ -173,6 +175,7 @@ class Runs:
         self.draws = tuple(dict.fromkeys((*self.draws, *(choice.draw for choice in intercepted.tape.choices))))
         ended = (choice.draw for choice in intercepted.tape.choices if choice.ends)
         self.endless = tuple(dict.fromkeys((*self.endless, *ended)))
+        self.implicit |= intercepted.implicit
         self.neglected = max(self.neglected, intercepted.neglected)
         if torch.finfo(intercepted.coarsest).eps > torch.finfo(self.coarsest).eps:
             self.coarsest = intercepted.coarsest

@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from derive.language.errors import Disagreement, UsageError
+from numeric.auditing.derivatives import gamma, gumbel_softmax, normal
 from numeric.draws.interception import Interceptor
 from numeric.draws.tape import NotAuditable, Tape, explore
 
@@ -49,33 +50,16 @@ class ByNumbers(TorchFunctionMode):
         if func is torch.Tensor.detach_:
             return args[0]
         if func is torch.normal:
-            return _normal(*args, **(kwargs or {}))
+            return normal(*args, **(kwargs or {}))
+        if func is torch._standard_gamma:
+            return gamma(*args, **(kwargs or {}))
         if func is torch.nn.functional.gumbel_softmax:
             with self:
-                return _gumbel_softmax(*args, **(kwargs or {}))
+                return gumbel_softmax(*args, **(kwargs or {}))
         if getattr(func, "__wrapped__", func) in _LEAVES:
             return func(args[0].detach(), *args[1:], **(kwargs or {}))
         with torch.set_grad_enabled(func not in _WITHOUT_BACKWARD):
             return func(*args, **(kwargs or {}))
-
-
-def _normal(mean: Tensor | float, std: Tensor | float = 1.0, *given: Any, **options: Any) -> Tensor:
-    """Draw as torch.normal does, with the derivative by mean and deviation that autograd of torch leaves out."""
-    if given or not (isinstance(mean, Tensor) or isinstance(std, Tensor)):
-        drawn: Tensor = torch.normal(mean, std, *given, **options)
-        return drawn
-    with torch.enable_grad():
-        location, scale = torch.broadcast_tensors(torch.as_tensor(mean), torch.as_tensor(std))
-        noise = torch.randn(location.shape, dtype=torch.result_type(location, scale), device=location.device, **options)
-        moved: Tensor = location + scale * noise
-        return moved
-
-
-def _gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
-    """Draw as torch does; what it detaches inside would not be seen here."""
-    noise = -torch.empty_like(logits, memory_format=torch.legacy_contiguous_format).exponential_().log()
-    soft = ((logits + noise) / tau).softmax(dim)
-    return torch.zeros_like(logits).scatter_(dim, soft.max(dim, keepdim=True)[1], 1.0) if hard else soft
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,8 @@ class Interceptor(TorchDispatchMode):
         self.noise: list[tuple[Noise, str]] = []
         self.keys: list[Key] = []
         self.coarsest: torch.dtype = torch.float64
+        self.implicit: bool = False
+        """Whether torch took the derivative of gamma noise by its shape, which it knows to a few digits only."""
         self._generators, self._source, self._taint = generators, source, taint or Taint()
         self._drawn: dict[Key, Drawn] = {}
 
@@ -68,6 +70,7 @@ class Interceptor(TorchDispatchMode):
         call = Call(func, args, dict(kwargs or {}))
         tensors = call.tensors
         self._note_precision(tensors)
+        self.implicit |= call.name in ("_standard_gamma_grad", "_dirichlet_grad")
         if torch.Tag.nondeterministic_seeded in func.tags:
             return self._random(call)
         touched = self._taint.among(tensors)

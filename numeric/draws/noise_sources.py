@@ -12,14 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import numpy
 import torch
+from scipy.special import gammainccinv, gammaincinv, ndtr
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from numeric.draws.quadrature_rules import FAMILIES, Bracket, quantile, rule
 from numeric.draws.random_ops import NOISE, SAMPLING, Call
 from numeric.draws.smooth_ops import is_kinked
-from numeric.draws.taint import NotFreezable, NotIntegrable, Taint, decides, leaves_torch
+from numeric.draws.taint import NotFreezable, NotIntegrable, Taint, checks_a_law, decides, leaves_torch
 from numeric.draws.tape import Tape
 
 Scalar: TypeAlias = tuple[int, int]
@@ -62,6 +64,8 @@ class Decisions(Taint):
         else:
             self.note_rough(call)
             self.mark(touched, leaves)
+        if checks_a_law():
+            return
         self.made.append((call.name, *(tuple(each.reshape(-1).tolist()) for each in _decided(call, leaves))))
 
     def leave(self, way: str) -> None:
@@ -78,12 +82,14 @@ def _decided(call: Call, leaves: Sequence[Tensor]) -> list[Tensor]:
 
 
 def standard_family(call: Call) -> str:
-    """Return the standard law of a draw of noise.
+    """Return the standard law that a draw of noise is made of: gamma noise is a function of normal noise, which is smooth.
 
     Raises
         NotFreezable, if the law has none.
     """
     family = NOISE[call.name]
+    if family in ("gamma", "dirichlet"):
+        return "normal"
     if family not in FAMILIES:
         message = f"{call.func} draws {family} noise, for which there is no quadrature; {SAMPLING}."
         raise NotFreezable(message)
@@ -92,6 +98,8 @@ def standard_family(call: Call) -> str:
 
 def drawn(call: Call, values: Tensor, output: Tensor) -> Tensor:
     """Return what a draw gives where its standard law has some values, (numel,) in float64, as a tensor like its output."""
+    if NOISE[call.name] in ("gamma", "dirichlet"):
+        return _gamma(call, values.reshape(output.shape)).to(output)
     family, bound = standard_family(call), call.bound
     location, scale, *usual = _LAWS[family]
     at, width = (_number(bound.get(name), default, output) for name, default in zip((location, scale), usual, strict=True))
@@ -101,6 +109,26 @@ def drawn(call: Call, values: Tensor, output: Tensor) -> Tensor:
         return torch.where(x >= width, torch.nextafter(x, torch.full_like(x, -torch.inf)), x)
     x = x / width if family == "exponential" else at + width * x
     return (x.exp() if family == "log_normal" else x).to(output.dtype)
+
+
+def _gamma(call: Call, normal: Tensor) -> Tensor:
+    """Gamma noise by its inverse distribution function; a Dirichlet draw is such noise over its sum (Devroye 1986, XI.4)."""
+    shape, tiny = call.bound["self"].detach().double().expand(normal.shape), torch.finfo(torch.float64).tiny
+    drawn = gamma_of_normal(shape, normal).clamp_min(tiny)
+    share = (drawn / drawn.sum(-1, keepdim=True)).clamp(tiny, 1 - 2.0**-53) if drawn.dim() else drawn
+    return share if NOISE[call.name] == "dirichlet" else drawn
+
+
+def gamma_of_normal(shape: Tensor, normal: Tensor) -> Tensor:
+    """Return what gamma noise of scale 1 is where normal noise has a value, at the same share of both laws, in float64.
+
+    >>> one = torch.ones((), dtype=torch.float64)
+    >>> round(float(gamma_of_normal(one, torch.zeros_like(one))), 12) == round(math.log(2), 12)
+    True
+    """
+    a, z = shape.cpu().numpy(), normal.cpu().numpy()
+    values = numpy.where(z < 0, gammaincinv(a, ndtr(z)), gammainccinv(a, ndtr(-z)))
+    return torch.from_numpy(values).to(normal.device)
 
 
 def _number(given: Any, default: float, output: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ class Taint:
         known = [form for form in forms if form is not None]
         if len(known) == 2:
             return cancelled(call, *known)
-        if len(known) != 1 or known[0].noise.used or _checks_a_law():
+        if len(known) != 1 or known[0].noise.used or checks_a_law():
             return None
         before = len(tape.choices)
         found = decision(call, touched[0], known[0], tape)
@@ -142,7 +142,7 @@ class Taint:
 
     def _follow(self, call: Call, touched: list[Tensor], output: Any) -> None:
         """Note the form of what an operation made of noise; where it has none, the noise is used."""
-        if call.name in _HARMLESS or _asks_for_nan(call) or _checks_a_law():
+        if call.name in _HARMLESS or _asks_for_nan(call) or checks_a_law():
             return
         outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
         forms = [self._forms.get(_place(tensor)) for tensor in touched]
@@ -174,7 +174,7 @@ class Taint:
 
     def note_rough(self, call: Call) -> None:
         """Note an operation that is not known to be smooth; equality with a number has probability zero and is none."""
-        if not is_smooth(call) and functional(call) not in {"eq", "ne", "isnan", "isinf"} and not _checks_a_law():
+        if not is_smooth(call) and functional(call) not in {"eq", "ne", "isnan", "isinf"} and not checks_a_law():
             self.rough.add(functional(call))
 
     def mark(self, touched: list[Tensor], outputs: Sequence[Tensor]) -> None:
@@ -240,14 +240,15 @@ def _asks_for_nan(call: Call) -> bool:
 
 def _is_allowed() -> bool:
     """Whether a decision about noise has no effect: in the backward pass (sign of abs) or where a law checks its arguments."""
-    return _in_backward() or _checks_a_law()
+    return _in_backward() or checks_a_law()
 
 
 def _in_backward() -> bool:
     return torch._C._current_graph_task_id() != -1
 
 
-def _checks_a_law() -> bool:
+def checks_a_law() -> bool:
+    """Whether the code that runs is that of a law which checks its arguments."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_filename.endswith(_CHECKING_FILES) and frame.f_code.co_name in _CHECKING_FUNCTIONS:
