@@ -18,10 +18,6 @@ PACKAGES = ("derive", "gradproof", "numeric")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PAGES = ["CONTRIBUTING.md", "SECURITY.md", "README.md", "docs/design.md", "docs/testing.md"]
 MODULE_OF = {"python-flint": "flint"}
-FOR_ANOTHER = {"numpy", "scipy"}
-"""The judge of concrete instances computes with these; torch warns where NumPy is missing."""
-
-
 def requirements(lines) -> set[str]:
     return {canonicalize_name(Requirement(line).name) for line in lines if isinstance(line, str)}
 
@@ -52,7 +48,7 @@ def module_names(distributions: set[str]) -> set[str]:
 
 
 def test_every_dependency_is_used():
-    assert module_names(CORE | EXTRAS) - imported_by_the_packages() - FOR_ANOTHER == set()
+    assert module_names(CORE | EXTRAS) - imported_by_the_packages() == set()
 
 
 def test_everything_that_is_imported_is_declared():
