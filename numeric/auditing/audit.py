@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from derive.language.errors import GradproofError, TooLarge, UsageError
+from numeric.auditing.arguments import require_budget, require_function
 from numeric.auditing.audit_mean import IMPLICIT, Found, Tolerances, compared, exact_mean_of, moments_of, tails
 from numeric.auditing.audit_report import (
     AuditReport as AuditReport,
@@ -163,7 +164,9 @@ def audit(
     (False, -0.25, -0.125, 2)
     """
     parameters = named(params)
-    _require_budget(budget)
+    require_budget(budget, DEFAULT_BUDGET)
+    for function, name in ((loss, "loss"), (objective, "objective")):
+        require_function(function, name, *([1] if batched else []))
     runs = Runs(parameters)
     with put_back(parameters, state, runs.generators, {"loss": loss, "objective": objective}) as start:
         runs.reset, runs.bystanders = start.reset, start.bystanders
@@ -398,9 +401,3 @@ def _warnings(runs: Runs, found: Found, noise: int) -> tuple[str, ...]:
     if runs.has_constant_seed:
         texts.append("the code seeds its generator with a constant: every call draws the same, and it was audited as if not")
     return tuple(texts)
-
-
-def _require_budget(budget: int) -> None:
-    if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
-        message = f"budget is {budget!r}; expected the most outcomes to run, a positive integer such as {DEFAULT_BUDGET}."
-        raise UsageError(message)

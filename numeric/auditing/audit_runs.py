@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from derive.language.errors import UsageError
-from numeric.auditing.exact_mean import ByNumbers, as_scalar, outcome_gradient, shifted
+from numeric.auditing.exact_mean import ByNumbers, as_scalar, outcome_gradient
+from numeric.auditing.slope import shifted
 from numeric.draws.generators import Generators, Key
 from numeric.draws.interception import Interceptor, Source
 from numeric.draws.leaving import Door
@@ -74,6 +75,7 @@ class Runs:
         self.implicit = False
         self.has_constant_seed: bool = False
         self.rough: set[str] = set()
+        self.has_graph: bool = False
         self._signatures: list[str] = []
         self.keys_of: dict[tuple[int, ...], frozenset[Key]] = {}
         self._keys: list[Key] = []
@@ -86,6 +88,7 @@ class Runs:
             self._backward(loss())
         intercepted.require_free([param.grad for param in self.params.values() if param.grad is not None], "the gradient")
         self._end(intercepted)
+        self.has_graph |= any(param.grad is not None for param in self.params.values())
         return [
             torch.zeros_like(param, dtype=torch.float64) if param.grad is None else _dense(param.grad).detach().double().clone()
             for param in self.params.values()
@@ -131,12 +134,7 @@ class Runs:
         if not self.noise:
             return
         before = self._signatures
-        with shifted(self.params, [1e-3 * (1 + param.detach().abs()) for param in self.params.values()]):
-            kept, self._values = self._values, [param.detach().clone() for param in self.params.values()]
-            try:
-                self.loss(function, Tape())
-            finally:
-                self._values = kept
+        self._run_nearby(function)
         if self._signatures != before:
             message = (
                 "continuous noise is drawn from a law that depends on the parameters (as in Normal(mu, sigma).sample(), for "
@@ -146,6 +144,28 @@ class Runs:
                 "by sampling (numeric.sequential_test)."
             )
             raise NotFreezable(message)
+
+    def _run_nearby(self, function: Callable[[], Any]) -> None:
+        """Run the first outcome at parameters a little beside these, on the side where the code runs."""
+        sizes = [param.detach().abs() for param in self.params.values()]
+        steps = [[1e-3 * (1 + size) for size in sizes], [1e-3 * size for size in sizes]]
+        *first, last = [[sign * part for part in step] for step in steps for sign in (1, -1)]
+        for shifts in first:
+            with suppress(Exception), self.moved(shifts):
+                self.loss(function, Tape())
+                return
+        with self.moved(last):
+            self.loss(function, Tape())
+
+    @contextmanager
+    def moved(self, shifts: Sequence[Tensor]) -> Iterator[None]:
+        """Shift the parameters in place for the length of a `with` block, and put the same bits back."""
+        with shifted(self.params, shifts):
+            kept, self._values = self._values, [param.detach().clone() for param in self.params.values()]
+            try:
+                yield
+            finally:
+                self._values = kept
 
     def require_same_noise(self, objective: Callable[[], Any], noise: Sequence[tuple[str, int]]) -> None:
         """Run the objective's first outcome; raise NotFreezable unless it draws the same continuous noise as the loss."""

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from numeric.auditing.audit_runs import Runs, default_tolerance
 from numeric.auditing.batched import digits_of, outcomes, possible_rows, row_gradients, run_rows
-from numeric.auditing.exact_mean import ExactMean, require_total, slope_error
+from numeric.auditing.exact_mean import ExactMean, is_one, require_total
+from numeric.auditing.slope import slope_error
 from numeric.draws.moments import Moments
 from numeric.draws.tape import Choice, NotAuditable, Tape, count
 
@@ -105,12 +106,14 @@ def _rows_of(runs: Runs, function: Callable[[int], Any], *, by_numbers: bool) ->
 
 
 def _mean(runs: Runs, objective: Callable[[int], Any], choices: Sequence[Choice]) -> float:
-    parts, run = [], _rows_of(runs, objective, by_numbers=False)
+    """The mean, nan where the probabilities do not sum to one: the parameters are outside the domain of a law."""
+    total, parts, run = 0.0, [], _rows_of(runs, objective, by_numbers=False)
     for digits in digits_of(choices):
         with torch.no_grad():
             _, values, weights = possible_rows(run, digits)
             parts.append(float((weights * values.double()).sum()))
-    return math.fsum(parts)
+            total += float(weights.sum())
+    return math.fsum(parts) if is_one(total) else math.nan
 
 
 def _alone(function: Callable[[int], Any]) -> Any:

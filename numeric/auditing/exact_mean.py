@@ -17,8 +17,8 @@ is refused.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -28,6 +28,7 @@ from torch.overrides import TorchFunctionMode
 
 from derive.language.errors import Disagreement, UsageError
 from numeric.auditing.derivatives import gamma, gumbel_softmax, normal
+from numeric.auditing.slope import slope_error
 from numeric.draws.interception import Interceptor
 from numeric.draws.tape import NotAuditable, Tape, explore
 
@@ -45,8 +46,6 @@ class ByNumbers(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if func in _ALIASES:
-            return args[0].view_as(args[0])
         if func is torch.Tensor.detach_:
             return args[0]
         if func is torch.normal:
@@ -58,8 +57,9 @@ class ByNumbers(TorchFunctionMode):
                 return gumbel_softmax(*args, **(kwargs or {}))
         if getattr(func, "__wrapped__", func) in _LEAVES:
             return func(args[0].detach(), *args[1:], **(kwargs or {}))
-        with torch.set_grad_enabled(func not in _WITHOUT_BACKWARD):
-            return func(*args, **(kwargs or {}))
+        recorded = torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()  # noqa: FBT003
+        with recorded, torch.set_grad_enabled(func not in _WITHOUT_BACKWARD):
+            return args[0].view_as(args[0]) if func in _ALIASES else func(*args, **(kwargs or {}))
 
 
 @dataclass(frozen=True)
@@ -157,59 +157,18 @@ def exact_mean(run: Run, params: Mapping[str, Tensor], budget: int, *, step: flo
 
 
 def _mean(run: Run, budget: int) -> float:
-    return math.fsum(tape.weight * value for tape, (value, _) in explore(lambda tape: run(tape, False), budget))
+    """The mean, nan where the probabilities do not sum to one: the parameters are outside the domain of a law."""
+    runs = [(tape.weight, value) for tape, (value, _) in explore(lambda tape: run(tape, False), budget)]
+    return math.fsum(weight * value for weight, value in runs) if is_one(math.fsum(weight for weight, _ in runs)) else math.nan
+
+
+def is_one(total: float) -> bool:
+    """Whether the probabilities of all outcomes sum to one, within rounding."""
+    return math.isclose(total, 1.0, rel_tol=1e-9)
 
 
 def require_total(total: float) -> None:
     """Raise Disagreement unless the probabilities of all outcomes sum to one."""
-    if not math.isclose(total, 1.0, rel_tol=1e-9):
+    if not is_one(total):
         message = f"the probabilities of all outcomes sum to {total!r}, not to 1; please report the function, this is our bug."
         raise Disagreement(message)
-
-
-def slope_error(
-    mean: Callable[[], float], params: Mapping[str, Tensor], gradient: Sequence[Tensor], step: float, tolerance: float
-) -> float:
-    """Return how far the slope of a mean, in a fixed direction, is from that of its gradient.
-
-    Raises
-        NotAuditable, if it is farther than the tolerance at two step sizes.
-    """
-    generator = torch.Generator().manual_seed(20)
-    shapes = [(param.shape, param.device) for param in params.values()]
-    direction = [torch.randn(shape, generator=generator, dtype=torch.float64).to(device) for shape, device in shapes]
-    expected = sum(float((part * along).sum()) for part, along in zip(gradient, direction, strict=True))
-    slope = 0.0
-    for shift in (step, step / 30):
-        whole, half = (_slope(mean, params, direction, width) for width in (shift, shift / 2))
-        slope = (4 * half - whole) / 3
-        if abs(slope - expected) <= tolerance:
-            return abs(slope - expected)
-    message = (
-        f"the exact mean of the objective has the slope {slope:.6g} in a direction where autograd says {expected:.6g}: "
-        "something "
-        "hides a dependence on the parameters, such as .item(), numpy, a custom backward, parameters read before the call, or "
-        "a kink at these parameters. Write the objective in torch operations on the parameters themselves."
-    )
-    raise NotAuditable(message)
-
-
-def _slope(mean: Callable[[], float], params: Mapping[str, Tensor], direction: Sequence[Tensor], width: float) -> float:
-    ends = []
-    for sign in (1, -1):
-        with shifted(params, [sign * width * along for along in direction]):
-            ends.append(mean())
-    return (ends[0] - ends[1]) / (2 * width)
-
-
-@contextmanager
-def shifted(params: Mapping[str, Tensor], shifts: Sequence[Tensor]) -> Iterator[None]:
-    """Shift parameters in place for the length of a `with` block, and put the same bits back."""
-    saved = [param.detach().clone() for param in params.values()]
-    try:
-        for param, start, shift in zip(params.values(), saved, shifts, strict=True):
-            param.data.copy_(start + shift.to(start.dtype))
-        yield
-    finally:
-        for param, start in zip(params.values(), saved, strict=True):
-            param.data.copy_(start)

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any, Protocol, TypeAlias
 
 import torch
+from scipy.stats import binom
 from torch import Tensor
 
 from derive.language.errors import TooLarge
@@ -163,13 +164,16 @@ def _binomial(call: Call, choose: Choose) -> tuple[Tensor, Factor]:
     output: Tensor = call()
     pairs = list(zip(counts.double().expand_as(output).reshape(-1).tolist(), _flat(law, output), strict=True))
     _require_size(call, sum(math.log(n + 1) for n, _ in pairs))
-    drawn = [choose([math.comb(int(n), k) * p**k * (1 - p) ** (int(n) - k) for k in range(int(n) + 1)]) for n, p in pairs]
+    drawn = [choose(binom.pmf(range(int(n) + 1), int(n), p).tolist()) for n, p in pairs]
+    before = law.detach().double().clone().expand_as(output)
+    weights = torch.tensor([binom.pmf(k, int(n), p) for k, (n, p) in zip(drawn, pairs, strict=True)], dtype=torch.float64)
 
     def factor() -> Tensor:
-        k, n, p = torch.tensor(drawn).reshape(output.shape), counts.double(), law.double()
-        ways = torch.tensor([float(math.comb(int(m), j)) for (m, _), j in zip(pairs, drawn, strict=True)]).double()
-        each: Tensor = ways.reshape(output.shape) * p**k * (1 - p) ** (n - k)
-        return each.prod()
+        """The weights as numbers, times what changes with the law: p**k alone is zero for many trials."""
+        k, p = torch.tensor(drawn, device=output.device).reshape(output.shape), law.double()
+        ones = (p / torch.where(before == 0, 1.0, before)) ** k
+        zeros = ((1 - p) / torch.where(before == 1, 1.0, 1 - before)) ** (counts.double() - k)
+        return (weights.to(output.device).reshape(output.shape) * ones * zeros).prod()
 
     return _filled(output, drawn), factor
 

@@ -23,28 +23,60 @@ from numeric.state.snapshot import Snapshot, keep_tensor
 
 
 def named(params: Any) -> dict[str, Tensor]:
-    """Return parameters by name: "theta" for one tensor, "theta[0]", ... for a list, the keys of a dictionary.
+    """Return parameters by name: "theta" for one tensor, "theta[0]", ... for a list, the keys of a dictionary, or a module's.
 
     Raises
-        UsageError, unless they are distinct floating-point leaves that require grad.
+        UsageError, unless they are distinct, real floating-point leaves that require grad.
 
-    >>> list(named([torch.zeros(1, requires_grad=True)]))
-    ['theta[0]']
+    >>> list(named([torch.zeros(1, requires_grad=True)])), list(named(torch.nn.Linear(2, 1)))
+    (['theta[0]'], ['weight', 'bias'])
     """
-    if isinstance(params, Tensor):
-        found: dict[str, Any] = {"theta": params}
-    elif isinstance(params, Mapping):
-        found = {str(name): value for name, value in params.items()}
-    else:
-        found = {f"theta[{position}]": value for position, value in enumerate(params)}
+    found = _by_name(params)
     for name, value in found.items():
-        if not (isinstance(value, Tensor) and value.is_leaf and value.requires_grad):
-            message = f"the parameter {name} is no leaf tensor that requires grad; give those that .backward() writes .grad of."
-            raise UsageError(message)
+        reason = _unfit(value)
+        if reason:
+            raise UsageError(f"the parameter {name} {reason}")
     if not found or len({id(value) for value in found.values()}) != len(found):
-        message = "params must be at least one tensor, and no tensor twice; give a tensor, a list or a dictionary of tensors."
+        message = (
+            "params must be at least one tensor that requires grad, and no tensor twice; give a tensor, a list or a dictionary "
+            "of tensors, or a module."
+        )
         raise UsageError(message)
     return found
+
+
+def _by_name(params: Any) -> dict[str, Any]:
+    if isinstance(params, Tensor):
+        return {"theta": params}
+    if isinstance(params, torch.nn.Module):
+        return {name: value for name, value in params.named_parameters() if value.requires_grad}
+    if isinstance(params, Mapping):
+        return {str(name): value for name, value in params.items()}
+    if isinstance(params, Iterable) and not isinstance(params, (str, bytes)):
+        return {f"theta[{position}]": value for position, value in enumerate(params)}
+    message = f"params is {_a(params)}; expected a tensor, a list or a dictionary of tensors, or a module."
+    raise UsageError(message)
+
+
+def _unfit(value: Any) -> str:
+    """Say why a value is no parameter that can be audited, "" where it is one."""
+    if not isinstance(value, Tensor):
+        return f"is {_a(value)}; expected a leaf tensor that requires grad."
+    if value.is_complex():
+        return (
+            "is complex, and its gradient has two parts; audit them as real parameters: make the leaf real, of shape (..., 2), "
+            "and write torch.view_as_complex(leaf) where it is used."
+        )
+    if not value.is_leaf:
+        return "is no leaf tensor: it was computed, so .backward() writes no .grad of it; give the leaf that it was computed from."
+    if not value.requires_grad:
+        return "does not require grad, so .backward() writes no .grad of it; call .requires_grad_() on it, or leave it out."
+    return ""
+
+
+def _a(value: Any) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
 class Bystanders:
