@@ -30,7 +30,7 @@ def require_function(function: Any, name: str, *arguments: Any) -> Callable[...,
     try:
         signature.bind(*arguments)
     except TypeError as error:
-        message = f"{name} is called with {takes}, and its signature is {signature} ({error}); wrap it, as in {name}=lambda: ..."
+        message = f"{name} is called with {takes}, but takes {signature} ({error}); wrap it, as in {name}=lambda: ..."
         raise UsageError(message) from error
     return function
 

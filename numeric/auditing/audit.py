@@ -28,6 +28,7 @@ from numeric.auditing.audit_report import (
 from numeric.auditing.audit_runs import Runs
 from numeric.auditing.batched import outcomes
 from numeric.auditing.batched_mean import batched_exact_mean, batched_moments, row_choices
+from numeric.auditing.elsewhere import with_factors
 from numeric.auditing.quadrature import Integrated, integrated
 from numeric.auditing.sampled import differing_points, sampled
 from numeric.draws.moments import Moments
@@ -171,7 +172,10 @@ def audit(
     with put_back(parameters, state, runs.generators, {"loss": loss, "objective": objective}) as start:
         runs.reset, runs.bystanders = start.reset, start.bystanders
         plan = _Plan(budget, (atol, rtol), progress or (lambda *_: None), breakpoints)
-        report = (_audited_rows if batched else _audited)(runs, loss, objective, plan)
+        run = _audited_rows if batched else _audited
+        report = replace(run(runs, loss, objective, plan), graphless=not runs.has_graph)
+        quiet = replace(plan, progress=lambda *_: None)
+        report = with_factors(runs, report, lambda: run(runs, loss, objective, quiet))
         start.bystanders.require_untouched()
         report = _at_present_state(report, (*start.state.moved, *start.bystanders.made))
     if raise_exception and not report:

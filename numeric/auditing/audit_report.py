@@ -14,6 +14,13 @@ from derive.language.errors import GradproofError
 
 SCHEMA = "gradproof/audit/1"
 
+POINTS = 3
+"""At so many other parameters one factor must hold before a gradient is called scaled."""
+
+
+_VACUOUS = "vacuous: no outcome has a gradient and the exact gradient is zero, so code that does nothing would pass"
+_GRAPHLESS = "the loss has no graph in any outcome: it was detached, or computed under torch.no_grad or inference_mode"
+
 
 class BiasedGradient(GradproofError):
     """The mean of the audited gradient is not that of the objective: the message shows both; `.report` has all of it."""
@@ -59,9 +66,11 @@ class AuditReport:
     Args
         mean, exact, variance  by the name of the parameter, float64, each of the parameter's shape
         outcomes               how many outcomes the loss has; those of the objective are `objective_outcomes`
-        scaled_by              c, where the mean is c times the exact gradient in every coordinate (1 within rounding where it
-                               is
-                               unbiased), else None; also None where the exact gradient is zero
+        factor                 c, where the mean is c times the exact gradient in every coordinate at these parameters, or None
+        factors, held          the factors at other parameters nearby, and at how many of those c is the factor
+        scaled_by              c, where it is the factor at these parameters and at three others (1 within rounding where the
+                               mean is unbiased), else None; also None where the mean or the exact gradient is zero
+        graphless              whether the loss recorded no graph in any outcome
         tolerance              by the name of the parameter: how far mean and exact gradient may differ
         vacuous                whether no outcome has a gradient and the exact one is zero, so that any code would pass
         quadrature             how continuous noise was integrated; empty where every outcome was enumerated, without error
@@ -92,6 +101,9 @@ class AuditReport:
     sampling: str = ""
     undecided: str = ""
     left_out: str = ""
+    factors: tuple[float, ...] = ()
+    held: int = 0
+    graphless: bool = False
 
     @property
     def bias(self) -> dict[str, Tensor]:
@@ -109,14 +121,25 @@ class AuditReport:
         return all(bool(bias.isfinite().all()) for bias in self.bias.values())
 
     @property
-    def scaled_by(self) -> float | None:
-        """The constant c with mean = c * exact in every coordinate, or None."""
+    def factor(self) -> float | None:
+        """The constant c with mean = c * exact in every coordinate at these parameters, or None."""
         mean, exact, tolerance = (_flat(part) for part in (self.mean, self.exact, self.tolerance))
         square = float(exact @ exact)
         if not bool((exact.abs() > tolerance).any()) or not math.isfinite(square):
             return None
         scale = float(mean @ exact) / square
         return scale if bool(((mean - scale * exact).abs() <= tolerance * max(1.0, abs(scale))).all()) else None
+
+    @property
+    def scaled_by(self) -> float | None:
+        """The factor, where it is the same at the other parameters too; None where the mean is zero."""
+        return self.factor if self.unbiased or (self.held >= POINTS and not self.mean_is_zero) else None
+
+    @property
+    def mean_is_zero(self) -> bool:
+        """Whether the mean is zero within its tolerance in every coordinate, and the exact gradient is not."""
+        small = all(bool((part.abs() <= self.tolerance[name]).all()) for name, part in self.mean.items())
+        return small and any(bool((part.abs() > self.tolerance[name]).any()) for name, part in self.exact.items())
 
     @property
     def worst(self) -> tuple[str, tuple[int, ...]]:
@@ -157,6 +180,10 @@ class AuditReport:
             "unbiased": self.unbiased,
             "vacuous": self.vacuous,
             "scaled_by": _number(self.scaled_by),
+            "factor": _number(self.factor),
+            "factors_nearby": [_number(each) for each in self.factors],
+            "mean_is_zero": self.mean_is_zero,
+            "without_graph": self.graphless,
             "outcomes": self.outcomes,
             "objective_outcomes": self.objective_outcomes,
             "objective": _number(self.value),
@@ -194,8 +221,9 @@ class AuditReport:
     def _headline(self) -> str:
         over = "by quadrature over its noise" if self.quadrature else "over every outcome"
         over = "over sampled noise" if self.sampling else over
+        no_graph = f" ({_GRAPHLESS})" if self.graphless else ""
         if self.vacuous:
-            return "vacuous: no outcome has a gradient and the exact gradient is zero, so code that does nothing would pass"
+            return f"{_VACUOUS}{no_graph}"
         if self.undecided:
             return f"undecided: {self.undecided}"
         if self.unbiased and self.sampling:
@@ -203,9 +231,19 @@ class AuditReport:
             return f"unbiased up to {largest:.2g}: no coordinate of the mean of the gradient is farther from the exact gradient"
         if self.unbiased:
             return f"unbiased: the mean of the gradient {over} is the exact gradient of the objective"
+        if self.mean_is_zero:
+            return f"biased: the mean is zero{no_graph}: the gradient {over} has no part of the exact gradient of the objective"
         if self.scaled_by is not None and not self.sampling:
-            return f"scaled: the mean of the gradient {over} is {self.scaled_by:.12g} times the exact gradient"
-        return f"biased: the mean of the gradient {over} is not the exact gradient of the objective"
+            reversed_ = ", the reversed gradient" if round(self.scaled_by, 9) == -1 else ""
+            return f"scaled: the mean of the gradient {over} is {self.scaled_by:.12g} times the exact gradient{reversed_}"
+        return f"biased: the mean of the gradient {over} is not the exact gradient of the objective{self._here()}"
+
+    def _here(self) -> str:
+        """What a factor is that holds at these parameters only."""
+        if self.factor is None:
+            return ""
+        others = f", nearby it is {', '.join(f'{each:.6g}' for each in self.factors)}" if self.factors else ""
+        return f"; at this theta c = {self.factor:.12g}{others}"
 
     def _coordinates(self) -> list[str]:
         name, index = self.worst

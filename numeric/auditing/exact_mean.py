@@ -57,7 +57,7 @@ class ByNumbers(TorchFunctionMode):
                 return gumbel_softmax(*args, **(kwargs or {}))
         if getattr(func, "__wrapped__", func) in _LEAVES:
             return func(args[0].detach(), *args[1:], **(kwargs or {}))
-        recorded = torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()  # noqa: FBT003
+        recorded = torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
         with recorded, torch.set_grad_enabled(func not in _WITHOUT_BACKWARD):
             return args[0].view_as(args[0]) if func in _ALIASES else func(*args, **(kwargs or {}))
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from derive.language.errors import TooLarge
+from numeric.draws.taint import NotFreezable
 from numeric.draws.tape import NotAuditable
 
 Direction = list[Tensor]
@@ -120,9 +121,9 @@ def _at(mean: Callable[[], float], params: Mapping[str, Tensor], direction: Dire
     with shifted(params, [width * along for along in direction]):
         try:
             return mean()
-        except (NotAuditable, TooLarge):
+        except (NotFreezable, TooLarge):
             raise
-        except Exception:  # whatever the audited code raises  # noqa: BLE001
+        except Exception:  # whatever the audited code raises
             return math.nan
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -164,9 +164,10 @@ def _binomial(call: Call, choose: Choose) -> tuple[Tensor, Factor]:
     output: Tensor = call()
     pairs = list(zip(counts.double().expand_as(output).reshape(-1).tolist(), _flat(law, output), strict=True))
     _require_size(call, sum(math.log(n + 1) for n, _ in pairs))
-    drawn = [choose(binom.pmf(range(int(n) + 1), int(n), p).tolist()) for n, p in pairs]
+    drawn = [choose(_binomial_weights(int(n), p)) for n, p in pairs]
     before = law.detach().double().clone().expand_as(output)
-    weights = torch.tensor([binom.pmf(k, int(n), p) for k, (n, p) in zip(drawn, pairs, strict=True)], dtype=torch.float64)
+    chances = [_binomial_weights(int(n), p)[k] for k, (n, p) in zip(drawn, pairs, strict=True)]
+    weights = torch.tensor(chances, dtype=torch.float64)
 
     def factor() -> Tensor:
         """The weights as numbers, times what changes with the law: p**k alone is zero for many trials."""
@@ -221,6 +222,11 @@ def poisson_law(rate: float) -> list[float]:
 
 def _first_integers(choose: Choose, law: list[float]) -> int:
     return choose(law, ends=(len(law) - 1,))
+
+
+@lru_cache(maxsize=64)
+def _binomial_weights(trials: int, p: float) -> tuple[float, ...]:
+    return tuple(binom.pmf(range(trials + 1), trials, p).tolist())
 
 
 def _flat(law: Tensor, output: Tensor) -> list[float]:

@@ -35,7 +35,8 @@ def named(params: Any) -> dict[str, Tensor]:
     for name, value in found.items():
         reason = _unfit(value)
         if reason:
-            raise UsageError(f"the parameter {name} {reason}")
+            message = f"the parameter {name} {reason}"
+            raise UsageError(message)
     if not found or len({id(value) for value in found.values()}) != len(found):
         message = (
             "params must be at least one tensor that requires grad, and no tensor twice; give a tensor, a list or a dictionary "
@@ -68,7 +69,7 @@ def _unfit(value: Any) -> str:
             "and write torch.view_as_complex(leaf) where it is used."
         )
     if not value.is_leaf:
-        return "is no leaf tensor: it was computed, so .backward() writes no .grad of it; give the leaf that it was computed from."
+        return "was computed and is no leaf, so .backward() writes no .grad of it; give the leaf that it was computed from."
     if not value.requires_grad:
         return "does not require grad, so .backward() writes no .grad of it; call .requires_grad_() on it, or leave it out."
     return ""

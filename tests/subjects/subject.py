@@ -110,7 +110,7 @@ def audited(loss, params, objective, *, float32: bool = False, state: Sequence[o
 def of_report(report: AuditReport, seen=slice(None)) -> Measured:
     mean, exact = (tuple(_flat(part)[seen]) for part in (report.mean, report.exact))
     how = f"{report.outcomes} outcomes" if report.outcomes > 1 or not report.frozen_noise else "noise frozen"
-    return Measured("biased" if is_zero(report.scaled_by) else report.verdict, mean, exact, report.scaled_by, how)
+    return Measured(report.verdict, mean, exact, report.scaled_by, how)
 
 
 def is_zero(scale: float | None) -> bool:

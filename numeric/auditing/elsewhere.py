@@ -1,0 +1,78 @@
+"""Whether one factor between mean and exact gradient holds at other parameters too: one point alone cannot tell.
+
+With one parameter, or parameters that enter as one product, any mean at all is a multiple of the exact gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from derive.language.errors import TooLarge
+from numeric.auditing.audit_report import POINTS, AuditReport
+from numeric.auditing.audit_runs import Runs
+
+REACHES = (0.3, 0.1, 1e-2, 1e-3)
+"""How far the parameters are moved, at first relative to 1 + |theta|, where the code runs there."""
+
+
+def with_factors(runs: Runs, report: AuditReport, measure: Callable[[], AuditReport]) -> AuditReport:
+    """Return a report with the factors at other parameters, if there is one at these that a verdict could name."""
+    decided = report.undecided or report.sampling or report.unbiased or report.vacuous or report.mean_is_zero
+    if decided or report.factor is None:
+        return report
+    found = [_at_point(runs, measure, seed) for seed in range(POINTS)]
+    there = [each for each in found if each is not None and each.factor is not None]
+    held = sum(_holds(each, report.factor, _slack(report)) for each in there)
+    return replace(report, factors=tuple(float(each.factor or 0.0) for each in there), held=held)
+
+
+def _at_point(runs: Runs, measure: Callable[[], AuditReport], seed: int) -> AuditReport | None:
+    """The report at a generic point nearby, None where the code does not run at any."""
+    for shifts in _moves(runs.params, seed):
+        with runs.moved(shifts):
+            there = [param.detach().clone() for param in runs.params.values()]
+            try:
+                report = measure()
+            except TooLarge:
+                return None
+            except Exception:  # outside the domain of a law anything may be raised
+                continue
+            if all(map(torch.equal, runs.params.values(), there)):
+                return report
+    return None
+
+
+def _moves(params: Mapping[str, Tensor], seed: int) -> Iterator[list[Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    for reach in REACHES:
+        yield [reach * _step(param, generator) * (1 + param.detach().abs()) for param in params.values()]
+    yield [REACHES[1] * _step(param, generator) * param.detach().abs() for param in params.values()]
+
+
+def _step(param: Tensor, generator: torch.Generator) -> Tensor:
+    """Between a half and three halves in size, of either sign."""
+    size, sign = (torch.rand(param.shape, generator=generator, dtype=torch.float64).to(param.device) for _ in range(2))
+    return (0.5 + size) * torch.where(sign < 0.5, -1.0, 1.0)
+
+
+def _slack(report: AuditReport) -> float:
+    """How far the factor itself may be off: its tolerance over the gradient."""
+    size = math.sqrt(sum(float(part.square().sum()) for part in report.exact.values()))
+    return math.sqrt(sum(float(part.square().sum()) for part in report.tolerance.values())) / size
+
+
+def _holds(report: AuditReport, factor: float, slack: float) -> bool:
+    return all(
+        bool(
+            (
+                (report.mean[name] - factor * exact).abs()
+                <= report.tolerance[name] * max(1.0, abs(factor)) + exact.abs() * slack * max(1.0, abs(factor))
+            ).all()
+        )
+        for name, exact in report.exact.items()
+    )
