@@ -173,5 +173,5 @@ def _coefficients(term: Term, variable: RandomVariable) -> dict[int, Fraction | 
         power = sum(n for atom, n in factors if atom == variable)
         if power < 0 or any(depends(atom, variable) for atom in others):
             return None
-        found[power] = None if others else coefficient
+        found[power] = None if others or power in found else coefficient
     return found

@@ -13,6 +13,7 @@ from derive.kernel.premises import (
     Differentiable,
     Integrable,
     NonZero,
+    Normalised,
     Positive,
     Premise,
     consult,
@@ -26,10 +27,12 @@ from derive.language.term import (
     Exp,
     Expect,
     Grad,
+    Law,
     Log,
     Over,
     Power,
     RandomVariable,
+    Stop,
     Term,
     Threshold,
     anywhere,
@@ -98,6 +101,7 @@ def _premises(term: Term) -> Iterator[Premise]:
         case Expect(body, variable):
             yield Integrable(variable, Density(variable.law, variable) * body)
             yield from _covers(body, variable)
+            yield Normalised(variable)
         case Over(body, variable):
             yield Integrable(variable, body)
         case Power(base, exponent) if exponent < 0:
@@ -111,9 +115,14 @@ def _premises(term: Term) -> Iterator[Premise]:
 def _covers(body: Term, variable: RandomVariable) -> Iterator[Premise]:
     """Yield that a law which is sampled and divided by is positive wherever the densities beside it are."""
     here = [found for found in _densities(body) if found.at == variable]
-    if any(found.law == variable.law for found in _divisors(body)):
+    if any(_running(found.law) == _running(variable.law) for found in _divisors(body)):
         own = Density(variable.law, variable)
-        yield from (Covers(own, found) for found in dict.fromkeys(here) if found.law != variable.law)
+        yield from (Covers(own, found) for found in dict.fromkeys(here) if _running(found.law) != _running(variable.law))
+
+
+def _running(law: Law) -> Law:
+    """Return a law without the stops in what it stands at: they change no value."""
+    return law.with_terms(tuple(part.body if isinstance(part, Stop) else part for part in law.terms))
 
 
 def _densities(term: Term) -> Iterator[Density]:

@@ -9,8 +9,9 @@ from fractions import Fraction
 from derive.exact import comparison as exact
 from derive.exact.comparison import Comparison
 from derive.instances import Opinion
-from derive.kernel.premises import Covers, Premise
+from derive.kernel.premises import Premise
 from derive.kernel.recheck import recheck
+from derive.kernel.theorem import Equation
 from derive.language.errors import Disagreement
 from derive.language.estimator import HOLDING, Estimator
 from derive.language.scope import depends
@@ -169,8 +170,9 @@ def _verdict(
 
 
 def _conditions(conditions: Conditions, chain: Derivation | None) -> tuple[Premise, ...]:
-    """Return what is needed; a derivation names all its assumptions itself but that what is sampled covers what is not."""
-    return conditions.needed if chain is None else tuple(need for need in conditions.needed if isinstance(need, Covers))
+    """Return what is needed besides what a derivation assumes: what cancels in it, or moves out, must have a value all the same."""
+    assumed = frozenset[Premise | Equation]() if chain is None else chain.theorem.assumptions
+    return tuple(need for need in conditions.needed if need not in assumed)
 
 
 def _undecided(evidence: Evidence) -> Verdict:

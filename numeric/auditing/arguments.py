@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from derive.language.errors import UsageError
 
@@ -26,13 +26,13 @@ def require_function(function: Any, name: str, *arguments: Any) -> Callable[...,
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # a builtin has none
-        return function
+        return cast("Callable[..., Any]", function)
     try:
         signature.bind(*arguments)
     except TypeError as error:
         message = f"{name} is called with {takes}, but takes {signature} ({error}); wrap it, as in {name}=lambda: ..."
         raise UsageError(message) from error
-    return function
+    return cast("Callable[..., Any]", function)
 
 
 def require_budget(budget: Any, usual: int) -> None:

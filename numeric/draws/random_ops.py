@@ -110,7 +110,7 @@ def bernoulli_probability(law: Tensor | float, drawn: Tensor) -> Tensor:
     >>> bernoulli_probability(torch.tensor([0.25, 0.5]), torch.tensor([1, 0]))
     tensor(0.1250, dtype=torch.float64)
     """
-    p = torch.as_tensor(law).double().broadcast_to(drawn.shape)
+    p = torch.as_tensor(law, dtype=torch.float64).broadcast_to(drawn.shape)
     return torch.where(drawn.to(p.device).bool(), p, 1 - p).prod()
 
 
@@ -174,7 +174,8 @@ def _binomial(call: Call, choose: Choose) -> tuple[Tensor, Factor]:
         k, p = torch.tensor(drawn, device=output.device).reshape(output.shape), law.double()
         ones = (p / torch.where(before == 0, 1.0, before)) ** k
         zeros = ((1 - p) / torch.where(before == 1, 1.0, 1 - before)) ** (counts.double() - k)
-        return (weights.to(output.device).reshape(output.shape) * ones * zeros).prod()
+        each: Tensor = weights.to(output.device).reshape(output.shape) * ones * zeros
+        return each.prod()
 
     return _filled(output, drawn), factor
 
