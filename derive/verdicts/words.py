@@ -170,7 +170,7 @@ def _verdict(
 
 
 def _conditions(conditions: Conditions, chain: Derivation | None) -> tuple[Premise, ...]:
-    """Return what is needed besides what a derivation assumes: what cancels in it, or moves out, must have a value all the same."""
+    """Return what is needed besides what a derivation assumes: what cancels in it must have a value all the same."""
     assumed = frozenset[Premise | Equation]() if chain is None else chain.theorem.assumptions
     return tuple(need for need in conditions.needed if need not in assumed)
 
