@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from derive.language.errors import TooLarge
-from numeric.draws.taint import NotFreezable
+from numeric.draws.taint import NotFreezable, NotIntegrable
 from numeric.draws.tape import NotAuditable
 
 Direction = list[Tensor]
@@ -121,7 +121,7 @@ def _at(mean: Callable[[], float], params: Mapping[str, Tensor], direction: Dire
     with shifted(params, [width * along for along in direction]):
         try:
             return mean()
-        except (NotFreezable, TooLarge):
+        except (NotFreezable, NotIntegrable, TooLarge):
             raise
         except Exception:  # whatever the audited code raises
             return math.nan

@@ -122,6 +122,7 @@ def _gamma(call: Call, normal: Tensor) -> Tensor:
 def gamma_of_normal(shape: Tensor, normal: Tensor) -> Tensor:
     """Return what gamma noise of scale 1 is where normal noise has a value, at the same share of both laws, in float64.
 
+    >>> import math
     >>> one = torch.ones((), dtype=torch.float64)
     >>> round(float(gamma_of_normal(one, torch.zeros_like(one))), 12) == round(math.log(2), 12)
     True
