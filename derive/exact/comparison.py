@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 DEGREE, BITS = 3, 128
 COMPARED = 9
+_FREE = {"symbol", "function", "probability", "score", "outcome"}
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ class Comparison:
 
     Args
         zero         whether the sides are equal: then it is a proof for every law on so many outcomes
-        conclusive   whether the answer stands: False where they differ as long as exp and log are taken as unknown, and no case
-                     was found where enclosures of both sides are apart; on the points of a base measure, where no normal law
-                     was found for which they differ (`derive.exact.series`)
+        conclusive   whether the answer stands: False where they differ as long as exp, log and moments are taken as unknown,
+                     and no case was found where enclosures of both sides are apart; on the points of a base measure, where no
+                     normal law was found for which they differ (`derive.exact.series`)
         difference   left minus right, as readable text
         outcomes     the number of outcomes of every finite law
         reading      how the terms were read, which is for what a proof holds
@@ -189,6 +190,8 @@ def _ratio(view: View, terms: tuple[Term, Term]) -> Fraction | str | None:
 def _constant_ratio(view: View, mean: Scalar, target: Scalar, terms: tuple[Term, Term]) -> str | None:
     """Return a quotient as text where only constants are left of it, None where an unknown of a law or an integrand is."""
     ring, constants = view.model.ring, {name for term in terms for name in _names_of_constants(term)}
+    if not ring.is_simple((mean, target)):
+        return None
     top, bottom = ring.lowest(mean, target)
     keys = [ring.keys[index] for index in {*ring.used(top), *ring.used(bottom)}]
     is_constant = all(key.kind == "symbol" or (key.kind == "function" and key.name in constants) for key in keys)
@@ -337,7 +340,17 @@ def _is_continuous(term: Term) -> bool:
 
 
 def _refutes(view: View, top: Scalar, values: tuple[Scalar, Scalar], terms: tuple[Term, Term], parameter: Symbol) -> bool:
-    """Whether a difference that is not zero as it was read is one in fact."""
+    """Whether a difference that is not zero as it was read is one in fact: where all unknowns are free, or at a case."""
     if view.reader.nodes:
         return refute(*terms, parameter) is not None
-    return not view.model.transcendental(top) or find(view.model, view.relations, *values) is not None
+    return _is_free(view, top) or find(view.model, view.relations, *values) is not None
+
+
+def _is_free(view: View, top: Scalar) -> bool:
+    """Whether nothing ties the unknowns of a cleared difference: then it differs from zero at almost every case.
+
+    Moments, exponentials and densities are tied, and a logarithm or a scale may leave no case at all.
+    """
+    kinds = {view.model.ring.keys[index].kind for index in view.model.ring.used(top)}
+    logs = any(key.kind == "log" for key in view.model.ring.keys)
+    return kinds <= _FREE and not logs and not view.model.positive

@@ -156,7 +156,7 @@ class _Counter:
             case Mul(args):
                 return _product([self.shapes(arg) for arg in args])
             case Power(base, exponent):
-                return _product([self.shapes(base)] * exponent) if exponent >= 0 else self._inverse(base, -exponent)
+                return _raised(self.shapes(base), exponent) if exponent >= 0 else self._inverse(base, -exponent)
             case Exp(arg):
                 return self._exponential(arg)
             case Stop(body):
@@ -201,7 +201,7 @@ class _Counter:
             message = "a division by a sum of probabilities"
             raise OutsideError(message)
         self.weighted &= not _mentions_probabilities(base)
-        shapes = _product([self.shapes(base)] * exponent)
+        shapes = _raised(self.shapes(base), exponent)
         return frozenset(
             shape._replace(degrees=tuple((law, -degree) for law, degree in shape.degrees)) for shape in shapes
         )
@@ -245,6 +245,16 @@ def _product(factors: list[Shapes]) -> Shapes:
         if len(result) > _MOST_SHAPES:
             message = "the products have too many kinds of monomials"
             raise OutsideError(message)
+    return result
+
+
+def _raised(shapes: Shapes, exponent: int) -> Shapes:
+    """Return the shapes of a power, by squaring."""
+    result = _PLAIN
+    while exponent:
+        result = _product([result, shapes]) if exponent % 2 else result
+        exponent //= 2
+        shapes = _product([shapes, shapes]) if exponent else shapes
     return result
 
 

@@ -14,7 +14,7 @@ from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
 from derive.language.errors import NotEvaluable, UsageError
-from derive.language.term import Apply, Expect, FiniteLaw, Over, Symbol, Term, Threshold, parts
+from derive.language.term import Apply, Expect, FiniteLaw, Over, Symbol, Term, parts
 from derive.laws.logistic import Logistic, Polynomial, horner
 from derive.numbers.ring import Ball, Scalar, fraction, is_exact, raised, rational
 from derive.numbers.unknowns import MOMENTS, Generator, Outcome, Value, readable
@@ -296,8 +296,8 @@ def _is_symbol(arg: object) -> bool:
 def _finite_laws(term: Term) -> Iterator[FiniteLaw]:
     if isinstance(term, (Expect, Over)) and isinstance(term.variable.law, FiniteLaw):
         yield term.variable.law
-    if isinstance(term, Apply) and isinstance(term.function, Threshold) and term.function.law is not None:
-        yield term.function.law
+    if isinstance(term, Apply) and isinstance(law := getattr(term.function, "law", None), FiniteLaw):
+        yield law
     for part in parts(term):
         yield from _finite_laws(part)
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from derive.exact.evaluate import Reader
 from derive.exact.relations import Relations
+from derive.language.depth import refuse_deep
 from derive.language.errors import NotEvaluable, TooLarge, UsageError
 from derive.language.term import FiniteLaw, Latent, NormalLaw, RandomVariable, Symbol, Term, UniformLaw
 from derive.laws.models import SymbolicModel
@@ -18,7 +19,7 @@ from derive.laws.reading import Conditional, Decided, Place, Places, Real
 from derive.numbers.ring import PolynomialRing, RingFullError, Scalar
 
 T = TypeVar("T")
-_LARGEST_RING, _MOST_FACTORED = 1024, 3000
+_LARGEST_RING = 1024
 
 
 @dataclass
@@ -36,7 +37,7 @@ class View:
 
     def text(self, top: Scalar, bottom: Scalar, limit: int = 24) -> str:
         """Return a quotient, in lowest terms and in factors unless that would take long."""
-        if len(top) + len(bottom) > _MOST_FACTORED:
+        if not self.model.ring.is_simple((top, bottom)):
             return f"({self.model.text(top, limit)}) / ({self.model.text(bottom, limit)})"
         top, bottom = self.model.ring.lowest(top, bottom)
         return self._product(top, limit) + ("" if bottom == self.model.one else f" / ({self.model.text(bottom, limit)})")
@@ -62,6 +63,8 @@ def viewed(terms: tuple[Term, Term], parameter: Symbol, outcomes: int, degree: i
     if outcomes < 1:
         message = f"the number of outcomes must be at least 1, got {outcomes}."
         raise UsageError(message)
+    for term in terms:
+        refuse_deep(term, "mean or target")
     try:
         return _read(terms, parameter, outcomes, degree, use, nodes=False)
     except NotEvaluable:

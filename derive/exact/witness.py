@@ -14,7 +14,7 @@ from derive.exact.valuation import Valuation, is_possible
 from derive.language.errors import NotEvaluable
 from derive.laws.models import Case, SymbolicModel
 from derive.numbers.enclosures import enclosed
-from derive.numbers.ring import Scalar, precision
+from derive.numbers.ring import Scalar, is_exact, is_long, precision
 from derive.numbers.unknowns import LOG_TWO_PI, MOMENTS, TRANSCENDENTAL, Generator, Value, readable, sum_text
 
 _BITS, _DIGITS, _TRIES = 80, 12, 4
@@ -68,10 +68,10 @@ def vanishes(model: SymbolicModel, relations: Relations, scalar: Scalar) -> bool
     with precision(_BITS):
         for chosen in islice(Candidates(model, relations, scalar, model.one).general(), _TRIES):
             try:
-                value = enclosed(_point(model, relations, chosen).of(scalar), _DIGITS)
+                value = _point(model, relations, chosen).of(scalar)
             except NotEvaluable:
                 continue
-            if not value.contains(0):
+            if value != 0 if is_exact(value) else not value.contains(0):
                 return False
     return bool(relations.clear([scalar])[0] == 0)
 
@@ -88,8 +88,11 @@ def _differ_at(
     """Return the case of a point if it is one and the sides certainly differ there."""
     point = _point(model, relations, chosen)
     try:
-        sides = [enclosed(point.of(side), _DIGITS) for side in (left, right)]
+        values = [point.of(side) for side in (left, right)]
+        sides = [enclosed(value, _DIGITS) for value in values if not is_long(value)]
     except NotEvaluable:
+        return None
+    if len(sides) < len(values):
         return None
     radius = max(side.radius for side in sides)
     if abs(sides[0].middle - sides[1].middle) <= 2 * radius or not is_possible(point):

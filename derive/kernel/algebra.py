@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
+from math import comb
 from typing import Any
 
 from flint import Ordering, fmpq, fmpq_mpoly_ctx, fmpz
@@ -46,6 +47,7 @@ Factors = tuple[tuple[Term, int], ...]
 Monomial = tuple[Fraction, Factors]
 
 ZERO, ONE = Number(Fraction(0)), Number(Fraction(1))
+MOST_POWERS, MOST_PRODUCTS = 500, 100_000
 _ORDER = (Symbol, RandomVariable, Density, Exp, Log, Apply, Score, Stop, Grad, Over, Expect)
 
 
@@ -326,6 +328,7 @@ def _sum(ratios: list[Ratio], context: Any) -> Ratio:
 def _product(ratios: list[Ratio], one: Poly) -> Ratio:
     top, bottom = one, one
     for numerator, denominator in ratios:
+        _refuse_large(max(len(top) * len(numerator), len(bottom) * len(denominator)), MOST_PRODUCTS)
         top, bottom = top * numerator, bottom * denominator
     return top, bottom
 
@@ -337,7 +340,22 @@ def _power(ratio: Ratio, exponent: int) -> Ratio:
     if bottom.is_zero():
         message = "a term divides by something that is identically zero."
         raise RuleError(message)
+    _refuse_large(max(_expansion(poly, abs(exponent)) for poly in (top, bottom)), MOST_POWERS)
     return top ** abs(exponent), bottom ** abs(exponent)
+
+
+def _expansion(poly: Poly, exponent: int) -> int:
+    """Return how many terms the power of a sum may have, of a number how many digits."""
+    if len(poly) > 1:
+        return comb(len(poly) + exponent - 1, exponent)
+    return exponent // 32 if any(abs(value.p) != 1 or value.q != 1 for value in poly.coeffs()) else 1
+
+
+def _refuse_large(terms: int, most: int) -> None:
+    """Refuse to expand before anything is multiplied."""
+    if terms > most:
+        message = f"an expansion of up to {terms} terms or digits is more than the {most} that are feasible."
+        raise RuleError(message)
 
 
 def _reduced(top: Poly, bottom: Poly) -> Ratio:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Protocol
 
+from derive.language.depth import refuse_deep
 from derive.language.errors import ScopeError, UsageError
 from derive.language.expected import a_name, jointly
 from derive.language.notation import E
@@ -89,6 +90,7 @@ class Estimator:
         ScopeError, if the formula, or the law of a draw, uses a random variable that is not drawn (before it), if a draw is
         drawn twice, or if the target has a free random variable.
         UsageError, if the target is no gradient, the verdict is none of `VERDICTS`, or draws share a law by default (`finite`).
+        TooLarge, if something is nested too deeply to be read.
         NotExact, NotATerm, from the operators too, if a float or something else that is no term enters the formula.
 
     >>> from derive.notation import E, finite, function, grad, parameter, score
@@ -134,6 +136,7 @@ class Estimator:
         return draws
 
     def _refuse_unbound(self, term: Term, what: str, bound: tuple[RandomVariable, ...]) -> None:
+        refuse_deep(term, f"{what} of {self.name!r}")
         unbound = sorted(leaf.name for leaf in free(term) if isinstance(leaf, RandomVariable) and leaf not in bound)
         if unbound:
             names = ", ".join(variable.name for variable in bound) or "none"

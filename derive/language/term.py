@@ -16,10 +16,11 @@ from inspect import get_annotations
 from operator import attrgetter
 from typing import TypeAlias
 
-from derive.language.errors import NotExact, UnknownNode, UsageError
+from derive.language.errors import NotExact, TooLarge, UnknownNode, UsageError
 from derive.language.exactness import ALIKE, UNLIKE, exact, integer
 
 Exact: TypeAlias = "Term | int | Fraction"
+MOST_BITS = 10_000
 
 
 def lift(value: Exact) -> Term:
@@ -137,6 +138,9 @@ class Number(Term):
     def __post_init__(self) -> None:
         if type(self.value) is not Fraction:
             object.__setattr__(self, "value", exact(self.value))
+        if max(self.value.numerator.bit_length(), self.value.denominator.bit_length()) > MOST_BITS:
+            message = "a number of thousands of digits: give it a name, as a constant."
+            raise TooLarge(message)
 
 
 @dataclass(frozen=True)

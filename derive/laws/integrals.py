@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from derive.language.errors import NotEvaluable
 from derive.laws.models import SymbolicModel
 from derive.numbers.jets import Jet, add, multiply, power
-from derive.numbers.ring import Exponents, Scalar, total
+from derive.numbers.ring import Exponents, Scalar, refuse_power, total
 from derive.numbers.unknowns import Generator, Monomial, Noise, Outcome, Value, readable
 
 Functional: TypeAlias = Callable[[Exponents, int], Scalar]
@@ -64,6 +64,7 @@ class NormalMoments:
         degree, densities = powers.pop(self.variable, 0), powers.pop(self.density, 0)
         if powers or densities != self.weighted:
             _refuse(self.model, monomial, "normal")
+        refuse_power(degree)
         while len(self.moments) <= degree:
             n = len(self.moments) - 1
             spread = tuple(n * scalar for scalar in multiply(self.variance, self.moments[n - 1]))

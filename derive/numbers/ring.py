@@ -20,7 +20,7 @@ from derive.language.errors import NotEvaluable, TooLarge
 Scalar: TypeAlias = Any
 Ball: TypeAlias = Any  # an arb: a midpoint and a radius, which every operation rounds outwards
 MOST_TERMS = 2_000_000
-MOST_BITS = 10_000_000
+MOST_BITS, MOST_POWER = 10_000_000, 500
 Exponents: TypeAlias = tuple[tuple[int, int], ...]  # (index of a generator, power), powers positive
 
 
@@ -81,6 +81,17 @@ def refuse_large(terms: int) -> None:
     """
     if terms > MOST_TERMS:
         message = f"up to {terms} terms are more than the {MOST_TERMS} that are feasible: take fewer outcomes or draws."
+        raise TooLarge(message)
+
+
+def refuse_power(degree: int) -> None:
+    """Refuse a power that would be gone through one by one.
+
+    Raises
+        TooLarge, if it is more than `MOST_POWER`.
+    """
+    if degree > MOST_POWER:
+        message = f"the power {degree} of a probability, an inverse or a normal variable is above the feasible {MOST_POWER}."
         raise TooLarge(message)
 
 
@@ -240,6 +251,15 @@ def is_exact(scalar: Scalar) -> bool:
     return isinstance(scalar, fmpq)
 
 
+def is_long(scalar: Scalar, bits: int = 1000) -> bool:
+    """Whether a scalar is a rational with more digits than anyone reads.
+
+    >>> is_long(rational(2)), is_long(rational(2**2000))
+    (False, True)
+    """
+    return is_exact(scalar) and int(scalar.p.bit_length()) + int(scalar.q.bit_length()) > bits
+
+
 def precision(bits: int) -> AbstractContextManager[None]:
     """Return a context in which balls are computed with so many bits."""
     context: AbstractContextManager[None] = ctx.workprec(bits)
@@ -333,10 +353,15 @@ class PolynomialRing:
         return {inside: self._context.from_dict(rest) for inside, rest in groups.items()}
 
     def powers(self, polynomial: Scalar, index: int) -> list[Scalar]:
-        """Return the coefficients of the powers 0, 1, ... of one generator."""
+        """Return the coefficients of the powers 0, 1, ... of one generator.
+
+        Raises
+            TooLarge, if there are more than `MOST_POWER` of them.
+        """
         result: list[Scalar] = []
-        name, factorial = f"x{index}", 1
-        for power in range(int(polynomial.degrees()[index]) + 1 if polynomial != 0 else 1):
+        name, factorial, degree = f"x{index}", 1, int(polynomial.degrees()[index]) if polynomial != 0 else 0
+        refuse_power(degree)
+        for power in range(degree + 1):
             factorial *= max(power, 1)
             result.append(polynomial.subs({name: 0}) * rational(Fraction(1, factorial)))
             polynomial = polynomial.derivative(index)
@@ -390,6 +415,10 @@ class PolynomialRing:
             return Fraction(0) if left == 0 and right != 0 else None
         factor = left.leading_coefficient() / right.leading_coefficient()
         return fraction(factor) if left == factor * right else None
+
+    def is_simple(self, polynomials: Iterable[Scalar]) -> bool:
+        """Whether a common factor and the factors of polynomials are found soon."""
+        return all(len(one) <= 1500 and all(degree <= 200 for degree in one.degrees()) for one in polynomials)
 
     def factors(self, polynomial: Scalar) -> tuple[Fraction, list[tuple[Scalar, int]]]:
         """Return a number and irreducible factors with their powers, for print."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any, NamedTuple, TypeAlias
 
+from derive.language.errors import TooLarge
+
 
 class Outcome(NamedTuple):
     """An outcome of a finite law as an argument: 1, 2, ..., K."""
@@ -59,6 +61,7 @@ LOG_TWO_PI = Generator("symbol", "log(2 pi)")
 
 # Readable names
 
+_MOST_BITS = 10_000
 _ORDER = {"symbol": 0, "probability": 1, "score": 2, "function": 3}
 
 
@@ -132,9 +135,17 @@ def sum_text(value: Value, parameter: str, limit: int) -> str:
     """Return a polynomial as readable text, at most `limit` terms of it."""
     result = ""
     for coefficient, monomial in value.terms[:limit]:
+        _refuse_long(coefficient)
         factors = _monomial_text(monomial, parameter)
         size = str(abs(coefficient)) if not factors else "" if abs(coefficient) == 1 else f"{abs(coefficient)}*"
         sign = ("-" if coefficient < 0 else "") if not result else " - " if coefficient < 0 else " + "
         result += sign + size + factors
     more = len(value.terms) - limit
     return (result or "0") + (f" + ... ({more} more terms)" if more > 0 else "")
+
+
+def _refuse_long(number: object) -> None:
+    """Refuse to write a number of thousands of digits; where a case has balls, they are short."""
+    if isinstance(number, Fraction) and max(number.numerator.bit_length(), number.denominator.bit_length()) > _MOST_BITS:
+        message = "a number in the formula has thousands of digits: give other values, or nest fewer functions."
+        raise TooLarge(message)

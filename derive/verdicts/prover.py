@@ -96,7 +96,7 @@ def _derive(estimator: Estimator, tried: list[str], *, search: bool) -> tuple[De
         try:
             finding = find(estimator)
             derivation = finding.derivation
-        except RuleError as error:
+        except (RuleError, TooLarge) as error:
             tried.append(f"the search for a derivation stopped: {error}")
         if derivation is None and finding is not None:
             tried.append("the search for a derivation left a remainder")

@@ -182,6 +182,9 @@ def _undecided(evidence: Evidence) -> Verdict:
 # Where mean and target differ
 
 
+_ALMOST_EVERY = "every case in which the bias, a polynomial in free unknowns that is not zero, does not vanish"
+
+
 def _differing(evidence: Evidence) -> Verdict:
     if any(not found.zero and found.conclusive for found in evidence.comparisons.values()):
         _refuse_derivation(evidence)
@@ -207,8 +210,9 @@ def _biased(evidence: Evidence) -> Verdict:
     found = exact.witness(estimator.expectation, estimator.target, estimator.parameter, smallest)
     if found is None:
         tried.append("no rational witness was found")
-        return _undecided(evidence)
-    witness = Counterexample(found.case, found.left, found.right, found.radius)
+        if not evidence.comparisons[smallest].conclusive:
+            return _undecided(evidence)
+    witness = None if found is None else Counterexample(found.case, found.left, found.right, found.radius)
     other = _other(evidence)
     if other is not None:
         tried.append("the mean was found to be the gradient of something else")
@@ -217,7 +221,8 @@ def _biased(evidence: Evidence) -> Verdict:
     scale = _scale(evidence)
     remark = "" if isinstance(scale, str) or scale is None else _IN_WORDS.get(scale, "")
     word = "refuted" if scale is None or remark else "scaled"
-    return _verdict(evidence, word, _biased_for(evidence, scale), remark=remark, scale=scale, witness=witness)
+    scope = _biased_for(evidence, scale) if scale is not None or witness else _ALMOST_EVERY
+    return _verdict(evidence, word, scope, remark=remark, scale=scale, witness=witness)
 
 
 def _scale(evidence: Evidence) -> Fraction | str | None:

@@ -1,0 +1,248 @@
+"""No formula ends the process, fills the memory or takes for ever: each is judged, or refused in one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import derive
+from derive.estimator import Estimator
+from derive.exact import comparison as exact
+from derive.exact.relations import Relations
+from derive.kernel.algebra import tidy
+from derive.language.depth import MOST_DEPTH, refuse_deep
+from derive.language.errors import RuleError, TooLarge
+from derive.language.term import lift
+from derive.notation import E, constant, copies, exp, finite, function, grad, log, normal, parameter, relaxation, score, uniform
+from derive.numbers import ring
+from derive.numbers.expansion import expand
+
+theta, c, temperature = parameter("theta"), constant("c"), constant("lambda")
+b, f = finite("b", theta), function("f")
+target = grad(E(f(b), b), theta)
+HUGE = 10_000_000
+
+_SCRIPT = """
+import resource
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+import derive
+from derive.estimator import Estimator
+from derive.notation import E, constant, copies, exp, finite, function, grad, parameter, score
+theta, c = parameter("theta"), constant("c")
+b, f, g, h = finite("b", theta), function("f"), function("g"), function("h")
+target = grad(E(f(b), b), theta)
+{formula}
+try:
+    print(derive.prove(Estimator("it", formula, draws, target)).verdict)
+except derive.language.errors.GradproofError as error:
+    print(type(error).__name__)
+"""
+_HISTORY = """
+first = finite("a", theta, law="pi_0")
+second = finite("c", theta, law="pi_1", given=(first,))
+third = finite("d", theta, law="pi_2", given=(first, second))
+draws = (first, second, third)
+rest = g(first, second) + h(first, second, third)
+target = grad(E(f(first) + rest, *draws), theta)
+"""
+
+
+def judged(formula: str) -> str:
+    """Return what a process says that has 2 GB and 20 seconds."""
+    done = subprocess.run([sys.executable, "-c", _SCRIPT.format(formula=formula)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+    return done.stdout.strip()
+
+
+def test_three_steps_with_full_history_are_proved_in_little_memory():
+    togo = "formula = (f(first) + rest) * score(first) + rest * score(second) + h(first, second, third) * score(third)"
+    assert judged(_HISTORY + togo) in ("proved", "checked")
+
+
+def test_three_steps_with_full_history_that_forget_a_score_are_refuted():
+    forgets = "formula = (f(first) + rest) * (score(first) + score(second))"
+    assert judged(_HISTORY + forgets) == "refuted"
+
+
+def test_a_quotient_of_two_inner_means_is_refuted():
+    quotient = """
+one, two = copies(b, 2)
+draws, quotient = (one,), E(g(one, two), two) / E(h(one, two), two)
+formula, target = quotient * score(one), grad(E(quotient, one), theta)
+"""
+    assert judged(quotient) == "refuted"
+
+
+@pytest.mark.parametrize("formula", [f"c**{HUGE} * f(b) * score(b)", "(c + 1)**100000 * f(b) * score(b)"])
+def test_a_huge_power_is_judged_or_refused(formula):
+    assert judged(f"draws, formula = (b,), {formula}") in ("scaled", "refuted", "undecided", "TooLarge")
+
+
+# The elimination of scores: nothing is multiplied by a probability that stands beside the score
+
+
+def test_clearing_scores_does_not_multiply_by_every_probability(monkeypatch):
+    """With one factor for each of many conditions the polynomial would have 3 to the power of their number terms."""
+    largest = []
+    clear = Relations._clear_one
+
+    def measured(self, scalars, relation):
+        result = clear(self, scalars, relation)
+        largest.append(max(map(len, result)))
+        return result
+
+    monkeypatch.setattr(Relations, "_clear_one", measured)
+    first = finite("a", theta, law="pi_0")
+    second = finite("d", theta, law="pi_1", given=(first,))
+    g, rewards = function("g"), function("r")
+    mean, goal = E(g(first) * score(first) + rewards(first, second) * score(second), first, second), E(g(first), first)
+    exact.compare(mean + E(rewards(first, second) * score(first), first, second), grad(goal, theta), theta, 4)
+    assert max(largest) < 400
+
+
+def test_what_is_divided_is_multiplied_back():
+    """E[score^2 / p] has p(K) once and its score twice: one factor is cancelled, and one is left."""
+    one, two = copies(b, 2)
+    square = E(score(one) * score(two) * f(one), one, two)
+    assert exact.identically_equal(square, 0 * c, theta, 3)
+    assert exact.identically_equal(E(score(b) ** 2, b), -E(grad(score(b), theta), b), theta, 3)
+    assert not exact.identically_equal(E(score(b) ** 2, b), E(score(b) ** 3, b), theta, 2)
+
+
+# Terms are counted before they are multiplied
+
+
+def test_a_product_is_refused_before_it_is_multiplied(monkeypatch):
+    monkeypatch.setattr(ring, "MOST_TERMS", 3)
+    x = ring.PolynomialRing(2).generator("x")
+    with pytest.raises(TooLarge, match="4 terms are more than the 3"):
+        ring.product(x + 1, x + 2)
+
+
+def test_all_relations_together_have_a_budget(monkeypatch):
+    monkeypatch.setattr(ring, "MOST_TERMS", 1)
+    with pytest.raises(TooLarge, match="terms are more than"):
+        exact.compare(E(f(b) * score(b) ** 2, b), target, theta, 4)
+
+
+@pytest.mark.parametrize("base", [lift(3), 2 * c, c / 2])
+def test_a_power_with_too_many_digits_is_refused(base):
+    with pytest.raises(TooLarge, match="digits"):
+        exact.compare(base ** (10 * HUGE), 0 * c, theta, 2)
+
+
+def test_a_power_of_a_probability_that_would_be_gone_through_is_refused():
+    with pytest.raises(TooLarge, match=f"the power {HUGE + 1} of a probability"):
+        exact.compare(E(derive.notation.p(b) ** HUGE, b), 0 * c, theta, 2)
+
+
+def test_a_moment_of_a_high_degree_is_refused():
+    z = normal("z", theta, 1)
+    with pytest.raises(TooLarge, match="the power 3000"):
+        exact.compare(E(z**3000, z), 0 * c, theta, 2)
+
+
+def test_the_kernel_expands_no_power_of_a_sum_that_is_too_large():
+    for term in ((c + theta) ** 3000, (lift(3) * c) ** HUGE):
+        with pytest.raises(RuleError, match="more than the 500"):
+            tidy(term)
+
+
+def test_the_power_of_a_monomial_is_no_sum_of_products():
+    assert expand((c * theta) ** HUGE, 64) == [(1, ((c * theta) ** HUGE,))]
+
+
+def test_a_number_of_thousands_of_digits_is_refused():
+    with pytest.raises(TooLarge, match="give it a name"):
+        lift(3**10_000)
+
+
+def test_a_variance_whose_numbers_have_thousands_of_digits_is_refused():
+    body = f(b)
+    for _ in range(20):
+        body = f(2 * body)
+    with pytest.raises(TooLarge, match="nest fewer"):
+        derive.variance(Estimator("deep", body * score(b), (b,), grad(E(body, b), theta)))
+
+
+# Depth: every reading recurses
+
+
+def nested(depth):
+    term = f(b)
+    for _ in range(depth):
+        term = exp(term)
+    return term
+
+
+def test_400_nested_exponentials_are_refused_in_one_line():
+    with pytest.raises(TooLarge, match=f"the formula of 'deep' is nested more than {MOST_DEPTH} deep"):
+        Estimator("deep", nested(400) * score(b), (b,), target)
+    with pytest.raises(TooLarge, match="the target of 'deep'"):
+        Estimator("deep", f(b) * score(b), (b,), grad(E(nested(400), b), theta))
+    with pytest.raises(TooLarge, match="the mean or target"):
+        exact.compare(E(nested(400), b), 0 * c, theta, 2)
+
+
+def test_a_chain_of_conditions_is_nested_too():
+    draws = [b]
+    for n in range(MOST_DEPTH):
+        draws.append(finite(f"b{n}", theta, law=f"q{n}", given=(draws[-1],)))
+    with pytest.raises(TooLarge, match="nested"):
+        refuse_deep(f(draws[-1]), "formula")
+
+
+def test_whatever_is_not_refused_for_its_depth_is_read():
+    body = nested(MOST_DEPTH - 6)
+    deep = Estimator("deep", body * score(b), (b,), grad(E(body, b), theta))
+    assert derive.prove(deep).verdict == "proved"
+    assert len(derive.explain(deep, format="latex")) > len(derive.explain(deep)) > 1000
+
+
+# Formulas that crashed
+
+
+def test_one_function_may_stand_at_an_outcome_and_at_a_normal_variable():
+    z = normal("z", theta, 1)
+    both = Estimator("both", (f(b) + f(z)) * score(b), (b, z), target)
+    assert derive.prove(both).verdict in ("proved", "checked")
+    assert "f(1)" in derive.variance(both).formula
+
+
+def test_the_concrete_estimator_has_a_variance_at_its_own_target():
+    u, relaxed = uniform("u"), relaxation(b)
+    soft = relaxed.sigma(relaxed.h(u, theta), temperature)
+    own = Estimator("own", grad(f(soft), theta), (u,), grad(E(f(soft), u), theta))
+    found = derive.variance(own)
+    assert found.variance > 2 * found.radius > 0
+
+
+def test_an_estimator_without_draws_is_judged_and_has_no_variance():
+    alone = Estimator("alone", target, (), target)
+    assert derive.prove(alone).verdict == "proved"
+    assert derive.variance(alone).variance == 0
+
+
+def test_a_logarithm_of_a_huge_power_is_read():
+    power = exp(HUGE * log(c))
+    assert exact.compare(power, c**HUGE, theta, 2).zero
+
+
+def test_a_bias_in_free_unknowns_is_refuted_without_a_case(monkeypatch):
+    """Every case of a power of 3000 has values of thousands of digits; that the polynomial is not zero is enough."""
+    monkeypatch.setattr("derive.exact.witness.Candidates.points", lambda *_, **__: iter(()))
+    wrong = Estimator("wrong", f(b) ** 2 * score(b), (b,), target)
+    verdict = derive.prove(wrong)
+    assert (verdict.verdict, verdict.witness) == ("refuted", None)
+    assert "free unknowns" in verdict.holds_for
+
+
+def test_a_bias_in_tied_unknowns_is_not_refuted_without_a_case(monkeypatch):
+    """exp, log and scales are tied: what is no zero polynomial may be zero, or have no case."""
+    monkeypatch.setattr("derive.exact.witness.Candidates.points", lambda *_, **__: iter(()))
+    z = normal("z", theta, c)
+    for left in (exp(f(b)), log(f(b)), z):
+        assert not exact.compare(E(left, b, z), 0 * c, theta, 2).conclusive
