@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from fractions import Fraction
 
 import pytest
 
 import derive
 from derive.estimator import Estimator
-from derive.exact import comparison as exact
-from derive.exact.relations import Relations
+from derive.exact import comparison as exact, extension
+from derive.exact.extension import Shape
+from derive.exact.relations import Relation, Relations
 from derive.kernel.algebra import tidy
 from derive.language.depth import MOST_DEPTH, refuse_deep
 from derive.language.errors import RuleError, TooLarge
 from derive.language.term import lift
+from derive.laws.models import SymbolicModel
 from derive.notation import E, constant, copies, exp, finite, function, grad, log, normal, parameter, relaxation, score, uniform
 from derive.numbers import ring
 from derive.numbers.expansion import expand
+from derive.numbers.unknowns import Generator
 
 theta, c, temperature = parameter("theta"), constant("c"), constant("lambda")
 b, f = finite("b", theta), function("f")
@@ -112,6 +116,28 @@ def test_what_is_divided_is_multiplied_back():
     assert not exact.identically_equal(E(score(b) ** 2, b), E(score(b) ** 3, b), theta, 2)
 
 
+@pytest.mark.parametrize("times", range(3))
+def test_a_cleared_scalar_is_the_scalar_times_the_factor(times):
+    """Whatever was divided by a denominator is multiplied by it where the other terms are not."""
+    model = SymbolicModel(ring.PolynomialRing(8), 2, "theta")
+    x, d, a = (model.symbol(name) for name in ("x", "d", "a"))
+    pivot = model.ring.indices[Generator("symbol", "x")]
+    relations = Relations(model, [])
+    relations.rows = [Relation(pivot, a + 1, d)]
+    scalar = x**3 * d**times + x * (a + d) + x**2 * d + a
+    top, factor = relations.clear([scalar, model.one])
+    values = {"d": Fraction(3), "a": Fraction(4), "x": Fraction(5, 3)}
+    point = {model.ring.indices[Generator("symbol", name)]: value for name, value in values.items()}
+    assert model.ring.value(factor, point) == 3 ** max(3 - times, 1)
+    assert model.ring.value(top, point) == model.ring.value(scalar, point) * model.ring.value(factor, point)
+
+
+def test_a_power_has_the_shapes_of_the_product():
+    shapes = frozenset({Shape(1, (("p", 1),)), Shape(0, (("q", 2),), (), 1)})
+    for exponent in range(6):
+        assert extension._raised(shapes, exponent) == extension._product([shapes] * exponent)
+
+
 # Terms are counted before they are multiplied
 
 
@@ -123,14 +149,14 @@ def test_a_product_is_refused_before_it_is_multiplied(monkeypatch):
 
 
 def test_all_relations_together_have_a_budget(monkeypatch):
-    monkeypatch.setattr(ring, "MOST_TERMS", 1)
+    monkeypatch.setattr("derive.exact.relations._ROUNDS", Fraction(1, HUGE))
     with pytest.raises(TooLarge, match="terms are more than"):
         exact.compare(E(f(b) * score(b) ** 2, b), target, theta, 4)
 
 
 @pytest.mark.parametrize("base", [lift(3), 2 * c, c / 2])
 def test_a_power_with_too_many_digits_is_refused(base):
-    with pytest.raises(TooLarge, match="digits"):
+    with pytest.raises(TooLarge, match="a power with the exponent 100000000 has more digits"):
         exact.compare(base ** (10 * HUGE), 0 * c, theta, 2)
 
 
@@ -143,6 +169,22 @@ def test_a_moment_of_a_high_degree_is_refused():
     z = normal("z", theta, 1)
     with pytest.raises(TooLarge, match="the power 3000"):
         exact.compare(E(z**3000, z), 0 * c, theta, 2)
+
+
+def test_no_common_factor_of_high_powers_is_looked_for(monkeypatch):
+    lowest = ring.PolynomialRing.lowest
+
+    def watched(self, *polynomials):
+        assert self.is_simple(polynomials)
+        return lowest(self, *polynomials)
+
+    monkeypatch.setattr(ring.PolynomialRing, "lowest", watched)
+    assert exact.compare(E((f(b) + c) ** 300 * score(b), b), target, theta, 2).scale is None
+
+
+def test_no_witness_has_values_of_thousands_of_digits():
+    assert exact.witness((c - 1) * c**3000, 0 * c, theta, 2) is None
+    assert exact.witness((c - 1) * c**30, 0 * c, theta, 2).left == 2**30
 
 
 def test_the_kernel_expands_no_power_of_a_sum_that_is_too_large():

@@ -9,7 +9,9 @@ import pytest
 import derive
 from derive.catalogue import catalogue
 from derive.exact import comparison as exact
+from derive.exact.valuation import Valuation, is_possible
 from derive.language.term import lift
+from derive.laws.models import SymbolicModel
 from derive.notation import (
     E,
     constant,
@@ -26,6 +28,7 @@ from derive.notation import (
     score,
     uniform,
 )
+from derive.numbers.ring import PolynomialRing
 
 theta, c = parameter("theta"), constant("c")
 b = finite("b", theta)
@@ -170,6 +173,20 @@ def test_a_normal_density_at_a_point_is_computed_and_no_free_number():
     found = difference(exact.witness(p(z, at=theta), 0 * c, theta, 2))
     assert found.left == pytest.approx(0.19947114, abs=0.02)
     assert found.radius > 0
+
+
+@pytest.mark.parametrize(("value", "possible"), [(-1, False), (0, False), (2, True)])
+def test_a_point_where_a_scale_is_not_positive_is_no_case(value, possible):
+    model = SymbolicModel(PolynomialRing(4), 2, "theta")
+    model.demand_positive(model.symbol("sigma"))
+    assert is_possible(Valuation(model, lambda key: Fraction(value))) is possible
+
+
+def test_what_is_exponential_in_a_denominator_is_no_rational_function():
+    model = SymbolicModel(PolynomialRing(8), 2, "theta")
+    x = model.symbol("x")
+    assert not model.transcendental(model.inverse(x + model.one))
+    assert model.transcendental(model.inverse(model.exp(x) + model.one))
 
 
 # Moments of relaxations: those of a law, so that no inequality between them fails
