@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from derive.language.errors import UsageError
-from numeric.auditing import elsewhere, slope
-from numeric.auditing.audit import audit as raising_audit
+from numeric.auditing import audit_mean, elsewhere, slope
+from numeric.auditing.audit import UndecidedAudit, audit as raising_audit
 from numeric.draws.random_ops import DISCRETE, Call
 from numeric.draws.tape import NotAuditable
 
@@ -301,3 +301,133 @@ def test_a_parameter_that_nothing_reads_is_named():
     assert audit(loss, leaf([0.0, 0.0]), objective).verdict == "vacuous"
     unread = audit(loss, {"read": theta, "unread": leaf([0.0])}, objective)
     assert any("unread has no gradient in any outcome" in text for text in unread.warnings)
+
+
+# Precision
+
+
+LOW = (torch.bfloat16, torch.float16)
+
+
+@pytest.mark.parametrize("dtype", LOW)
+@pytest.mark.parametrize("factor", [1.0, 0.95, 0.5])
+def test_a_tolerance_of_a_low_precision_decides_nothing_and_float64_does(dtype, factor):
+    loss, theta, objective = policy(factor, dtype)
+    report = audit(loss, theta, objective)
+    assert (report.verdict, bool(report)) == ("undecided", False) if factor > 0.5 else not report.unbiased
+    if factor > 0.5:
+        assert f"{str(dtype).removeprefix('torch.')} (from the parameter theta)" in report.undecided
+    before = theta.detach().clone()
+    doubled = audit(loss, theta, objective, dtype=torch.float64)
+    assert (doubled.verdict, doubled.scaled_by) == ("unbiased" if factor == 1 else "scaled", pytest.approx(factor, abs=1e-9))
+    assert theta.dtype is dtype
+    assert torch.equal(theta, before)
+    assert torch.get_default_dtype() is torch.float32
+
+
+def test_a_line_of_low_precision_that_no_gradient_passes_widens_nothing():
+    loss, theta, objective = policy(0.95)
+
+    def logged():
+        theta.bfloat16().sum()
+        return loss()
+
+    assert audit(logged, theta, objective).scaled_by == pytest.approx(0.95)
+    assert audit(lambda: logged() / 0.95, theta, objective).verdict == "unbiased"
+
+
+def test_a_cast_that_gradients_pass_is_named_with_its_line_and_can_be_run_in_float64():
+    theta = leaf([0.3, -0.2, 0.1])
+
+    def cast(factor):
+        law = D.Categorical(logits=theta.bfloat16(), validate_args=False)
+        action = law.sample()
+        return factor * REWARDS[action] * law.log_prob(action)
+
+    report = audit(lambda: cast(0.95), theta, expected_reward(theta))
+    assert report.verdict == "undecided"
+    assert "bfloat16 (from aten._to_copy.default in test_audit_precision.py, line" in report.undecided
+    assert audit(lambda: cast(0.95), theta, expected_reward(theta), dtype=torch.float64).scaled_by == pytest.approx(0.95)
+    assert audit(lambda: cast(1), theta, expected_reward(theta), dtype=torch.float64).verdict == "unbiased"
+
+
+def test_autocast_is_seen_and_is_off_in_float64():
+    theta, rewards = leaf([0.3, -0.2, 0.1], torch.float32), REWARDS.float()
+
+    def loss():
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            law = D.Categorical(logits=torch.eye(3) @ theta, validate_args=False)
+            action = law.sample()
+            return 0.95 * rewards[action] * law.log_prob(action)
+
+    assert audit(loss, theta, expected_reward(theta, rewards)).verdict == "undecided"
+    assert audit(loss, theta, expected_reward(theta, rewards), dtype=torch.float64).scaled_by == pytest.approx(0.95)
+
+
+@pytest.mark.parametrize(("dtype", "large"), [(torch.float32, 1e4), (torch.float32, 1e7), (torch.float64, 1e10)])
+@pytest.mark.parametrize("factor", [1.0, 0.5])
+def test_half_a_gradient_beside_a_large_reward_is_not_acquitted(dtype, large, factor):
+    theta, rewards = leaf([0.3, -0.2, 0.1], dtype), REWARDS.to(dtype) + large
+    report = audit(policy_loss(theta, factor, rewards), theta, expected_reward(theta, rewards))
+    assert not (factor == 0.5 and bool(report))
+    if (dtype, factor) == (torch.float32, 0.5):
+        assert report.verdict == "undecided"
+
+
+def test_float32_of_ordinary_rewards_is_decided():
+    assert audit(*policy(1.0, torch.float32)).verdict == "unbiased"
+    assert audit(*policy(0.995, torch.float32)).scaled_by == pytest.approx(0.995, abs=1e-5)
+
+
+def test_the_tolerance_must_be_a_part_of_the_gradient(monkeypatch):
+    monkeypatch.setattr(audit_mean, "too_coarse", lambda *_: "")
+    assert audit(*policy(0.95, torch.bfloat16)).verdict == "unbiased"
+
+
+def test_a_tolerance_that_was_asked_for_decides():
+    assert audit(*policy(1.0, torch.bfloat16), rtol=0.05).verdict == "unbiased"
+
+
+def test_an_undecided_audit_raises_that_it_is():
+    with pytest.raises(UndecidedAudit, match=r"dtype=torch\.float64"):
+        raising_audit(*policy(1.0, torch.bfloat16))
+
+
+def test_modules_with_buffers_are_run_in_float64_and_are_as_before():
+    model = torch.nn.Sequential(torch.nn.BatchNorm1d(2).eval(), torch.nn.Linear(2, 1))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    value = lambda: model(torch.bernoulli(torch.full((1, 2), 0.5))).sum()  # noqa: E731
+    assert audit(value, model, value, dtype=torch.float64).verdict == "unbiased"
+    after = model.state_dict()
+    assert all(torch.equal(after[name], each) and after[name].dtype is each.dtype for name, each in before.items())
+
+
+def test_what_was_lowered_is_put_back_after_an_error():
+    theta = leaf([0.3, -0.2], torch.float32)
+    with pytest.raises(ZeroDivisionError):
+        audit(lambda: 1 / 0, theta, theta.sum, dtype=torch.float64)
+    assert (theta.dtype, torch.get_default_dtype()) == (torch.float32, torch.float32)
+    with pytest.raises(UsageError, match=r"expected torch\.float64"):
+        audit(theta.sum, theta, theta.sum, dtype=torch.float32)
+
+
+# Unbiased up to x
+
+
+@pytest.mark.parametrize(("constant", "verdict"), [(0.0, "unbiased"), (1e-8, "unbiased up to x"), (1e-4, "scaled")])
+def test_a_small_constant_in_a_denominator_has_a_word_of_its_own(constant, verdict):
+    loss, theta, objective = policy()
+    report = audit(lambda: loss() / (1 + constant), theta, objective)
+    assert (report.verdict, bool(report)) == (verdict, constant < 1e-6)
+    if verdict == "unbiased up to x":
+        assert report.nearly == pytest.approx(1e-8, rel=1e-3)
+        assert "unbiased up to 1e-08" in str(report)
+        largest = float(report.exact["theta"].abs().max())
+        assert max(report.to_json()["up_to"]["theta"]) == pytest.approx(1e-8 * largest, rel=0.1)
+
+
+def test_a_deviation_is_negligible_only_beside_its_own_coordinate():
+    theta = leaf([1.0, 1.0])
+    weights = torch.tensor([1.0, 1e-7], **F64)
+    report = audit(lambda: (theta * weights * torch.tensor([1.0, 1.5], **F64)).sum(), theta, lambda: (theta * weights).sum())
+    assert report.verdict == "biased"

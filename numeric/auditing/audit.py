@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -29,6 +30,7 @@ from numeric.auditing.audit_runs import Runs
 from numeric.auditing.batched import outcomes
 from numeric.auditing.batched_mean import batched_exact_mean, batched_moments, row_choices
 from numeric.auditing.elsewhere import with_factors
+from numeric.auditing.precision import in_dtype
 from numeric.auditing.quadrature import Integrated, integrated
 from numeric.auditing.sampled import differing_points, sampled
 from numeric.draws.moments import Moments
@@ -74,6 +76,7 @@ class AuditCase:
     atol: float | None = None
     rtol: float | None = None
     breakpoints: Breakpoints | None = None
+    dtype: torch.dtype | None = None
 
     def __call__(
         self, *, budget: int = DEFAULT_BUDGET, raise_exception: bool = True, progress: Progress | None = None
@@ -89,6 +92,7 @@ class AuditCase:
             state=self.state,
             batched=self.batched,
             breakpoints=self.breakpoints,
+            dtype=self.dtype,
             progress=progress,
         )
 
@@ -105,6 +109,7 @@ def audit(
     state: Sequence[Any] = (),
     batched: bool = False,
     breakpoints: Breakpoints | None = None,
+    dtype: torch.dtype | None = None,
     progress: Progress | None = None,
 ) -> AuditReport:
     """Hold the mean of a stochastic gradient against the exact gradient of its objective, over every outcome of the draws.
@@ -128,6 +133,7 @@ def audit(
 
         breakpoints      for continuous noise that decides something: where, in values of its standard law (uniform on (0, 1),
                          normal of mean 0 and deviation 1, ...), one list for each draw in their order; found if not given
+        dtype            torch.float64 runs code of lower precision in float64: parameters, buffers, casts; autocast is off
         progress         called with "loss" and "objective" and the `Count` of its outcomes before the long work starts
 
     Continuous noise on smooth paths is frozen: analytic functions that agree at generic values agree everywhere. Where the
@@ -168,8 +174,10 @@ def audit(
     require_budget(budget, DEFAULT_BUDGET)
     for function, name in ((loss, "loss"), (objective, "objective")):
         require_function(function, name, *([1] if batched else []))
-    runs = Runs(parameters)
-    with put_back(parameters, state, runs.generators, {"loss": loss, "objective": objective}) as start:
+    with ExitStack() as stack:
+        stack.enter_context(in_dtype(dtype, parameters, (params, *state)))
+        runs = Runs(parameters)
+        start = stack.enter_context(put_back(parameters, state, runs.generators, {"loss": loss, "objective": objective}))
         runs.reset, runs.bystanders = start.reset, start.bystanders
         plan = _Plan(budget, (atol, rtol), progress or (lambda *_: None), breakpoints)
         run = _audited_rows if batched else _audited
@@ -306,7 +314,7 @@ def _enumerated(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any
         runs.bystanders.require_untouched()
         found.append(compared(runs, moments, exact_mean_of(runs, objective, budget), plan.tolerances))
         runs.require_repeated(loss, moments.kept)
-    worst = max(found, key=lambda each: each.ratio)
+    worst = max(found, key=lambda each: (each.ratio > 1, bool(each.coarse), each.ratio))
     return _report(runs, worst, draws, len(noise))
 
 
@@ -344,6 +352,7 @@ def _report(
         frozen_noise=noise,
         reproduce="" if integration else f"numeric.replay(loss, params, {top}{suffix})",
         vacuous=len(_without_gradient(found)) == len(names),
+        undecided=found.coarse,
         quadrature=str(integration or ""),
         left_out=_left_out(runs, found),
         quadrature_error=None if integration is None else integration.error,

@@ -14,6 +14,7 @@ from torch import Tensor
 from numeric.auditing.audit_report import worst_coordinate
 from numeric.auditing.audit_runs import MOST_REPEATED, Runs, default_tolerance
 from numeric.auditing.exact_mean import ExactMean, exact_mean, require_total
+from numeric.auditing.precision import too_coarse
 from numeric.draws.moments import Moments
 from numeric.draws.tape import Count, NotAuditable, explore
 
@@ -37,6 +38,8 @@ class Found:
     tolerance: dict[str, Tensor]
     worst: tuple[str, tuple[int, ...]]
     ratio: float
+    coarse: str = ""
+    """Why the tolerance decides nothing, "" where it does."""
 
     def mean(self, names: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the mean of the gradient by parameter."""
@@ -116,4 +119,7 @@ def compared(
     mean = dict(zip(runs.params, moments.mean, strict=True))
     name, index = worst_coordinate(mean, exact.gradient, tolerance)
     ratio = float(((mean[name] - exact.gradient[name]).abs() / tolerance[name])[index].nan_to_num(nan=float("inf")))
-    return Found(moments, exact, runs.frozen, tolerance, (name, index), ratio)
+    given = any(each is not None for each in tolerances)
+    size = dict(zip(runs.params, moments.size, strict=True))
+    coarse = "" if given or ratio > 1 else too_coarse(runs, mean, exact.gradient, size, tolerance)
+    return Found(moments, exact, runs.frozen, tolerance, (name, index), ratio, coarse)

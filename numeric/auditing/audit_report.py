@@ -17,6 +17,8 @@ SCHEMA = "gradproof/audit/1"
 POINTS = 3
 """At so many other parameters one factor must hold before a gradient is called scaled."""
 
+NEGLIGIBLE = 1e-6
+"""A deviation that is at most this part of the exact gradient in every coordinate, as by 1e-8 in a denominator."""
 
 _VACUOUS = "vacuous: no outcome has a gradient and the exact gradient is zero, so code that does nothing would pass"
 _GRAPHLESS = "the loss has no graph in any outcome: it was detached, or computed under torch.no_grad or inference_mode"
@@ -156,8 +158,25 @@ class AuditReport:
         """Where the numbers hold, "" where they are expectations over all that is random."""
         return "at one value of the noise" if self.frozen_noise else ""
 
+    @property
+    def up_to(self) -> dict[str, Tensor]:
+        """By parameter, how far the mean may be from the exact gradient where it is unbiased up to that; else empty."""
+        if self.nearly is not None:
+            return {name: torch.maximum(bias.abs(), self.tolerance[name]) for name, bias in self.bias.items()}
+        return self.tolerance if self.sampling else {}
+
+    @property
+    def nearly(self) -> float | None:
+        """The largest deviation relative to the exact gradient, where it is seen and negligible: a 1e-8 in a denominator."""
+        if self.unbiased or self.sampling:
+            return None
+        outside = {name: bias.abs() > self.tolerance[name] for name, bias in self.bias.items()}
+        parts = [(self.bias[name] / part).abs()[outside[name]] for name, part in self.exact.items()]
+        largest = max(float(part.max()) for part in parts if part.numel())
+        return largest if largest <= NEGLIGIBLE else None
+
     def __bool__(self) -> bool:
-        return self.unbiased and not self.vacuous and not self.undecided
+        return (self.unbiased or self.nearly is not None) and not self.vacuous and not self.undecided
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values; a number that is not finite is null.
@@ -193,7 +212,7 @@ class AuditReport:
             "quadrature": self.quadrature or None,
             "quadrature_error": {name: _numbers(part.tolist()) for name, part in (self.quadrature_error or {}).items()},
             "sampling": self.sampling or None,
-            "up_to": {name: _numbers(part.tolist()) for name, part in self.tolerance.items()} if self.sampling else None,
+            "up_to": {name: _numbers(part.tolist()) for name, part in self.up_to.items()} or None,
             "undecided": self.undecided or None,
             "worst": worst,
             **{key: {name: _numbers(part.tolist()) for name, part in values.items()} for key, values in parts.items()},
@@ -211,6 +230,8 @@ class AuditReport:
             return "undecided"
         if self.unbiased:
             return "unbiased up to x" if self.sampling else "unbiased"
+        if self.nearly is not None:
+            return "unbiased up to x"
         if self.sampling:
             return "biased"
         return "biased" if self.scaled_by is None else "scaled"
@@ -231,6 +252,8 @@ class AuditReport:
             return f"unbiased up to {largest:.2g}: no coordinate of the mean of the gradient is farther from the exact gradient"
         if self.unbiased:
             return f"unbiased: the mean of the gradient {over} is the exact gradient of the objective"
+        if self.nearly is not None:
+            return f"unbiased up to {self.nearly:.2g}: that part of the exact gradient is what the mean {over} is off by"
         if self.mean_is_zero:
             return f"biased: the mean is zero{no_graph}: the gradient {over} has no part of the exact gradient of the objective"
         if self.scaled_by is not None and not self.sampling:

@@ -67,7 +67,10 @@ class Runs:
         self.bystanders = Bystanders()
         self.frozen = 0
         self.integrated: NoiseOf | None = None
-        self.coarsest: torch.dtype = torch.float64
+        self.coarsest: torch.dtype = max((param.dtype for param in params.values()), key=lambda dtype: torch.finfo(dtype).eps)
+        self.lowered: dict[torch.dtype, str] = {
+            param.dtype: f"the parameter {name}" for name, param in params.items() if param.dtype is not torch.float64
+        }
         self.noise: list[tuple[str, int]] = []
         self.draws: tuple[str, ...] = ()
         self.endless: tuple[str, ...] = ()
@@ -84,6 +87,7 @@ class Runs:
     def loss(self, loss: Callable[[], Any], tape: Tape, *, salt: int = 0) -> list[Tensor]:
         """Return the gradient of one run in float64, by parameter; zero where nothing reached one."""
         intercepted = self._begin(tape, salt)
+        intercepted.only_backward = True
         with Door(intercepted), intercepted:
             self._backward(loss())
         intercepted.require_free([param.grad for param in self.params.values() if param.grad is not None], "the gradient")
@@ -197,8 +201,8 @@ class Runs:
         self.endless = tuple(dict.fromkeys((*self.endless, *ended)))
         self.implicit |= intercepted.implicit
         self.neglected = max(self.neglected, intercepted.neglected)
-        if torch.finfo(intercepted.coarsest).eps > torch.finfo(self.coarsest).eps:
-            self.coarsest = intercepted.coarsest
+        self.coarsest = max(self.coarsest, intercepted.coarsest, key=lambda dtype: torch.finfo(dtype).eps)
+        self.lowered = intercepted.lowered | self.lowered
         if check_params and any(not torch.equal(p, v) for p, v in zip(self.params.values(), self._values, strict=True)):
             message = "the code changes the parameters themselves; audit one gradient, without the step of an optimiser."
             raise NotAuditable(message)

@@ -23,7 +23,7 @@ REACHES = (0.3, 0.1, 1e-2, 1e-3)
 def with_factors(runs: Runs, report: AuditReport, measure: Callable[[], AuditReport]) -> AuditReport:
     """Return a report with the factors at other parameters, if there is one at these that a verdict could name."""
     decided = report.undecided or report.sampling or report.unbiased or report.vacuous or report.mean_is_zero
-    if decided or report.factor is None:
+    if decided or report.nearly is not None or report.factor is None:
         return report
     found = [_at_point(runs, measure, seed) for seed in range(POINTS)]
     there = [each for each in found if each is not None and each.factor is not None]

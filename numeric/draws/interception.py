@@ -6,8 +6,11 @@ What is below autograd sees all of it: draws inside `torch.no_grad`, in the back
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
+from types import FrameType
 from typing import Any, TypeAlias
 
 import torch
@@ -59,6 +62,9 @@ class Interceptor(TorchDispatchMode):
         self.noise: list[tuple[Noise, str]] = []
         self.keys: list[Key] = []
         self.coarsest: torch.dtype = torch.float64
+        self.only_backward: bool = False
+        self.lowered: dict[torch.dtype, str] = {}
+        """Which operation was the first to take a tensor with a gradient of a coarser dtype."""
         self.implicit: bool = False
         """Whether torch took the derivative of gamma noise by its shape, which it knows to a few digits only."""
         self._generators, self._source, self._taint = generators, source, taint or Taint()
@@ -69,7 +75,7 @@ class Interceptor(TorchDispatchMode):
     ) -> Any:
         call = Call(func, args, dict(kwargs or {}))
         tensors = call.tensors
-        self._note_precision(tensors)
+        self._note_precision(call, tensors)
         self.implicit |= call.name in ("_standard_gamma_grad", "_dirichlet_grad")
         if torch.Tag.nondeterministic_seeded in func.tags:
             return self._random(call)
@@ -197,11 +203,28 @@ class Interceptor(TorchDispatchMode):
             raise _coupled(call)
         return recorded
 
-    def _note_precision(self, tensors: Sequence[Tensor]) -> None:
+    def _note_precision(self, call: Call, tensors: Sequence[Tensor]) -> None:
+        """Note the coarsest dtype that a gradient passes: in the forward pass of an objective, the backward pass of a loss."""
+        backward = self.only_backward and torch._C._current_graph_task_id() != -1
         for tensor in tensors:
-            if tensor.requires_grad and tensor.dtype is not self.coarsest and tensor.is_floating_point():
-                if torch.finfo(tensor.dtype).eps > torch.finfo(self.coarsest).eps:
-                    self.coarsest = tensor.dtype
+            if not tensor.is_floating_point():
+                continue
+            for dtype in (call.kwargs.get("dtype"), tensor.dtype) if tensor.requires_grad else ():
+                if isinstance(dtype, torch.dtype) and dtype is not torch.float64 and dtype not in self.lowered:
+                    self.lowered[dtype] = f"{call.func}{_place()}"
+            if tensor.dtype is not torch.float64 and (backward if self.only_backward else tensor.requires_grad):
+                self.coarsest = max(self.coarsest, tensor.dtype, key=lambda dtype: torch.finfo(dtype).eps)
+
+
+def _place() -> str:
+    """Where the audited code is: the innermost frame that is neither torch's nor ours."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        path = PurePath(frame.f_code.co_filename)
+        if not {"torch", "numeric"} & {*path.parts[-4:-1], frame.f_globals.get("__name__", "").partition(".")[0]}:
+            return f" in {path.name}, line {frame.f_lineno}"
+        frame = frame.f_back
+    return ""
 
 
 def _device(call: Call) -> torch.device:
