@@ -138,7 +138,7 @@ def gradproof_audit(request: pytest.FixtureRequest) -> Callable[..., AuditReport
         try:
             case = isinstance(loss, module.AuditCase)
             report: AuditReport = loss(**given) if case else module.audit(loss, params, objective, **given)
-        except (module.BiasedGradient, module.UndecidedAudit, module.VacuousAudit) as error:
+        except (module.BiasedGradient, module.UndecidedAudit, module.UnexpectedVerdict, module.VacuousAudit) as error:
             record(error.report)
             raise
         record(report)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 __all__ = [
     # Anybody's code
     "audit", "AuditCase", "AuditReport", "Contribution", "replay", "BiasedGradient", "UndecidedAudit", "VacuousAudit",
-    "NotAuditable", "AuditWarning",
+    "UnexpectedVerdict", "NotAuditable", "AuditWarning", "same_gradient", "SameGradient", "DifferentGradient",
+    "exact_mean", "ExactMean", "exact_expectation",
     # Code from formulas
     "compile", "Compiled", "emit", "crosscheck", "CrosscheckReport", "exact_gradient",
     # Samplers
@@ -41,10 +42,18 @@ if TYPE_CHECKING:
         BiasedGradient as BiasedGradient,
         Contribution as Contribution,
         UndecidedAudit as UndecidedAudit,
+        UnexpectedVerdict as UnexpectedVerdict,
         VacuousAudit as VacuousAudit,
     )
+    from numeric.auditing.exact_mean import ExactMean as ExactMean
     from numeric.checking.crosscheck import CrosscheckReport as CrosscheckReport, crosscheck as crosscheck
     from numeric.checking.exact_gradient import exact_gradient as exact_gradient
+    from numeric.checking.expectations import exact_expectation as exact_expectation, exact_mean as exact_mean
+    from numeric.checking.same_gradient import (
+        DifferentGradient as DifferentGradient,
+        SameGradient as SameGradient,
+        same_gradient as same_gradient,
+    )
     from numeric.checking.sequential_test import (
         SequentialReport as SequentialReport,
         samples_needed as samples_needed,
@@ -65,10 +74,14 @@ else:  # a checker must not read `__getattr__` as leave to take any name
         "derive.language.errors": ("GradproofError", "NotEvaluable", "TooLarge", "UnknownNode", "UsageError"),
         "numeric.auditing.audit": ("AuditCase", "audit", "replay"),
         "numeric.auditing.audit_report": (
-            "AuditReport", "AuditWarning", "BiasedGradient", "Contribution", "UndecidedAudit", "VacuousAudit",
+            "AuditReport", "AuditWarning", "BiasedGradient", "Contribution", "UndecidedAudit", "UnexpectedVerdict",
+            "VacuousAudit",
         ),
         "numeric.checking.crosscheck": ("CrosscheckReport", "crosscheck"),
+        "numeric.auditing.exact_mean": ("ExactMean",),
         "numeric.checking.exact_gradient": ("exact_gradient",),
+        "numeric.checking.expectations": ("exact_expectation", "exact_mean"),
+        "numeric.checking.same_gradient": ("DifferentGradient", "SameGradient", "same_gradient"),
         "numeric.checking.sequential_test": ("SequentialReport", "samples_needed", "sequential_test"),
         "numeric.checking.torch_oracle": (
             "RejectedSampler", "TorchOracle", "VacuousCheckWarning", "WrongGradient", "torch_oracle",

@@ -96,7 +96,7 @@ def test_the_same_kink_in_loss_and_objective_is_right(name):
 def test_a_kink_that_is_taken_for_smooth_would_hide_the_clamp(monkeypatch):
     taken = smooth_ops.SMOOTH | {"clamp", "ge", "le", "logical_and"}
     monkeypatch.setattr("numeric.draws.taint.is_smooth", lambda call: smooth_ops.functional(call) in taken)
-    monkeypatch.setattr("numeric.auditing.audit.differing_points", lambda *_: 0)
+    monkeypatch.setattr("numeric.auditing.measured.differing_points", lambda *_: 0)
     th = scalar(0.3)
     loss, objective = PIECEWISE["hook"]
     assert verdict(lambda: loss(th), th, lambda: objective(th)) == "unbiased"

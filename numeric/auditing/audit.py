@@ -9,46 +9,36 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from fractions import Fraction
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from derive.language.errors import GradproofError, TooLarge, UsageError
 from numeric.auditing.arguments import require_budget, require_function
-from numeric.auditing.audit_mean import IMPLICIT, Found, Tolerances, compared, exact_mean_of, moments_of, tails
 from numeric.auditing.audit_report import (
     AuditReport as AuditReport,
     AuditWarning as AuditWarning,
     BiasedGradient as BiasedGradient,
-    Contribution,
     UndecidedAudit as UndecidedAudit,
+    UnexpectedVerdict as UnexpectedVerdict,
     VacuousAudit as VacuousAudit,
 )
 from numeric.auditing.audit_runs import Runs
-from numeric.auditing.batched import outcomes
-from numeric.auditing.batched_mean import batched_exact_mean, batched_moments, row_choices
+from numeric.auditing.baseline import with_baseline
 from numeric.auditing.elsewhere import with_factors
+from numeric.auditing.expected import expectation
+from numeric.auditing.measured import Breakpoints, Plan, Progress, measured, measured_rows
 from numeric.auditing.precision import in_dtype
-from numeric.auditing.quadrature import Integrated, integrated
-from numeric.auditing.sampled import differing_points, sampled
-from numeric.draws.moments import Moments
-from numeric.draws.random_ops import TAIL
+from numeric.auditing.targets import among
 from numeric.draws.restoring import named, put_back
-from numeric.draws.taint import NotFreezable, NotIntegrable
-from numeric.draws.tape import Choice, Count as Count, NotAuditable as NotAuditable, Tape, count
+from numeric.draws.tape import Choice, Count as Count, NotAuditable as NotAuditable, Tape, explore
 
-Params: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
-Breakpoints: TypeAlias = Sequence[Sequence[float]]
-Progress: TypeAlias = Callable[[str, Count], object]
+Params: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor] | torch.nn.Module
+Objective: TypeAlias = Callable[..., Any] | Mapping[str, Callable[..., Any]]
 
 DEFAULT_BUDGET = 100_000
-FROZEN = 3
-GENERIC_POINTS, MOST_GENERIC_RUNS = 64, 2000
-QUADRATURE_BUDGET, DIFFERING_BUDGET = 2**13, 2**11
-"""So many nodes a grid has at most, in code that noise decides in and in smooth code; more is sampled."""
-SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -70,37 +60,29 @@ class AuditCase:
 
     loss: Callable[..., Any]
     params: Params
-    objective: Callable[..., Any]
+    objective: Objective
     state: Sequence[Any] = ()
     batched: bool = False
     atol: float | None = None
     rtol: float | None = None
     breakpoints: Breakpoints | None = None
     dtype: torch.dtype | None = None
+    reward: Tensor | Sequence[Tensor] | None = None
+    expect: str | None = None
+    by: Fraction | float | None = None
+    at_most: float | None = None
 
     def __call__(
         self, *, budget: int = DEFAULT_BUDGET, raise_exception: bool = True, progress: Progress | None = None
     ) -> AuditReport:
-        return audit(
-            self.loss,
-            self.params,
-            self.objective,
-            budget=budget,
-            atol=self.atol,
-            rtol=self.rtol,
-            raise_exception=raise_exception,
-            state=self.state,
-            batched=self.batched,
-            breakpoints=self.breakpoints,
-            dtype=self.dtype,
-            progress=progress,
-        )
+        options = {field.name: getattr(self, field.name) for field in fields(self)}
+        return audit(**options, budget=budget, raise_exception=raise_exception, progress=progress)
 
 
 def audit(
     loss: Callable[..., Any],
     params: Params,
-    objective: Callable[..., Any],
+    objective: Objective,
     *,
     budget: int = DEFAULT_BUDGET,
     atol: float | None = None,
@@ -110,6 +92,10 @@ def audit(
     batched: bool = False,
     breakpoints: Breakpoints | None = None,
     dtype: torch.dtype | None = None,
+    reward: Tensor | Sequence[Tensor] | None = None,
+    expect: str | None = None,
+    by: Fraction | float | None = None,
+    at_most: float | None = None,
     progress: Progress | None = None,
 ) -> AuditReport:
     """Hold the mean of a stochastic gradient against the exact gradient of its objective, over every outcome of the draws.
@@ -118,7 +104,7 @@ def audit(
         loss             runs the code; returns the scalar on which backward is called, or None if it called backward itself
         params           the leaf tensors whose gradients are audited: one, a list, or a dictionary; any shapes
         objective        draws in its own way, returns the scalar whose mean is differentiated; the draws need no gradient
-                         estimator
+                         estimator; or a dictionary of candidates, and the report says of which the mean is the gradient
         budget           the most outcomes that loss or objective may have
         atol, rtol       mean and exact gradient may differ by atol + rtol * max(|exact|, E|gradient|) in each coordinate; by
                          default
@@ -134,6 +120,10 @@ def audit(
         breakpoints      for continuous noise that decides something: where, in values of its standard law (uniform on (0, 1),
                          normal of mean 0 and deviation 1, ...), one list for each draw in their order; found if not given
         dtype            torch.float64 runs code of lower precision in float64: parameters, buffers, casts; autocast is off
+        reward           a tensor, or some, of which the loss reads its rewards: the report says whether a constant added there
+                         leaves the mean (`baseline_free`); found if not given, where the objective reads it too
+        expect           the verdict on code that is biased by design: "scaled" with by=, "biased" with at_most=, the
+                         largest bias of a coordinate; the audit passes where that is found, and fails where it changes
         progress         called with "loss" and "objective" and the `Count` of its outcomes before the long work starts
 
     Continuous noise on smooth paths is frozen: analytic functions that agree at generic values agree everywhere. Where the
@@ -146,6 +136,7 @@ def audit(
         An AuditReport, true if the gradient is unbiased and there was something to see.
 
     Raises
+        UnexpectedVerdict, if expect= is given, and raise_exception is true, and something else is found.
         BiasedGradient, if it is not unbiased and raise_exception is true; it carries the report.
         UndecidedAudit, if raise_exception is true and sampling does not bound the bias.
         VacuousAudit, if raise_exception is true and no outcome has a gradient where the exact one is zero: code that does
@@ -170,27 +161,74 @@ def audit(
     >>> report.unbiased, float(report.exact["theta"]), float(report.mean["theta"]), report.outcomes
     (False, -0.25, -0.125, 2)
     """
-    parameters = named(params)
     require_budget(budget, DEFAULT_BUDGET)
-    for function, name in ((loss, "loss"), (objective, "objective")):
-        require_function(function, name, *([1] if batched else []))
-    with ExitStack() as stack:
-        stack.enter_context(in_dtype(dtype, parameters, (params, *state)))
-        runs = Runs(parameters)
-        start = stack.enter_context(put_back(parameters, state, runs.generators, {"loss": loss, "objective": objective}))
-        runs.reset, runs.bystanders = start.reset, start.bystanders
-        plan = _Plan(budget, (atol, rtol), progress or (lambda *_: None), breakpoints)
-        run = _audited_rows if batched else _audited
-        report = replace(run(runs, loss, objective, plan), graphless=not runs.has_graph)
-        quiet = replace(plan, progress=lambda *_: None)
-        report = with_factors(runs, report, lambda: run(runs, loss, objective, quiet))
-        start.bystanders.require_untouched()
-        report = _at_present_state(report, (*start.state.moved, *start.bystanders.made))
+    wanted = expectation(expect, by, at_most)
+    plan = Plan(budget, (atol, rtol), progress or (lambda *_: None), breakpoints)
+
+    def one(target: Callable[..., Any]) -> AuditReport:
+        return _report(loss, params, target, plan, state=state, batched=batched, dtype=dtype, reward=reward)
+
+    report = among(one, objective) if isinstance(objective, Mapping) else one(objective)
+    report = report if wanted is None else wanted.held_against(report)
     if raise_exception and not report:
         raise report.failure
     for text in report.warnings:
         warnings.warn(text, AuditWarning, stacklevel=2)
     return report
+
+
+def _report(
+    loss: Callable[..., Any],
+    params: Params,
+    objective: Callable[..., Any],
+    plan: Plan,
+    *,
+    state: Sequence[Any],
+    batched: bool,
+    dtype: torch.dtype | None,
+    reward: Tensor | Sequence[Tensor] | None,
+) -> AuditReport:
+    parameters = named(params)
+    for function, name in ((loss, "loss"), (objective, "objective")):
+        require_function(function, name, *([1] if batched else []))
+    code = {"loss": loss, "objective": objective}
+    with ExitStack() as stack:
+        stack.enter_context(in_dtype(dtype, parameters, (params, *state)))
+        runs = Runs(parameters)
+        start = stack.enter_context(put_back(parameters, state, runs.generators, code))
+        runs.reset, runs.bystanders = start.reset, start.bystanders
+        run = measured_rows if batched else measured
+        report = replace(run(runs, loss, objective, plan), graphless=not runs.has_graph)
+        quiet = replace(plan, progress=lambda *_: None)
+        report = with_factors(runs, report, lambda: run(runs, loss, objective, quiet))
+        if not batched:
+            report = with_baseline(runs, report, code, reward)
+        start.bystanders.require_untouched()
+        return _at_present_state(report, (*start.state.moved, *start.bystanders.made))
+
+
+def every_outcome(
+    loss: Callable[[], Any], params: Params, *, state: Sequence[Any] = (), budget: int = DEFAULT_BUDGET
+) -> list[tuple[int, ...]]:
+    """Return the choices of each outcome of a loss, as `replay` takes them.
+
+    >>> theta = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    >>> every_outcome(lambda: theta * torch.bernoulli(torch.tensor([0.5, 1.0])).sum(), theta)
+    [(0, 1), (1, 1)]
+    """
+    runs = Runs(named(params))
+    with put_back(runs.params, state, runs.generators, {"loss": loss}) as start:
+        runs.reset, runs.bystanders = start.reset, start.bystanders
+        return [tape.outcome for tape, _ in explore(lambda tape: runs.loss(loss, tape), budget)]
+
+
+def _at_present_state(report: AuditReport, drawn: Iterable[str]) -> AuditReport:
+    """Say of which generators only one state was audited."""
+    names = ", ".join(drawn)
+    if not names:
+        return report
+    text = f"draws from {names} are not enumerated: the verdict is on the present state, from which each run starts"
+    return replace(report, warnings=(*report.warnings, text))
 
 
 def replay(
@@ -213,204 +251,3 @@ def replay(
         runs.reset, runs.frozen = start.reset, frozen
         gradient = runs.loss(loss, Tape(prefix, strict=False))
     return dict(zip(parameters, gradient, strict=True))
-
-
-@dataclass(frozen=True)
-class _Plan:
-    budget: int
-    tolerances: Tolerances
-    progress: Progress
-    breakpoints: Breakpoints | None
-
-
-def _audited(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], plan: _Plan) -> AuditReport:
-    """Enumerate; where that settles nothing about continuous noise, integrate, and where that is not feasible, sample."""
-    if plan.breakpoints is not None:
-        return _integrated(runs, loss, objective, plan, plan.budget)
-    report: AuditReport | None = None
-    try:
-        report = _enumerated(runs, loss, objective, plan)
-    except NotFreezable as error:
-        reason = str(error)
-    else:
-        if not report.frozen_noise or report.vacuous or not report.finite:
-            return report
-        reason = _unsettled(runs, loss, objective, report)
-        if not reason:
-            return report
-    nodes = QUADRATURE_BUDGET if report is None else DIFFERING_BUDGET
-    try:
-        return _integrated(runs, loss, objective, plan, min(plan.budget, nodes))
-    except (NotIntegrable, NotFreezable, TooLarge) as error:
-        why = f"{reason} Quadrature over the noise was tried: {error}".strip()
-        return _sampled(runs, loss, objective, report, type(error)(why))
-
-
-def _unsettled(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], report: AuditReport) -> str:
-    """Say why equal gradients at a few frozen values of the noise are no proof, "" where they are one.
-
-    Functions that are analytic in the noise, and agree at generic values of it, agree everywhere.
-    """
-    if not report.unbiased:
-        return "The gradients differ at a frozen value of the noise."
-    if not runs.rough:
-        points = max(FROZEN, min(GENERIC_POINTS, MOST_GENERIC_RUNS // (report.outcomes + report.objective_outcomes)))
-        if differing_points(runs, loss, objective, points) == 0:
-            return ""
-    if runs.rough:
-        return f"The code is only piecewise smooth in its noise ({', '.join(sorted(runs.rough))})."
-    return "The gradients agree at some values of the noise and differ at others."
-
-
-def _integrated(
-    runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], plan: _Plan, budget: int
-) -> AuditReport:
-    result = integrated(runs, loss, objective, budget, plan.tolerances, plan.breakpoints, plan.progress)
-    return _report(runs, result.found, runs.draws, 0, result)
-
-
-def _sampled(
-    runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], report: AuditReport | None, why: GradproofError
-) -> AuditReport:
-    """What neither enumeration nor quadrature decides: sampled, or undecided, or refused where nothing is known at all."""
-    try:
-        found = sampled(runs, loss, objective)
-    except (NotFreezable, NotIntegrable, TooLarge) as error:
-        if report is None:
-            raise why from error
-        return replace(report, undecided=f"{why} Sampling was tried: {error}")
-    split = runs.split
-    nothing = not bool(found.loss.any()) and not bool(found.objective.any()) and not bool(found.high.any())
-    names = dict.fromkeys(runs.params)
-    return AuditReport(
-        mean=split(found.loss),
-        exact=split(found.objective),
-        variance={name: torch.full_like(param, torch.nan, dtype=torch.float64) for name, param in runs.params.items()},
-        tolerance=split(found.up_to if not found.biased else torch.zeros_like(found.up_to)),
-        theta={name: runs.params[name].detach().clone() for name in names},
-        outcomes=found.points * found.replicates,
-        objective_outcomes=found.points * found.replicates,
-        value=found.value,
-        draws=runs.draws,
-        vacuous=nothing,
-        undecided="" if nothing else found.reason,
-        sampling=str(found),
-    )
-
-
-def _enumerated(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], plan: _Plan) -> AuditReport:
-    budget = plan.budget
-    runs.require_repeatable(loss)
-    noise, draws = runs.noise, runs.draws
-    runs.require_fixed_noise(loss)
-    expected = count(lambda tape: runs.loss(loss, tape), budget)
-    plan.progress("loss", expected)
-    runs.require_same_noise(objective, noise)
-    plan.progress("objective", count(lambda tape: runs.objective(objective, tape, differentiate=False), budget))
-    found = []
-    for frozen in range(FROZEN if noise else 1):
-        runs.frozen = frozen
-        moments = moments_of(runs, loss, budget, expected)
-        runs.bystanders.require_untouched()
-        found.append(compared(runs, moments, exact_mean_of(runs, objective, budget), plan.tolerances))
-        runs.require_repeated(loss, moments.kept)
-    worst = max(found, key=lambda each: (each.ratio > 1, bool(each.coarse), each.ratio))
-    return _report(runs, worst, draws, len(noise))
-
-
-def _audited_rows(runs: Runs, loss: Callable[[int], Any], objective: Callable[[int], Any], plan: _Plan) -> AuditReport:
-    if plan.breakpoints is not None:
-        message = "breakpoints= is for continuous noise, which has no batched form; audit without batched=True."
-        raise UsageError(message)
-    choices, aims = (row_choices(runs, function, plan.budget) for function in (loss, objective))
-    for what, made in (("loss", choices), ("objective", aims)):
-        plan.progress(what, Count(outcomes(made), False, outcomes(made)))
-    moments = batched_moments(runs, loss, choices)
-    exact = batched_exact_mean(runs, objective, aims)
-    return _report(runs, compared(runs, moments, exact, plan.tolerances), runs.draws, 0)
-
-
-def _report(
-    runs: Runs, found: Found, draws: tuple[str, ...], noise: int, integration: Integrated | None = None
-) -> AuditReport:
-    moments, names = found.moments, list(runs.params)
-    contributions = _contributions(moments, names.index(found.worst[0]), found.worst[1])
-    top = contributions[0].choices if contributions else ()
-    suffix = f", frozen={found.frozen}" if found.frozen else ""
-    return AuditReport(
-        mean=dict(zip(names, moments.mean, strict=True)),
-        exact=found.exact.gradient,
-        variance=dict(zip(names, moments.square, strict=True)),
-        tolerance=found.tolerance,
-        theta={name: param.detach().clone() for name, param in runs.params.items()},
-        outcomes=moments.outcomes,
-        objective_outcomes=found.exact.outcomes,
-        value=found.exact.value,
-        draws=draws,
-        contributions=contributions,
-        warnings=_warnings(runs, found, noise),
-        frozen_noise=noise,
-        reproduce="" if integration else f"numeric.replay(loss, params, {top}{suffix})",
-        vacuous=len(_without_gradient(found)) == len(names),
-        undecided=found.coarse,
-        quadrature=str(integration or ""),
-        left_out=_left_out(runs, found),
-        quadrature_error=None if integration is None else integration.error,
-    )
-
-
-def _at_present_state(report: AuditReport, drawn: Iterable[str]) -> AuditReport:
-    """Say of which generators only one state was audited."""
-    names = ", ".join(drawn)
-    if not names:
-        return report
-    text = f"draws from {names} are not enumerated: the verdict is on the present state, from which each run starts"
-    return replace(report, warnings=(*report.warnings, text))
-
-
-def _left_out(runs: Runs, found: Found) -> str:
-    """Say which laws were cut off, and by how much that may change the mean."""
-    texts = []
-    if runs.endless:
-        texts.append(f"{', '.join(runs.endless)}: enumerated but for a probability of {TAIL:.0e} at each end")
-    if runs.neglected:
-        texts.append(f"clamps and shifts of noise that decides, with a probability of {runs.neglected:.1g}")
-    if runs.implicit:
-        texts.append(f"the derivative of gamma noise by its shape is torch's own, of which {IMPLICIT} is tolerated")
-    if not texts:
-        return ""
-    name, index = found.worst
-    change = float(tails(runs, found.moments, found.exact)[name][index])
-    return f"{'; '.join(texts)}; this changes the mean by {change:.1e}, estimated by the last outcomes"
-
-
-def _without_gradient(found: Found) -> list[str]:
-    """The parameters at which there is nothing to see: the exact gradient is zero, and so is that of every outcome."""
-    pairs = zip(found.exact.gradient.items(), found.moments.size, strict=True)
-    return [name for (name, part), size in pairs if not size.any() and bool((part.abs() <= found.tolerance[name]).all())]
-
-
-def _contributions(moments: Moments, position: int, index: tuple[int, ...]) -> tuple[Contribution, ...]:
-    by_outcome = {outcome: (weight, gradient) for _, outcome, weight, gradient in moments.largest}
-    by_outcome |= {tape.outcome: (tape.weight, gradient) for tape, gradient in moments.kept}
-    every = [
-        Contribution(outcome, weight, weight * float(gradient[position][index]))
-        for outcome, (weight, gradient) in by_outcome.items()
-    ]
-    return tuple(sorted(every, key=lambda each: -abs(each.gradient))[:SHOWN])
-
-
-def _warnings(runs: Runs, found: Found, noise: int) -> tuple[str, ...]:
-    texts = []
-    if not found.moments.chooses and not noise:
-        texts.append("the loss draws nothing by torch: there is one outcome, and its gradient is compared as it stands")
-    idle = _without_gradient(found)
-    if idle and len(idle) < len(runs.params):
-        texts.append(f"{', '.join(idle)} has no gradient in any outcome and needs none: nothing was tested there")
-    if not idle and not any(bool(part.any()) for part in found.exact.gradient.values()):
-        texts.append("the exact gradient is zero, so any multiple of a right gradient passes: audit at other parameters")
-    if noise:
-        texts.append(f"continuous noise was frozen ({noise} draws, {FROZEN} sets of values); variance is that given the noise")
-    if runs.has_constant_seed:
-        texts.append("the code seeds its generator with a constant: every call draws the same, and it was audited as if not")
-    return tuple(texts)

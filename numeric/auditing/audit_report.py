@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -48,6 +48,14 @@ class UndecidedAudit(GradproofError):
         self.report = report
 
 
+class UnexpectedVerdict(GradproofError):
+    """The audit found something else than `expect=` says: the message shows both; `.report` has all of it."""
+
+    def __init__(self, report: AuditReport) -> None:
+        super().__init__(f"{report.unexpected}\n{report}")
+        self.report = report
+
+
 class AuditWarning(UserWarning):
     """An audit that holds, or fails, for less than it may seem: the message says what it does not cover."""
 
@@ -73,6 +81,11 @@ class AuditReport:
         scaled_by              c, where it is the factor at these parameters and at three others (1 within rounding where the
                                mean is unbiased), else None; also None where the mean or the exact gradient is zero
         graphless              whether the loss recorded no graph in any outcome
+        baseline               by the name of the parameter, what a constant of one added to the rewards adds to the mean
+                               (`E[w score]`), None where no rewards were given or found
+        baseline_free          whether that is zero, so that any constant baseline is free; None where it is not known
+        targets, target        of each named objective, what the mean is to it; the name of that which this report is about
+        expected, unexpected   what `expect=` asked for; and what was found in its place, empty where it was found
         tolerance              by the name of the parameter: how far mean and exact gradient may differ
         vacuous                whether no outcome has a gradient and the exact one is zero, so that any code would pass
         quadrature             how continuous noise was integrated; empty where every outcome was enumerated, without error
@@ -106,6 +119,12 @@ class AuditReport:
     factors: tuple[float, ...] = ()
     held: int = 0
     graphless: bool = False
+    baseline: dict[str, Tensor] | None = None
+    baseline_free: bool | None = None
+    targets: Mapping[str, str] = field(default_factory=dict)
+    target: str = ""
+    expected: str = ""
+    unexpected: str = ""
 
     @property
     def bias(self) -> dict[str, Tensor]:
@@ -151,6 +170,8 @@ class AuditReport:
     @property
     def failure(self) -> GradproofError:
         """What an audit with this report raises, unless the report is true."""
+        if self.unexpected:
+            return UnexpectedVerdict(self)
         return VacuousAudit(self) if self.vacuous else UndecidedAudit(self) if self.undecided else BiasedGradient(self)
 
     @property
@@ -176,6 +197,8 @@ class AuditReport:
         return largest if largest <= NEGLIGIBLE else None
 
     def __bool__(self) -> bool:
+        if self.expected:
+            return not self.unexpected
         return (self.unbiased or self.nearly is not None) and not self.vacuous and not self.undecided
 
     def to_json(self) -> dict[str, Any]:
@@ -214,6 +237,12 @@ class AuditReport:
             "sampling": self.sampling or None,
             "up_to": {name: _numbers(part.tolist()) for name, part in self.up_to.items()} or None,
             "undecided": self.undecided or None,
+            "baseline_free": self.baseline_free,
+            "baseline": {name: _numbers(part.tolist()) for name, part in (self.baseline or {}).items()},
+            "targets": dict(self.targets),
+            "target": self.target or None,
+            "expected": self.expected or None,
+            "as_expected": not self.unexpected if self.expected else None,
             "worst": worst,
             **{key: {name: _numbers(part.tolist()) for name, part in values.items()} for key, values in parts.items()},
             "contributions": contributions,
@@ -237,7 +266,8 @@ class AuditReport:
         return "biased" if self.scaled_by is None else "scaled"
 
     def __str__(self) -> str:
-        return "\n".join([self._headline(), *self._coordinates(), *self._outcome_lines(), *self._endings()])
+        about = f" (of {self.target})" if self.target else ""
+        return "\n".join([f"{self._headline()}{about}", *self._coordinates(), *self._outcome_lines(), *self._endings()])
 
     def _headline(self) -> str:
         over = "by quadrature over its noise" if self.quadrature else "over every outcome"
@@ -288,8 +318,17 @@ class AuditReport:
         if self.sampling:
             rows.append(("sampling", self.sampling))
         rows += [("left out", self.left_out)] if self.left_out else []
+        rows += [("target", f"{key}: {found}") for key, found in self.targets.items()]
+        rows += [("baseline", self._baseline_line())] if self.baseline_free is not None else []
+        rows += [("expected", self.expected)] if self.expected else []
         rows += [("theta", f"{key} = {_shown(value)}") for key, value in self.theta.items()]
         return [f"  {label:<13} {text}" for label, text in rows]
+
+    def _baseline_line(self) -> str:
+        if self.baseline_free:
+            return "free: a constant added to the rewards leaves the mean of the gradient as it is"
+        largest = max(float(part.abs().max()) for part in (self.baseline or {}).values())
+        return f"not free: a constant of 1 added to the rewards adds up to {largest:.6g} to the mean of the gradient"
 
     def _outcome_lines(self) -> list[str]:
         if self.unbiased or not self.contributions:

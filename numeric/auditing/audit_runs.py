@@ -67,7 +67,9 @@ class Runs:
         self.bystanders = Bystanders()
         self.frozen = 0
         self.integrated: NoiseOf | None = None
-        self.coarsest: torch.dtype = max((param.dtype for param in params.values()), key=lambda dtype: torch.finfo(dtype).eps)
+        self.coarsest: torch.dtype = max(
+            (torch.float64, *(param.dtype for param in params.values())), key=lambda dtype: torch.finfo(dtype).eps
+        )
         self.lowered: dict[torch.dtype, str] = {
             param.dtype: f"the parameter {name}" for name, param in params.items() if param.dtype is not torch.float64
         }
@@ -113,6 +115,11 @@ class Runs:
         """Return a vector of all coordinates, (coordinates,), by parameter and of its shape."""
         parts = coordinates.split([param.numel() for param in self.params.values()])
         return {name: part.reshape(param.shape) for (name, param), part in zip(self.params.items(), parts, strict=True)}
+
+    @property
+    def laws_of_noise(self) -> tuple[str, ...]:
+        """The law of each draw of continuous noise in the last run, with the values of its parameters."""
+        return tuple(self._signatures)
 
     def remember_keys(self, tape: Tape) -> None:
         """Note which states the run before found its generators in."""

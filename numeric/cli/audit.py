@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -22,27 +22,47 @@ Case = Annotated[
     typer.Argument(metavar="FILE.py[:CASE]", help="A file and a numeric.AuditCase in it, or a file for all of them."),
 ]
 Budget = Annotated[int, typer.Option(metavar="N", help="The most outcomes to run.")]
+Export = Annotated[
+    Path | None,
+    typer.Option("--export", metavar="TEST.py", help="Write the case as a test that imports torch and itertools only."),
+]
 
 LONG = 2_000
 """So many outcomes are long work: their number is said before it."""
 
 
-def audit(case: Case, *, budget: Budget = 100_000, as_json: Json = False, quiet: Quiet = False) -> int:
+def audit(
+    case: Case, *, budget: Budget = 100_000, export: Export = None, as_json: Json = False, quiet: Quiet = False
+) -> int:
     """Hold the gradient of torch code against the exact gradient of its objective, over every outcome of its draws.
 
     Where they are many, their number is said on standard error before they are run. The status is 3 where nothing could be
     decided: no outcome has a gradient and the exact one is zero, so that code that does nothing would pass. Of a file without
-    :CASE every case is audited, and the status is the worst.
+    :CASE every case is audited, and the status is the worst. With --export the case is written as a test with its exact
+    values that imports torch and itertools only.
     """
     path, name = split(case)
     if path is not None and name is None:
+        if export is not None:
+            message = f"--export writes the test of one case; name it, as in {path}:case."
+            raise UsageError(message)
         return _audit_file(path, budget, as_json=as_json, quiet=quiet)
-    report = _audited(audit_case(case), budget, quiet=quiet)
+    found = audit_case(case)
+    report = _audited(found, budget, quiet=quiet)
+    if export is not None and path is not None and name is not None:
+        _export(path, name, found, report, budget, export)
     if as_json:
         write(json.dumps(report.to_json() | {"case": case}, indent=2) + "\n")
     else:
         _show(case, report, quiet=quiet)
     return _status(report)
+
+
+def _export(path: Path, name: str, case: Any, report: Any, budget: int, target: Path) -> None:
+    from numeric.cli.export import exported
+
+    outcomes = _audit_module().every_outcome(case.loss, case.params, state=case.state, budget=budget)
+    target.write_text(exported(path, name, case, report, outcomes), encoding="utf-8")
 
 
 def _audit_file(path: Path, budget: int, *, as_json: bool, quiet: bool) -> int:
@@ -74,7 +94,7 @@ def _show(name: str, report: Any, *, quiet: bool) -> None:
 
 
 def _status(report: Any) -> int:
-    return 3 if report.vacuous or report.undecided else 0 if report else 1
+    return 0 if report else 1 if report.unexpected else 3 if report.vacuous or report.undecided else 1
 
 
 def _say(what: str, expected: Any) -> None:
@@ -121,7 +141,10 @@ def audit_cases(path: Path) -> dict[str, Any]:
 
 
 def _of_user(case: Any, name: str, path: Path) -> Any:
-    return replace(case, loss=_guarded(case.loss, name, path), objective=_guarded(case.objective, name, path))
+    aim = case.objective
+    several = isinstance(aim, Mapping)
+    guarded = {key: _guarded(each, name, path) for key, each in aim.items()} if several else _guarded(aim, name, path)
+    return replace(case, loss=_guarded(case.loss, name, path), objective=guarded)
 
 
 def _guarded(function: Callable[..., Any], name: str, path: Path) -> Callable[..., Any]:
