@@ -45,7 +45,6 @@ if TYPE_CHECKING:
         UnexpectedVerdict as UnexpectedVerdict,
         VacuousAudit as VacuousAudit,
     )
-    from numeric.auditing.exact_mean import ExactMean as ExactMean
     from numeric.checking.crosscheck import CrosscheckReport as CrosscheckReport, crosscheck as crosscheck
     from numeric.checking.exact_gradient import exact_gradient as exact_gradient
     from numeric.checking.expectations import exact_expectation as exact_expectation, exact_mean as exact_mean
@@ -69,6 +68,7 @@ if TYPE_CHECKING:
     from numeric.codegen.torchgen import emit as emit
     from numeric.codegen.torchrun import Compiled as Compiled, compile as compile
     from numeric.draws.tape import NotAuditable as NotAuditable
+    from numeric.means.exact_mean import ExactMean as ExactMean
 else:  # a checker must not read `__getattr__` as leave to take any name
     _HOMES = {
         "derive.language.errors": ("GradproofError", "NotEvaluable", "TooLarge", "UnknownNode", "UsageError"),
@@ -78,7 +78,7 @@ else:  # a checker must not read `__getattr__` as leave to take any name
             "VacuousAudit",
         ),
         "numeric.checking.crosscheck": ("CrosscheckReport", "crosscheck"),
-        "numeric.auditing.exact_mean": ("ExactMean",),
+        "numeric.means.exact_mean": ("ExactMean",),
         "numeric.checking.exact_gradient": ("exact_gradient",),
         "numeric.checking.expectations": ("exact_expectation", "exact_mean"),
         "numeric.checking.same_gradient": ("DifferentGradient", "SameGradient", "same_gradient"),

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("auditing", "draws", "state")
+FOLDERS = ("auditing", "draws", "means", "state")
 PATHS = {path.stem: path for folder in FOLDERS for path in sorted((ROOT / "numeric" / folder).glob("[a-z]*.py"))}
 MODULES = {f"numeric.{path.parent.name}.{path.stem}": path for path in PATHS.values()}
 TESTS = [f"tests/{path.name}" for path in sorted((ROOT / "tests").glob("test_audit_*.py")) if path.stem != "test_audit_mutants"]

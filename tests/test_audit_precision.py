@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from derive.language.errors import UsageError
-from numeric.auditing import audit_mean, elsewhere, slope
+from numeric.auditing import audit_mean, elsewhere
 from numeric.auditing.audit import UndecidedAudit, audit as raising_audit
 from numeric.draws.random_ops import DISCRETE, Call
 from numeric.draws.tape import NotAuditable
+from numeric.means import slope
 
 D = torch.distributions
 F64 = {"dtype": torch.float64}

@@ -14,8 +14,8 @@ from hypothesis import given, settings, strategies as st
 from derive.cli.main import run
 from derive.language.errors import Disagreement
 from numeric.auditing.audit import AuditCase, AuditWarning, BiasedGradient, Count, NotAuditable, VacuousAudit, audit, replay
-from numeric.auditing.exact_mean import require_total
 from numeric.cli import audit as audit_cli
+from numeric.means.exact_mean import require_total
 
 torch.set_num_threads(1)
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"

@@ -28,10 +28,9 @@ from numeric.auditing.audit_report import (
 from numeric.auditing.audit_runs import Runs
 from numeric.auditing.baseline import with_baseline
 from numeric.auditing.elsewhere import with_factors
-from numeric.auditing.expected import expectation
 from numeric.auditing.measured import Breakpoints, Plan, Progress, measured, measured_rows
 from numeric.auditing.precision import in_dtype
-from numeric.auditing.targets import among
+from numeric.auditing.targets import among, expectation
 from numeric.draws.restoring import named, put_back
 from numeric.draws.tape import Choice, Count as Count, NotAuditable as NotAuditable, Tape, explore
 

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from derive.language.errors import UsageError
-from numeric.auditing.exact_mean import ByNumbers, as_scalar, outcome_gradient
-from numeric.auditing.slope import shifted
 from numeric.draws.generators import Generators, Key
 from numeric.draws.interception import Interceptor, Source
 from numeric.draws.leaving import Door
 from numeric.draws.restoring import Bystanders
 from numeric.draws.taint import NotFreezable, Taint
 from numeric.draws.tape import NotAuditable, Tape
+from numeric.means.exact_mean import ByNumbers, as_scalar, outcome_gradient
+from numeric.means.slope import shifted
 
 MOST_REPEATED = 500
 """So many outcomes are run a second time, in the reverse order."""

@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from derive.language.errors import UsageError
-from numeric.auditing.exact_mean import ByNumbers
 from numeric.draws.random_ops import Call, draws_nothing, multinomial_row_probabilities
 from numeric.draws.tape import Choice, NotAuditable
+from numeric.means.exact_mean import ByNumbers
 
 CHUNK = 4096
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from numeric.auditing.audit_runs import Runs, default_tolerance
 from numeric.auditing.batched import digits_of, outcomes, possible_rows, row_gradients, run_rows
-from numeric.auditing.exact_mean import ExactMean, is_one, require_total
-from numeric.auditing.slope import slope_error
 from numeric.draws.moments import Moments
 from numeric.draws.tape import Choice, NotAuditable, Tape, count
+from numeric.means.exact_mean import ExactMean, is_one, require_total
+from numeric.means.slope import slope_error
 
 CHUNK = 128
 """So many rows have their gradients taken at once, which costs the square of it."""

@@ -27,10 +27,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from derive.language.errors import Disagreement, UsageError
-from numeric.auditing.derivatives import gamma, gumbel_softmax, normal
-from numeric.auditing.slope import slope_error
 from numeric.draws.interception import Interceptor
 from numeric.draws.tape import NotAuditable, Tape, explore
+from numeric.means.derivatives import gamma, gumbel_softmax, normal
+from numeric.means.slope import slope_error
 
 Run: TypeAlias = Callable[[Tape, bool], tuple[float, list[Tensor]]]
 _ALIASES = {torch.Tensor.detach, torch.detach, torch.Tensor.data.__get__}  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""The exact mean of an objective with its gradient, held against the slope of the numbers."""
