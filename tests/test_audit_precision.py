@@ -99,6 +99,22 @@ def test_a_group_that_is_divided_by_its_deviation_has_a_factor_that_moves(start)
     assert (report.verdict, len(set(report.factors))) == ("biased", 3)
 
 
+@pytest.mark.parametrize("power", [1, pytest.param(2, marks=pytest.mark.exhaustive)])
+def test_a_factor_under_noise_that_is_integrated_is_looked_for_elsewhere_too(power):
+    theta, sigma = leaf(0.7), 0.5
+    cubic = lambda x: x**3 + x  # noqa: E731
+
+    def evolution():
+        noise = torch.randn((), **F64)
+        with torch.no_grad():
+            value = cubic(theta + sigma * noise)
+        return value * noise * theta**power
+
+    report = audit(evolution, theta, lambda: cubic(theta + sigma * torch.randn((), **F64)))
+    assert report.quadrature
+    assert report.scaled_by == (pytest.approx(0.5) if power == 1 else None)
+
+
 def test_a_factor_is_looked_for_at_parameters_where_the_code_runs():
     theta = leaf(5e-4)
 

@@ -43,6 +43,7 @@ class Plan:
 
 def measured(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], plan: Plan) -> AuditReport:
     """Enumerate; where that settles nothing about continuous noise, integrate, and where that is not feasible, sample."""
+    runs.integrated, runs.frozen = None, 0
     if plan.breakpoints is not None:
         return _integrated(runs, loss, objective, plan, plan.budget)
     report: AuditReport | None = None
