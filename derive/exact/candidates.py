@@ -39,6 +39,11 @@ class Candidates:
         difference  left minus right, cleared, and `factor`, by which it was multiplied for that
     """
 
+    model: SymbolicModel
+    difference: Scalar
+    factor: Scalar
+    free: list[int]
+
     def __init__(self, model: SymbolicModel, relations: Relations, difference: Scalar, factor: Scalar) -> None:
         self.model, self.difference, self.factor = model, difference, factor
         pivots = {row.pivot for row in relations.rows}

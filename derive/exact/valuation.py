@@ -30,6 +30,8 @@ class Valuation:
     9/2
     """
 
+    model: SymbolicModel
+
     def __init__(
         self,
         model: SymbolicModel,

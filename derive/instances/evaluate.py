@@ -72,6 +72,12 @@ class Evaluator:
     13.0
     """
 
+    instance: Instance
+    rule: Rule
+    kind: type[Any]
+    noise: float
+    careful: bool
+
     def __init__(self, instance: Instance, rule: Rule, noise: float = 0.0, *, careful: bool = False) -> None:
         self.instance, self.rule, self.kind, self.noise, self.careful = instance, rule, rule.kind, noise, careful
         self._dice = instance.random("noise")

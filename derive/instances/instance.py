@@ -10,6 +10,7 @@ import numpy as np
 
 from derive.instances.densities import FIXED, Family, ShiftedExponential, random_family
 from derive.instances.functions import NONZERO, POSITIVE, SIGNED, Smooth, Table, generator, random_function, random_table
+from derive.instances.jets import Array
 from derive.language.term import (
     Add,
     Apply,
@@ -159,6 +160,14 @@ class Instance:
     >>> one.symbol("theta") == Instance(0, 1, Needs()).symbol("theta")
     True
     """
+
+    seed: int
+    number: int
+    needs: Needs
+    outcomes: int
+    values: Array
+    cuts: Array
+    slope: float
 
     def __init__(self, seed: int, number: int, needs: Needs) -> None:
         self.seed, self.number, self.needs = seed, number, needs

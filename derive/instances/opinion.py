@@ -101,6 +101,9 @@ class Sides:
 class Bench:
     """One instance, on which each term of a chain is evaluated once by each pair of rules."""
 
+    instance: Instance
+    assumptions: tuple[Any, ...]
+
     def __init__(self, instance: Instance, assumptions: tuple[Any, ...]) -> None:
         self.instance, self.assumptions = instance, assumptions
         self._known: dict[tuple[int, bool], Measured | Unreadable] = {}

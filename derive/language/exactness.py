@@ -82,8 +82,10 @@ class Comparison:
     def _refuse(self, *_: object) -> Fraction:
         return exact(self)
 
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __rpow__ = _refuse
-    __neg__ = __pos__ = __abs__ = __invert__ = __and__ = __rand__ = __or__ = __ror__ = __int__ = __float__ = __index__ = _refuse
 
+_OPERATORS = "add radd sub rsub mul rmul truediv rtruediv pow rpow neg pos abs invert and rand or ror int float index"
+
+for _name in _OPERATORS.split():
+    setattr(Comparison, f"__{_name}__", Comparison._refuse)
 
 ALIKE, UNLIKE = Comparison(True), Comparison(False)

@@ -58,7 +58,8 @@ class Term:
             answer = equal(self, other)
             return answer if answer is NotImplemented else UNLIKE if answer else ALIKE
 
-        cls.__eq__, cls.__ne__ = equal, unequal  # type: ignore[method-assign, assignment]  # kept by `dataclass`
+        for name, method in (("__eq__", equal), ("__ne__", unequal)):  # kept by `dataclass`
+            setattr(cls, name, method)
 
     def __getstate__(self) -> dict[str, object]:
         """Return the fields alone: a remembered hash is that of one process, which salts the hashes of names."""

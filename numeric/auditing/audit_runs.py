@@ -64,8 +64,8 @@ class Runs:
     def __init__(self, params: Mapping[str, Tensor]) -> None:
         self.params, self.generators = params, Generators()
         self.reset: Callable[[], None] = lambda: None
-        self.bystanders = Bystanders()
-        self.frozen = 0
+        self.bystanders: Bystanders = Bystanders()
+        self.frozen: int = 0
         self.integrated: NoiseOf | None = None
         self.coarsest: torch.dtype = max(
             (torch.float64, *(param.dtype for param in params.values())), key=lambda dtype: torch.finfo(dtype).eps
@@ -76,8 +76,8 @@ class Runs:
         self.noise: list[tuple[str, int]] = []
         self.draws: tuple[str, ...] = ()
         self.endless: tuple[str, ...] = ()
-        self.neglected = 0.0
-        self.implicit = False
+        self.neglected: float = 0.0
+        self.implicit: bool = False
         self.has_constant_seed: bool = False
         self.rough: set[str] = set()
         self.has_graph: bool = False
