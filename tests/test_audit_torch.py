@@ -224,6 +224,14 @@ def loss():
 case = AuditCase(loss=loss, params=torch.zeros(1, requires_grad=True), objective=lambda: 0.0)
 """
 
+HIDDEN = """
+import random
+import torch
+from numeric.auditing.audit import AuditCase
+theta = torch.zeros(1, requires_grad=True)
+case = AuditCase(loss=lambda: theta.sum() * random.random(), params=theta, objective=theta.sum)
+"""
+
 application = typer.Typer()
 audit_cli.register(application)
 application.callback()(lambda: None)
@@ -236,6 +244,11 @@ def test_the_moving_average_example_exits_with_1_and_is_off_by_the_factor_095(ca
     assert answer["scaled_by"] == pytest.approx(0.95, abs=1e-12)
     for mean, exact in zip(answer["mean"]["logits"], answer["exact"]["logits"], strict=True):
         assert mean == pytest.approx(0.95 * exact, abs=1e-12)
+
+
+def test_a_gradient_through_noise_that_decides_is_sampled_and_found_biased(capsys):
+    assert run(application, ["audit", f"{EXAMPLES / 'audit_gumbel.py'}:case"]) == 1
+    assert "biased" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["audit_leave_one_out", "audit_batched"])
@@ -253,12 +266,13 @@ def test_an_unbiased_case_exits_with_0(capsys, name):
         ([f"{EXAMPLES / 'moving_average.py'}:loss"], "is a function"),
         ([f"{EXAMPLES / 'moving_average.py'}:case", "--budget", "2"], "budget"),
         ([f"{EXAMPLES / 'moving_average.py'}:case", "--budget", "0"], "positive"),
-        ([f"{EXAMPLES / 'audit_gumbel.py'}:case"], "sequential_test"),
+        (["audit_hidden.py:case"], "draws from random"),
         (["audit_broken.py:case"], "failed in loss: ZeroDivisionError"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(capsys, monkeypatch, tmp_path, arguments, message):
     (tmp_path / "audit_broken.py").write_text(BROKEN, encoding="utf-8")
+    (tmp_path / "audit_hidden.py").write_text(HIDDEN, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert run(application, ["audit", *arguments]) == 2
     error = capsys.readouterr().err

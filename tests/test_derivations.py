@@ -23,19 +23,20 @@ DERIVED = [name for name in PROVED if catalogue[name].derivation is not None]
 MODELS = {name: [{"outcomes": 2}, {"outcomes": 3}] for name in PROVED} | {
     name: [{"outcomes": 2, "degree": 2}, {"outcomes": 2, "degree": 4}] for name in ("pathwise", "sgvb")
 }
+RELAXED = {"ConditionalReparameterization", "Differentiable", "Dominated", "Integrable"}
 MEANT = {
     "score-function": {"Differentiable"},
     "constant-baseline": {"Differentiable"},
     "control-variate": {"Differentiable"},
-    "pathwise": {"Differentiable", "Dominated"},
-    "rebar": {"ConditionalReparameterization", "Differentiable", "Dominated"},
+    "pathwise": {"Differentiable", "Dominated", "Positive"},
+    "rebar": RELAXED | {"Positive"},
     "elbo-score-function": {"Differentiable"},
-    "sgvb": {"Dominated", "NonZero"},
-    "iwae": {"Dominated", "NonZero"},
-    "rebar-variance-eta": {"ConditionalReparameterization", "Differentiable", "Dominated"},
-    "rebar-variance-lambda": {"ConditionalReparameterization", "Differentiable", "Dominated"},
-    "relax-variance-phi": {"ConditionalReparameterization", "Differentiable", "Dominated", "Integrable"},
-    "relax": {"ConditionalReparameterization", "Differentiable", "Dominated", "Integrable"},
+    "sgvb": {"Dominated", "Positive"},
+    "iwae": {"Dominated", "Positive"},
+    "rebar-variance-eta": RELAXED | {"Positive"},
+    "rebar-variance-lambda": RELAXED | {"Positive"},
+    "relax-variance-phi": RELAXED,
+    "relax": RELAXED,
 }
 
 

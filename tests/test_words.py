@@ -394,11 +394,9 @@ def test_the_command_shows_words_conditions_and_status(tmp_path, capsys):
         "from derive.estimator import Estimator\n"
         "from derive.notation import *\n"
         "theta, phi = parameter('theta'), parameter('phi')\n"
-        "b, u, f = finite('b', theta), uniform('u'), function('f', differentiable=True)\n"
-        "R = relaxation(b)\n"
-        "hard = R.H(R.h(u, theta))\n"
-        "soft = grad(f(R.sigma(R.h(u, stop(theta)), constant('c'))), theta)\n"
-        "held = Estimator('held', f(hard) * score(b, at=hard) + soft, (u,), grad(E(f(b), b), theta))\n"
+        "b, f = finite('b', theta), function('f')\n"
+        "box, value = exp(log(p(b)) - stop(log(p(b)))), E(f(b), b)\n"
+        "held = Estimator('held', grad(grad(box * f(b), theta), theta), (b,), grad(grad(value, theta), theta))\n"
         "empty = Estimator('empty', 0 * f(b), (b,), grad(E(f(b), b), phi))\n",
         encoding="utf-8",
     )

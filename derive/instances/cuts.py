@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from derive.instances.errors import Unreadable
+from derive.instances.errors import UnreadableError
 from derive.instances.jets import Jet, constant, subtract
 from derive.language.scope import depends
 from derive.language.term import (
@@ -61,7 +61,7 @@ def cuts_in(term: Term, variable: RandomVariable, evaluator: Evaluator) -> Itera
     What depends on a continuous variable that is bound further inside is left to that integral.
 
     Raises
-        Unreadable, if that integral cannot see all that happens.
+        UnreadableError, if that integral cannot see all that happens.
     """
     for jump in _all_jumps(term, variable):
         for switch, cuts in _cuts(jump.term, evaluator):
@@ -122,7 +122,7 @@ def _demand_seen(jump: Term, inner: RandomVariable) -> None:
     """Refuse a jump that depends on a continuous variable through another jump: its integral does not see it move."""
     if any(True for part in parts(jump) for _ in _jumps(part, inner, Jump(part))):
         message = f"a jump depends on {inner.name} through another jump."
-        raise Unreadable(message)
+        raise UnreadableError(message)
 
 
 def _is_jump(term: Term) -> bool:
@@ -174,11 +174,11 @@ def demand_first_derivatives(term: Term) -> None:
     """Refuse a second derivative where a jump depends on two variables: the inner integral has a kink, and is not cut there.
 
     Raises
-        Unreadable, if there is one.
+        UnreadableError, if there is one.
     """
     if orders(term) > 1 and _has_joint_jump(term):
         message = "a second derivative, where a jump depends on two continuous variables."
-        raise Unreadable(message)
+        raise UnreadableError(message)
 
 
 def orders(term: Term) -> int:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from derive.language.errors import GradproofError
 
-
-class Unreadable(GradproofError):
+class UnreadableError(Exception):
     """A term has no value on an instance, or none that can be computed: another instance may have one."""
 
 
-class TooManyNodes(Unreadable):
+class TooManyNodesError(UnreadableError):
     """A sum has too many summands; with coarser rules for the integrals in it there may be fewer."""

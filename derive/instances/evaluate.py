@@ -18,7 +18,7 @@ from derive.instances import jets
 from derive.instances.charts import Chart, Interval, Line, Rule, spread
 from derive.instances.cuts import Switch, cuts_in, sampled_for
 from derive.instances.densities import log_normal
-from derive.instances.errors import Unreadable
+from derive.instances.errors import UnreadableError
 from derive.instances.instance import Instance
 from derive.instances.jets import Array, Jet, add, chosen, coefficient, constant, multiply, scaled, subtract
 from derive.instances.place import Place
@@ -89,13 +89,13 @@ class Evaluator:
         """Return the value of a term without bound variables outside, a float or a longer one.
 
         Raises
-            Unreadable, if it is not defined on the instance, or no number.
+            UnreadableError, if it is not defined on the instance, or no number.
         """
         with np.errstate(all="ignore"):
             found = self.read(term, Place())[0]
         if found.size != 1 or not np.isfinite(found).all():
             message = "a value on the instance is no finite number."
-            raise Unreadable(message)
+            raise UnreadableError(message)
         return found.reshape(())[()]
 
     def read(self, term: Term, place: Place) -> Jet:
@@ -144,13 +144,13 @@ class Evaluator:
             case Expect(body, variable) | Over(body, variable):
                 return self._expect(term, body, variable, place)
         message = f"a {type(term).__name__} has no numerical reading."
-        raise Unreadable(message)
+        raise UnreadableError(message)
 
     def _resolved(self, jet: Jet, place: Place) -> Jet:
         """Return the argument of what may be a narrow peak, where the nodes are near enough to one another to see it."""
         if self.careful and not place.is_smooth(jet[0]):
             message = "an integrand varies too fast for the rule of integration."
-            raise Unreadable(message)
+            raise UnreadableError(message)
         return jet
 
     def _shaken(self, jet: Jet) -> Jet:
@@ -174,7 +174,7 @@ class Evaluator:
         match function:
             case Latent() | ConditionalLatent() | SoftThreshold() | Threshold() if function.law is None:
                 message = f"the map {function.name} of a relaxation has no law."
-                raise Unreadable(message)
+                raise UnreadableError(message)
             case Threshold():
                 return self._threshold(term, args, place)
             case Latent(law=FiniteLaw() as law):
@@ -245,7 +245,7 @@ class Evaluator:
         here = abs(at[0] - values) < 1e-9
         if not here.any(axis=0).all():
             message = "the probability of something that is no outcome."
-            raise Unreadable(message)
+            raise UnreadableError(message)
         return {0: here.astype(self.kind)}
 
     def density(self, law: Law, at: Jet, place: Place) -> Jet:
@@ -310,7 +310,7 @@ class Evaluator:
             case DensityLaw():
                 return self.instance.family(law).chart(args)
         message = f"a {type(law).__name__} has no continuous support."
-        raise Unreadable(message)
+        raise UnreadableError(message)
 
     def _free_value(self, variable: RandomVariable) -> Jet:
         """Return the value that a free variable stands for, somewhere in its support."""
@@ -406,4 +406,4 @@ def _row(jet: Jet, k: int) -> Jet:
 
 def _demand(condition: Array, message: str) -> None:
     if not np.all(condition):
-        raise Unreadable(message)
+        raise UnreadableError(message)

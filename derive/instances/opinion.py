@@ -11,7 +11,7 @@ import numpy as np
 
 from derive.instances.charts import Rule
 from derive.instances.cuts import demand_first_derivatives
-from derive.instances.errors import TooManyNodes, Unreadable
+from derive.instances.errors import TooManyNodesError, UnreadableError
 from derive.instances.evaluate import Evaluator
 from derive.instances.instance import Instance, needs_of
 from derive.language.term import Law, Term
@@ -106,14 +106,14 @@ class Bench:
 
     def __init__(self, instance: Instance, assumptions: tuple[Any, ...]) -> None:
         self.instance, self.assumptions = instance, assumptions
-        self._known: dict[tuple[int, bool], Measured | Unreadable] = {}
-        self._fits: Unreadable | bool = False
+        self._known: dict[tuple[int, bool], Measured | UnreadableError] = {}
+        self._fits: UnreadableError | bool = False
 
     def sides(self, left: Term, right: Term) -> Sides:
         """Return both sides on the instance.
 
         Raises
-            Unreadable, if one has no value here, or the assumptions do not hold.
+            UnreadableError, if one has no value here, or the assumptions do not hold.
         """
         self._demand_assumptions()
         return Sides(self.measured(left), self.measured(right))
@@ -122,7 +122,7 @@ class Bench:
         """Return both sides by other rules and in longer numbers; the error covers the distance from the first computation.
 
         Raises
-            Unreadable, if one has no value here.
+            UnreadableError, if one has no value here.
         """
         return Sides(*(self._drifted(self.measured(term), self.measured(term, second=True)) for term in (left, right)))
 
@@ -133,18 +133,18 @@ class Bench:
         """Return the value by two rules: the second one with noise in every sum, so that their distance is an error.
 
         Raises
-            Unreadable, if it has none.
+            UnreadableError, if it has none.
         """
         key = (id(term), second)
         if key not in self._known:
             try:
                 self._known[key] = self._measure(term, _SECOND if second else _FIRST, careful=second)
-            except Unreadable as error:
+            except UnreadableError as error:
                 self._known[key] = error
             except (RecursionError, OverflowError, MemoryError) as error:
-                self._known[key] = Unreadable(f"a term is too large to be evaluated: {type(error).__name__}.")
+                self._known[key] = UnreadableError(f"a term is too large to be evaluated: {type(error).__name__}.")
         found = self._known[key]
-        if isinstance(found, Unreadable):
+        if isinstance(found, UnreadableError):
             raise found
         return found
 
@@ -152,7 +152,7 @@ class Bench:
         demand_first_derivatives(term)
         try:
             values = self._values(term, rules, careful=careful)
-        except TooManyNodes:
+        except TooManyNodesError:
             values = self._values(term, _COARSE[rules], careful=careful)
         return Measured(values[0], float(abs(values[0] - values[1])))
 
@@ -171,9 +171,9 @@ class Bench:
                 for premise in self.assumptions:
                     self._demand(premise)
                 self._fits = True
-            except Unreadable as error:
+            except UnreadableError as error:
                 self._fits = error
-        if isinstance(self._fits, Unreadable):
+        if isinstance(self._fits, UnreadableError):
             raise self._fits
 
     def _demand(self, premise: Any) -> None:
@@ -189,10 +189,10 @@ class Bench:
                 holds = Sides(self.measured(premise.lhs), self.measured(premise.rhs)).equal
             case _ if name not in _TAKEN_FOR_GRANTED:
                 message = f"the assumption {name} is not known to the instances."
-                raise Unreadable(message)
+                raise UnreadableError(message)
         if not holds:
             message = f"the assumption {name} does not hold on the instance."
-            raise Unreadable(message)
+            raise UnreadableError(message)
 
 
 def compare(left: Term, right: Term, *, assumptions: Iterable[Any] = (), seed: int = 0, instances: int = 4) -> Opinion:
@@ -245,7 +245,7 @@ def _opinion(benches: list[Bench], instances: int, left: Term, right: Term) -> O
             sides = bench.sides(left, right)
             if sides.separated:
                 return _differ(bench, left, right, len(found) + 1)
-        except Unreadable as error:
+        except UnreadableError as error:
             reason = str(error)
             continue
         if sides.equal:
@@ -268,12 +268,12 @@ def _differ(bench: Bench, left: Term, right: Term, count: int) -> Opinion:
     """Confirm a difference.
 
     Raises
-        Unreadable, if it is not confirmed.
+        UnreadableError, if it is not confirmed.
     """
     sides = bench.confirmed(left, right)
     if not sides.separated:
         message = "two computations of one side do not agree."
-        raise Unreadable(message)
+        raise UnreadableError(message)
     values = float(sides.left.value), float(sides.right.value)
     reason = f"on an instance the left side is {values[0]:.12g} and the right side {values[1]:.12g}."
     return Opinion("differ", reason, bench.instance.text(), *values, sides.error, count=count)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from derive.instances import jets
-from derive.instances.errors import TooManyNodes
+from derive.instances.errors import TooManyNodesError
 from derive.instances.jets import Array, Jet
 from derive.language.term import RandomVariable, Symbol
 
@@ -61,12 +61,12 @@ class Place:
         """Return the place inside a binder.
 
         Raises
-            TooManyNodes, if there are too many nodes in all.
+            TooManyNodesError, if there are too many nodes in all.
         """
         size = self.size * values[0].shape[0]
         if size > MOST or self.depth >= DEEPEST:
             message = f"the sum over {variable.name} has more than {MOST} summands."
-            raise TooManyNodes(message)
+            raise TooManyNodesError(message)
         return replace(
             self,
             bound={**self.bound, variable: values},

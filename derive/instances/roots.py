@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from derive.instances.charts import Chart
-from derive.instances.errors import Unreadable
+from derive.instances.errors import UnreadableError
 from derive.instances.jets import Array, Jet, chosen, coefficient, constant, scaled, subtract
 
 Jump: TypeAlias = Callable[[Jet, int], Jet]
@@ -30,7 +30,7 @@ def zeros(jump: Jump, chart: Chart, points: int, bits: int, depth: int) -> Jet |
         depth   the axes of the place
 
     Raises
-        Unreadable, if the function all but touches zero, or has many zeros.
+        UnreadableError, if the function all but touches zero, or has many zeros.
     """
     middle, half = (chart.low + chart.high) / 2, (chart.high - chart.low) / 2
     angles = np.linspace(0, np.pi, points + 2)[1:-1]
@@ -43,7 +43,7 @@ def zeros(jump: Jump, chart: Chart, points: int, bits: int, depth: int) -> Jet |
     count = int(crossing.sum(axis=0).max())
     if count > MOST_ROOTS:
         message = f"there are more than {MOST_ROOTS} jumps."
-        raise Unreadable(message)
+        raise UnreadableError(message)
     return _roots(jump, grid, values, crossing, count, middle, bits) if count else None
 
 
@@ -74,7 +74,7 @@ def _refuse_near(value: Callable[[Array], Array], grid: Array, values: Array) ->
     touching = np.take_along_axis(least, first, axis=0) & (value((low + high) / 2) * sign < 1e-6)
     if touching.any():
         message = "two jumps are too close to one another."
-        raise Unreadable(message)
+        raise UnreadableError(message)
 
 
 def _bisected(value: Callable[[Array], Array], low: Array, high: Array, rising: Array) -> Array:

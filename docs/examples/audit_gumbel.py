@@ -1,4 +1,4 @@
-"""Gumbel noise that decides by its argmax has no finite list of outcomes: refused by name, with what can be done instead.
+"""A straight-through Gumbel gradient is biased: its noise decides and is differentiated besides, so the difference is sampled.
 
 gradproof audit docs/examples/audit_gumbel.py:case
 """

@@ -1,25 +1,22 @@
 """Two estimators that are not proved, and what is said instead.
 
-- `gradproof prove docs/examples/words.py:stopped_relaxation` answers checked: no derivation was found, and the exact identity
-  speaks of the numbers of outcomes that were compared;
+- `gradproof prove docs/examples/words.py:dice` answers checked: no derivation was found, and the exact identity speaks of the
+  numbers of outcomes that were compared;
 - `gradproof prove docs/examples/words.py:wrong_parameter` answers vacuous: phi occurs nowhere, so any mean of zero would do.
 """
 
 from derive.estimator import Estimator
-from derive.notation import E, constant, finite, function, grad, parameter, relaxation, score, stop, uniform
+from derive.notation import E, exp, finite, function, grad, log, p, parameter, score, stop
 
 theta, phi = parameter("theta"), parameter("phi")
-b, u = finite("b", theta), uniform("u")
-f = function("f", differentiable=True)
-relaxed = relaxation(b)
-hard = relaxed.H(relaxed.h(u, theta))
+b, f = finite("b", theta), function("f")
 
-stopped_relaxation = Estimator(
-    "stopped-relaxation",
-    f(hard) * score(b, at=hard) + grad(f(relaxed.sigma(relaxed.h(u, stop(theta)), constant("lambda"))), theta),
-    draws=(u,),
-    target=grad(E(f(b), b), theta),
-    summary="The gradient of the relaxation is stopped, so it adds nothing to the score function.",
+dice = Estimator(
+    "dice",
+    grad(grad(exp(log(p(b)) - stop(log(p(b)))) * f(b), theta), theta),
+    draws=(b,),
+    target=grad(grad(E(f(b), b), theta), theta),
+    summary="The infinitely differentiable estimator (foerster-2018), twice: its box is one and keeps its derivatives.",
     verdict="checked",
 )
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from derive.language.errors import UsageError
 from numeric.auditing.audit_runs import Runs, default_tolerance
 from numeric.draws.noise_rows import AtPoint, FreshRows, NoiseRows, NotInRows
 from numeric.draws.tape import Tape, explore
@@ -50,6 +51,7 @@ class AtNoise:
         self.columns, self.rough = 1, frozenset()
         first = torch.rand(MOST_COLUMNS, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
         self.one_by_one(first[None])
+        runs.integrated = AtPoint(first, refuse=False)
 
     @property
     def coordinates(self) -> int:
@@ -122,7 +124,7 @@ class AtNoise:
         try:
             with NoiseRows(points), ByNumbers() if by_numbers else nullcontext():
                 values: Tensor = torch.vmap(one, randomness="different")(start)
-        except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
+        except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError, UsageError) as error:
             raise NotInRows(str(error)) from error
         return values
 

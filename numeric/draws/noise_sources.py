@@ -74,8 +74,9 @@ class Decisions(Taint):
 
 
 def _decided(call: Call, leaves: Sequence[Tensor]) -> list[Tensor]:
-    """What an operation decides about noise: its integers, its steps, where clamp and its like leave a value as it is."""
+    """What an operation decides about noise: its integers, or its steps; where clamp and its like leave a value as it is."""
     decided = list(leaves) if decides(call, leaves) else []
+    decided = [leaf for leaf in decided if not leaf.is_floating_point()] or decided
     if is_kinked(call) and isinstance(call.args[0], Tensor) and leaves[0].shape == call.args[0].shape:
         decided.append(leaves[0] == call.args[0])
     return decided
