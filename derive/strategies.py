@@ -250,7 +250,7 @@ def biased_estimators(draw: DrawFn) -> Estimator:
     """
     piece = draw(st.sampled_from((None, *BIASED)))
     if piece is None:
-        scale = draw(rationals().filter(lambda value: value != 1))
+        scale = draw(rationals().filter(lambda value: value not in (-1, 0, 1)))
         return _estimator("scaled", _combined(draw, scale), "scaled")
     return _estimator("biased", _combined(draw, Fraction(1)) + _weighted(draw(_WEIGHTS), piece), "refuted")
 

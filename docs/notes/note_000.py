@@ -226,7 +226,7 @@ PATHS = [
         ILL,
         two_meanings("f", {"the integrand f(z)": 1, "the map f(epsilon, v)": 2}, "f is the integrand in the first sentence"),
         corrected=r"$z = h(\epsilon, v)$, where $h(\epsilon, v)$ has the law q(z; v).",
-        correct=(theorem(lambda: kernel.reparameterize(E(f(g_z), g_z), epsilon)),),
+        correct=(theorem(lambda: kernel.reparameterize(E(f(g_z), g_z), epsilon, assuming=EVERYTHING)),),
     ),
     PEN.claim(
         "Path-wise Gradients, second assumption",

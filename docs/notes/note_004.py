@@ -85,9 +85,9 @@ QUESTION = [
     PEN.claim(
         "first display, third line",
         r"$\ldots = \int \frac{q_\phi(z)}{q_\phi(z)}\, f(z)\,\nabla_\phi q_\phi(z)\, dz$",
-        HOLDS,
-        theorem(lambda: kernel.algebra(f(z) * moved, q / q * f(z) * moved)),
-        remark="A normal density is never 0.",
+        UNDER,
+        theorem(lambda: kernel.algebra(f(z) * moved, q / q * f(z) * moved, assuming=EVERYTHING)),
+        remark="A normal density of positive scale is never 0.",
     ),
     PEN.claim(
         "first display, fourth line",
@@ -107,8 +107,8 @@ QUESTION = [
     PEN.claim(
         "item 2, first half",
         r"$z = \mu_\phi(x) + \epsilon\,\sigma_\phi(x)$ with $\epsilon\sim N(0, 1)$.",
-        HOLDS,
-        theorem(lambda: kernel.reparameterize(E(f(z), z), epsilon)),
+        UNDER,
+        theorem(lambda: kernel.reparameterize(E(f(z), z), epsilon, assuming=EVERYTHING)),
         same(E(f(z), z), E(f(path), epsilon), theta),
     ),
     PEN.equation(
@@ -210,7 +210,7 @@ ANSWER = [
         "answer, after the first display",
         "Both integrals are equal by a change of variable.",
         UNDER,
-        theorem(lambda: kernel.reparameterize(E(f(z), z), epsilon), ("the second one is over epsilon",)),
+        theorem(lambda: kernel.reparameterize(E(f(z), z), epsilon, assuming=EVERYTHING), ("the second one is over epsilon",)),
     ),
     PEN.claim(
         "answer, second display, first line",
