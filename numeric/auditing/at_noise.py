@@ -5,8 +5,9 @@ Rows are made from plain code by `torch.vmap`. They are used only where rows tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,20 +24,28 @@ from numeric.means.slope import slope_error
 MOST_COLUMNS = 2**13
 MOST_CELLS = 2**20
 MOST_OUTCOMES = 2**10
+BESIDE = 64
+"""So many rows have their gradients taken one by one in one backward pass."""
 _ROUNDING = 2**10
 
 
 @dataclass(frozen=True)
 class Means:
-    """What some points give: mean gradients (coordinates,) of loss and objective, and the mean of the objective."""
+    """What weighted points give: mean gradients (coordinates,) of loss and objective, and the mean of the objective.
+
+    Args
+        largest, total  of the weighted values of loss and objective, (2,): the largest size, and the sum of the sizes
+    """
 
     loss: Tensor
     objective: Tensor
     value: float
+    largest: Tensor
+    total: Tensor
 
 
 class AtNoise:
-    """Two functions at points of their noise, each point (columns,) in (0, 1); the discrete draws are enumerated at each.
+    """Two functions at points of their noise, each point (columns,) of normal scores; the discrete draws are enumerated at each.
 
     Raises
         NotFreezable, if the objective decides by noise, so that its gradient cannot be taken at fixed noise.
@@ -49,8 +58,8 @@ class AtNoise:
     def __init__(self, runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any]) -> None:
         self.runs, self._loss, self._objective = runs, loss, objective
         self.columns, self.rough = 1, frozenset()
-        first = torch.rand(MOST_COLUMNS, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-        self.one_by_one(first[None])
+        first = torch.randn(MOST_COLUMNS, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+        self.at(first)
         runs.integrated = AtPoint(first, refuse=False)
 
     @property
@@ -64,36 +73,57 @@ class AtNoise:
         objective, value = self._explored(point, self._objective_of, refuse=True)
         return loss, objective, value
 
-    def one_by_one(self, points: Tensor) -> Means:
-        """Run the functions at each of some points, (n, columns)."""
+    def one_by_one(self, points: Tensor, weights: Tensor) -> Means:
+        """Run the functions at each of some points, (n, columns), with weights (n,)."""
         losses, objectives, values = zip(*(self.at(point) for point in points), strict=True)
-        return Means(torch.stack(losses).mean(0), torch.stack(objectives).mean(0), sum(values) / len(values))
+        first, second = (weights[:, None] * torch.stack(each) for each in (losses, objectives))
+        sizes = torch.stack([first.abs().amax(-1), second.abs().amax(-1)])
+        value = float(weights @ torch.tensor(values, dtype=torch.float64)) / len(values)
+        return Means(first.mean(0), second.mean(0), value, sizes.amax(-1), sizes.sum(-1))
 
-    def together(self, points: Tensor, *, check: bool) -> Means:
+    def together(self, points: Tensor, weights: Tensor, *, check: bool) -> Means:
         """Run the functions on rows of points, (n, columns); `one_by_one` gives the same, which a check holds some rows to.
 
         Raises
             NotInRows, if the code cannot be run on rows, or a row does not give what it gives alone.
         """
-        loss, objective, value = torch.zeros(self.coordinates), torch.zeros(self.coordinates), 0.0
-        for chunk in points.split(max(1, MOST_CELLS // self.columns)):
-            first = self.values(self._loss, chunk)
-            second = self.values(self._objective, chunk, by_numbers=True)
-            if check:
-                self._require_rows(chunk, first, second)
-            loss, objective = loss + self._gradient(first.sum()), objective + self._gradient(second.sum())
-            value += float(second.detach().sum())
-        return Means(loss / len(points), objective / len(points), value / len(points))
+        sums, value = torch.zeros(2, self.coordinates, dtype=torch.float64), 0.0
+        largest, total = torch.zeros(2, 2, dtype=torch.float64)
+        size = max(1, MOST_CELLS // self.columns)
+        for chunk, weight in zip(points.split(size), weights.split(size), strict=True):
+            first, second = self._both(chunk, check=check)
+            sums = sums + torch.stack([self._gradient(weight @ each) for each in (first, second)])
+            sizes = torch.stack([(weight * each).detach().abs() for each in (first, second)])
+            largest, total = torch.maximum(largest, sizes.amax(-1)), total + sizes.sum(-1)
+            value += float(weight @ second.detach())
+        return Means(sums[0] / len(points), sums[1] / len(points), value / len(points), largest, total)
 
-    def largest(self, points: Tensor, count: int) -> list[int]:
-        """Return the rows with the largest values of loss and objective, and those farthest out."""
-        values = (self.values(function, points).detach().abs() for function in (self._loss, self._objective))
-        outside = (points - 0.5).abs().amax(-1)
+    def sums(self, points: Tensor, weights: Tensor, *, check: bool = False) -> tuple[Tensor, Tensor]:
+        """Return the gradients of weighted sums of rows, weights (sums, n), each (sums, coordinates): of loss and objective.
+
+        Raises
+            NotInRows, if the code cannot be run on rows, or a row does not give what it gives alone.
+        """
+        first, second = (self._gradients(each, weights) for each in self._both(points, check=check))
+        return first, second
+
+    def each(self, points: Tensor, *, together: bool) -> tuple[Tensor, Tensor]:
+        """Return the gradients of loss and objective at each of some points, (n, coordinates), as rows or one by one."""
+        if together:
+            found = [self.sums(part, torch.eye(len(part), dtype=torch.float64)) for part in points.split(BESIDE)]
+            return torch.cat([loss for loss, _ in found]), torch.cat([objective for _, objective in found])
+        alone = [self.at(point)[:2] for point in points]
+        return torch.stack([loss for loss, _ in alone]), torch.stack([objective for _, objective in alone])
+
+    def largest(self, points: Tensor, weights: Tensor, count: int) -> list[int]:
+        """Return the rows with the largest weighted values of loss and objective, and those farthest out."""
+        values = (weights * self.values(function, points).detach().abs() for function in (self._loss, self._objective))
+        outside = weights * points.abs().amax(-1)
         ranked = (each.nan_to_num(nan=torch.inf).topk(min(count, len(points))).indices.tolist() for each in (*values, outside))
         return sorted({row for rows in ranked for row in rows})
 
-    def require_slope(self, points: Tensor, gradient: Tensor) -> None:
-        """Hold the gradient of the objective at some points against its values at shifted parameters.
+    def require_slope(self, points: Tensor, weights: Tensor, gradient: Tensor) -> None:
+        """Hold the gradient of the objective at weighted points against its values at shifted parameters.
 
         Raises
             NotAuditable, if the slope is another.
@@ -101,7 +131,7 @@ class AtNoise:
         standard = default_tolerance(self.runs.coarsest)
         size = max(float(gradient.norm()), 1e-30)
         parts = self.runs.split(gradient)
-        mean: Callable[[], float] = lambda: float(self.values(self._objective, points).detach().mean())  # noqa: E731
+        mean: Callable[[], float] = lambda: float((weights * self.values(self._objective, points).detach()).mean())  # noqa: E731
         slope_error(mean, self.runs.params, list(parts.values()), standard.step, standard.slope * (size + abs(mean())))
 
     def values(self, function: Callable[[], Any], points: Tensor, *, by_numbers: bool = False) -> Tensor:
@@ -122,7 +152,7 @@ class AtNoise:
         self.runs.reset()
         start = torch.zeros(len(points), dtype=torch.float64)
         try:
-            with NoiseRows(points), ByNumbers() if by_numbers else nullcontext():
+            with _unchecked_laws(), NoiseRows(points), ByNumbers() if by_numbers else nullcontext():
                 values: Tensor = torch.vmap(one, randomness="different")(start)
         except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError, UsageError) as error:
             raise NotInRows(str(error)) from error
@@ -143,6 +173,12 @@ class AtNoise:
         value, gradient = self.runs.objective(self._objective, tape, differentiate=True)
         return flat(gradient) / tape.weight, value
 
+    def _both(self, points: Tensor, *, check: bool) -> tuple[Tensor, Tensor]:
+        first, second = self.values(self._loss, points), self.values(self._objective, points, by_numbers=True)
+        if check:
+            self._require_rows(points, first, second)
+        return first, second
+
     def _gradient(self, scalar: Tensor, *, keep: bool = False) -> Tensor:
         if not scalar.requires_grad:
             return torch.zeros(self.coordinates, dtype=torch.float64)
@@ -150,8 +186,21 @@ class AtNoise:
         found = torch.autograd.grad(scalar, params, allow_unused=True, retain_graph=keep)
         return flat([torch.zeros_like(p) if g is None else g for g, p in zip(found, params, strict=True)])
 
+    def _gradients(self, values: Tensor, weights: Tensor) -> Tensor:
+        """Return the gradients of weighted sums of values, (sums, coordinates), in one backward pass."""
+        if not values.requires_grad:
+            return torch.zeros(len(weights), self.coordinates, dtype=torch.float64)
+        params = list(self.runs.params.values())
+        try:
+            with _quiet():
+                found = torch.autograd.grad(values, params, weights, allow_unused=True, is_grads_batched=True)
+        except RuntimeError as error:
+            raise NotInRows(str(error)) from error
+        parts = [p.new_zeros(len(weights), *p.shape) if g is None else g for g, p in zip(found, params, strict=True)]
+        return torch.cat([part.detach().double().reshape(len(weights), -1).cpu() for part in parts], dim=1)
+
     def _require_rows(self, points: Tensor, loss: Tensor, objective: Tensor) -> None:
-        """Run the rows with the largest values, and the first ones, alone."""
+        """Run the rows with the largest values, the first one and the last one alone."""
         for row in {0, len(points) - 1, int(loss.detach().abs().argmax()), int(objective.detach().abs().argmax())}:
             alone = self.at(points[row])[:2]
             rows = (self._gradient(each[row], keep=True) for each in (loss, objective))
@@ -162,6 +211,26 @@ class AtNoise:
     def _equal(self, first: Tensor, second: Tensor) -> bool:
         slack = _ROUNDING * torch.finfo(self.runs.coarsest).eps
         return torch.allclose(first, second, rtol=slack, atol=slack * float(first.abs().nan_to_num().amax()), equal_nan=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warnings of vmap about its speed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+@contextmanager
+def _unchecked_laws() -> Iterator[None]:
+    """Without checks of the arguments of laws, which branch on values; a row that runs alone has them."""
+    default = torch.distributions.Distribution._validate_args
+    torch.distributions.Distribution.set_default_validate_args(False)
+    try:
+        with _quiet():
+            yield
+    finally:
+        torch.distributions.Distribution.set_default_validate_args(default)
 
 
 def flat(parts: Sequence[Tensor]) -> Tensor:

@@ -14,8 +14,10 @@ from numeric.auditing.audit_report import AuditReport, Contribution
 from numeric.auditing.audit_runs import Runs
 from numeric.auditing.batched import outcomes
 from numeric.auditing.batched_mean import batched_exact_mean, batched_moments, row_choices
+from numeric.auditing.dense import require_resolved
+from numeric.auditing.probes import differ
 from numeric.auditing.quadrature import Integrated, integrated
-from numeric.auditing.sampled import differing_points, sampled
+from numeric.auditing.sampled import sampled
 from numeric.draws.moments import Moments
 from numeric.draws.random_ops import TAIL
 from numeric.draws.taint import NotFreezable, NotIntegrable
@@ -25,7 +27,7 @@ Breakpoints: TypeAlias = Sequence[Sequence[float]]
 Progress: TypeAlias = Callable[[str, Count], object]
 
 FROZEN = 3
-GENERIC_POINTS, MOST_GENERIC_RUNS = 64, 2000
+MOST_GENERIC_RUNS = 2000
 QUADRATURE_BUDGET, DIFFERING_BUDGET = 2**13, 2**11
 """So many nodes a grid has at most, in code that noise decides in and in smooth code; more is sampled."""
 SHOWN = 5
@@ -68,13 +70,13 @@ def measured(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], 
 def _unsettled(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], report: AuditReport) -> str:
     """Say why equal gradients at a few frozen values of the noise are no proof, "" where they are one.
 
-    Functions that are analytic in the noise, and agree at generic values of it, agree everywhere.
+    Functions that are analytic in the noise, and agree at generic values of it, agree everywhere; what is steep is looked for.
     """
     if not report.unbiased:
         return "The gradients differ at a frozen value of the noise."
     if not runs.rough:
-        points = max(FROZEN, min(GENERIC_POINTS, MOST_GENERIC_RUNS // (report.outcomes + report.objective_outcomes)))
-        if differing_points(runs, loss, objective, points) == 0:
+        most = max(FROZEN, MOST_GENERIC_RUNS // (report.outcomes + report.objective_outcomes))
+        if not differ(runs, loss, objective, most):
             return ""
     if runs.rough:
         return f"The code is only piecewise smooth in its noise ({', '.join(sorted(runs.rough))})."
@@ -85,7 +87,9 @@ def _integrated(
     runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], plan: Plan, budget: int
 ) -> AuditReport:
     result = integrated(runs, loss, objective, budget, plan.tolerances, plan.breakpoints, plan.progress)
-    return _report(runs, result.found, runs.draws, 0, result)
+    report = _report(runs, result.found, runs.draws, 0, result)
+    require_resolved(runs, loss, objective, report.bias, report.tolerance)
+    return report
 
 
 def _sampled(

@@ -1,7 +1,8 @@
 """Continuous noise at given points: one point for a run, or many rows of points for one run under `torch.vmap`.
 
-A point has one number in (0, 1) for each scalar of noise, in the order of the draws; the quantile function of the standard law
-of a draw carries it to the value. Row i of a run is what the run at point i gives, or the code is refused.
+A point has one normal score for each scalar of noise, in the order of the draws: where the standard law of a draw is not
+normal, its quantile function carries the score to the value, both tails to full precision. Row i of a run is what the run at
+point i gives, or the code is refused.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class NotInRows(NotAuditable):
 
 @dataclass
 class AtPoint:
-    """Runs with noise at one point, (columns,) in (0, 1); `decisions.rough` names what in them is not smooth.
+    """Runs with noise at one point, (columns,) of normal scores; `decisions.rough` names what in them is not smooth.
 
     Args
         refuse  refuse decisions about noise: where a derivative is taken at fixed noise, they would be left out of it
@@ -57,16 +58,16 @@ class AtPoint:
         """Do nothing after a run."""
 
     def _values(self, call: Call, number: int, tape: Tape, output: Tensor) -> Tensor:
-        u = _columns(self.point[None], self.used, output.numel(), call)[0]
+        scores = _columns(self.point[None], self.used, output.numel(), call)[0]
         self.used += output.numel()
-        return drawn(call, quantile(standard_family(call), u, 1 - u), output)
+        return drawn(call, _value(standard_family(call), scores), output)
 
 
 class NoiseRows(TorchDispatchMode):
     """Fill each draw of noise of a run under `torch.vmap(..., randomness="different")` with the rows of some points.
 
     Args
-        points  (rows, columns) in (0, 1), float64
+        points  (rows, columns) of normal scores, float64
     """
 
     points: Tensor
@@ -91,9 +92,9 @@ class NoiseRows(TorchDispatchMode):
             message = f"{func} draws one value for all rows."
             raise NotInRows(message)
         size = output.numel() // rows
-        u = _columns(self.points, self.used, size, call)
+        scores = _columns(self.points, self.used, size, call)
         self.used += size
-        return output.copy_(drawn(call, quantile(standard_family(call), u, 1 - u), output))
+        return output.copy_(drawn(call, _value(standard_family(call), scores), output))
 
 
 class FreshRows(TorchFunctionMode):
@@ -117,6 +118,10 @@ class FreshRows(TorchFunctionMode):
         if func in _MADE and output.is_floating_point() and not output.requires_grad:
             return output + (0 * self._row).to(output.dtype)
         return output
+
+
+def _value(family: str, scores: Tensor) -> Tensor:
+    return scores if family == "normal" else quantile(family, torch.special.ndtr(scores), torch.special.ndtr(-scores))
 
 
 def _columns(points: Tensor, start: int, size: int, call: Call) -> Tensor:

@@ -1,0 +1,127 @@
+"""Where a difference of two gradients has mass that sampling of the noise as it is would never meet: looked for on lines far out.
+
+Along a line in the direction v, with all else typical, the difference D beyond r deviations carries the integral of
+D(s v) phi(s) over s > r. That integral is taken along axes, and along the slopes of D at points far out, where a half-space or
+the mode of an exponential shows its direction. Where it matters, points are drawn around its largest place too, each weighted
+by the density of the noise over that of all points (the balance heuristic of veach-1995): no weight is above two, so nothing is
+lost, and what was beyond all points is met.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from numeric.auditing.at_noise import AtNoise
+from numeric.auditing.probes import MOST_AXES, bulk, sobol
+
+BEYOND, FARTHEST = 4.0, 15.0
+"""Tails begin, and lines end, so many deviations out."""
+
+FELT = 1e-3
+"""A tail that carries this part of the largest coordinate of the exact gradient has points of its own."""
+
+MOST_CENTRES = 32
+SCALES = (1.0, 2.0, 3.0)
+"""Noise is made so many times as large to find directions."""
+
+STEEPEST = 3
+_STEP = 1e-3
+
+
+@dataclass(frozen=True)
+class Tails:
+    """Where tails matter.
+
+    Args
+        centres   around which points are drawn, (centres, columns) of normal scores
+        left      what the largest of the other tails carries, (coordinates,)
+        lines     along so many directions tails were looked for, to both sides
+        reason    why sampling cannot resolve them, "" where it can
+    """
+
+    centres: Tensor
+    left: Tensor
+    lines: int
+    reason: str
+
+    def points(self, size: int, number: int) -> tuple[Tensor, Tensor]:
+        """Return points, (size, columns) of normal scores, independent for each size and number, and their weights, (size,)."""
+        columns, seed = self.centres.shape[1], 1_000_003 * size + number
+        if not len(self.centres):
+            return bulk(columns, size, seed), torch.ones(size, dtype=torch.float64)
+        spread = sobol(columns + 1, size, seed)
+        around = (2 * len(self.centres) * (spread[:, 0] - 0.5)).floor().long()
+        shift = torch.where(around[:, None] < 0, 0.0, self.centres[around.clamp(min=0)])
+        points = torch.special.ndtri(spread[:, 1:]) + shift
+        ratios = (points @ self.centres.T - self.centres.square().sum(-1) / 2).exp()
+        return points, 2 / (1 + ratios.mean(-1))
+
+
+def found_tails(functions: AtNoise, *, together: bool) -> Tails:
+    """Return where the tails of the difference of two gradients matter.
+
+    Raises
+        NotInRows, if the code cannot be run on rows.
+    """
+    scale, directions = _directions(functions, together=together)
+    steps = torch.arange(3.0, FARTHEST, 0.5 if together else 1.0, dtype=torch.float64)
+    far = torch.cat([directions, -directions])
+    mass = _along(functions, far, steps, together=together)
+    carried = mass[:, steps >= BEYOND].sum(1)
+    felt = carried.amax(-1)
+    order = felt.argsort(descending=True)[:MOST_CENTRES]
+    chosen = order[felt[order] > FELT * scale]
+    places = mass.amax(-1)[chosen].argmax(-1)
+    left = carried.clone()
+    left[chosen] = 0
+    ends = mass[:, -1].amax(-1) > FELT * scale
+    reason = "" if not bool(ends.any()) else f"the gradients differ {FARTHEST:.0f} deviations out by more than their probability takes away"
+    return Tails(steps[places, None] * far[chosen], left.amax(0), len(directions), reason)
+
+
+def _along(functions: AtNoise, directions: Tensor, steps: Tensor, *, together: bool) -> Tensor:
+    """Return what the differences carry along half-lines, (directions, steps, coordinates)."""
+    around = bulk(functions.columns, 2 ** math.ceil(math.log2(len(directions))), 1)[: len(directions)]
+    around = around - (around * directions).sum(-1, keepdim=True) * directions
+    points = around[:, None] + steps[:, None] * directions[:, None]
+    differences = _differences(functions, points.flatten(0, 1), together=together).reshape(*points.shape[:2], -1)
+    density = (-steps.square() / 2).exp() / math.sqrt(2 * math.pi) * (steps[1] - steps[0])
+    carried = differences.abs() * density[:, None]
+    return torch.where(carried.isfinite() | (density > 1e-12)[:, None], carried, 0.0).nan_to_num(nan=math.inf)
+
+
+def _directions(functions: AtNoise, *, together: bool) -> tuple[float, Tensor]:
+    """Return the largest coordinate of the exact gradient, roughly, and directions in which to look, (directions, columns)."""
+    columns = functions.columns
+    generator = torch.Generator().manual_seed(columns)
+    axes = torch.eye(columns, dtype=torch.float64)[torch.randperm(columns, generator=generator)[: MOST_AXES if together else 8]]
+    found, scale = [axes], 0.0
+    for number, times in enumerate(SCALES):
+        points = times * bulk(columns, 128 if together else 8, 11 + number)
+        loss, objective = functions.each(points, together=together)
+        sizes = (loss - objective).abs().amax(-1).nan_to_num(nan=0.0, posinf=0.0)
+        scale = scale or float(objective.mean(0).abs().max()) + 1e-6 * float(objective.abs().amax(-1).mean())
+        steepest = points[sizes.topk(STEEPEST if together else 1).indices]
+        found += [_slopes(functions, point, together=together) for point in steepest if columns > 1 and bool(sizes.any())]
+    return scale, torch.cat(found)
+
+
+def _slopes(functions: AtNoise, point: Tensor, *, together: bool) -> Tensor:
+    """Return the direction in which the size of the difference grows at a point, and that of the point, (directions, columns)."""
+    columns = len(point)
+    if columns > (128 if together else 8):
+        return torch.nn.functional.normalize(point[None])
+    beside = torch.cat([point[None], point + _STEP * torch.eye(columns, dtype=torch.float64)])
+    sizes = _differences(functions, beside, together=together).abs().amax(-1)
+    slope = (sizes[1:] - sizes[0])[None]
+    usable = bool(slope.isfinite().all()) and bool(slope.any())
+    return torch.nn.functional.normalize(torch.cat([slope, point[None]]) if usable else point[None])
+
+
+def _differences(functions: AtNoise, points: Tensor, *, together: bool) -> Tensor:
+    loss, objective = functions.each(points, together=together)
+    return loss - objective
