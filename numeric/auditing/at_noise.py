@@ -132,7 +132,8 @@ class AtNoise:
         size = max(float(gradient.norm()), 1e-30)
         parts = self.runs.split(gradient)
         mean: Callable[[], float] = lambda: float((weights * self.values(self._objective, points).detach()).mean())  # noqa: E731
-        slope_error(mean, self.runs.params, list(parts.values()), standard.step, standard.slope * (size + abs(mean())))
+        slack = max(standard.slope, standard.step if self.rough else 0.0)  # some points cross a kink in a step
+        slope_error(mean, self.runs.params, list(parts.values()), standard.step, slack * (size + abs(mean())))
 
     def values(self, function: Callable[[], Any], points: Tensor, *, by_numbers: bool = False) -> Tensor:
         """Return the values of a function on rows of points, (n,) in float64, with their graph.

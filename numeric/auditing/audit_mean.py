@@ -72,8 +72,8 @@ def _shown(run: Iterator[Any], expected: Count) -> Iterator[Any]:
             progress.advance(task)
 
 
-def exact_mean_of(runs: Runs, objective: Callable[[], Any], budget: int) -> ExactMean:
-    """Return the exact mean of the objective and its gradient, held against the numbers."""
+def exact_mean_of(runs: Runs, objective: Callable[[], Any], budget: int, *, check: bool = True) -> ExactMean:
+    """Return the exact mean of the objective and its gradient, held against the numbers if wanted."""
     standard = default_tolerance(runs.coarsest)
     return exact_mean(
         lambda tape, differentiate: runs.objective(objective, tape, differentiate=differentiate),
@@ -81,6 +81,7 @@ def exact_mean_of(runs: Runs, objective: Callable[[], Any], budget: int) -> Exac
         budget,
         step=standard.step,
         tolerance=standard.slope,
+        check=check,
     )
 
 

@@ -21,14 +21,18 @@ REACHES = (0.3, 0.1, 1e-2, 1e-3)
 
 
 def with_factors(runs: Runs, report: AuditReport, measure: Callable[[], AuditReport]) -> AuditReport:
-    """Return a report with the factors at other parameters, if there is one at these that a verdict could name."""
+    """Return a report with the factors at other parameters, up to the first where that at these does not hold."""
     decided = report.undecided or report.sampling or report.unbiased or report.vacuous or report.mean_is_zero
     if decided or report.nearly is not None or report.factor is None:
         return report
-    found = [_at_point(runs, measure, seed) for seed in range(POINTS)]
-    there = [each for each in found if each is not None and each.factor is not None]
-    held = sum(_holds(each, report.factor, _slack(report)) for each in there)
-    return replace(report, factors=tuple(float(each.factor or 0.0) for each in there), held=held)
+    factors, held = [], 0
+    for seed in range(POINTS):
+        there = _at_point(runs, measure, seed)
+        factors += [there.factor] if there is not None and there.factor is not None else []
+        if there is None or there.factor is None or not _holds(there, report.factor, _slack(report)):
+            break
+        held += 1
+    return replace(report, factors=tuple(factors), held=held)
 
 
 def _at_point(runs: Runs, measure: Callable[[], AuditReport], seed: int) -> AuditReport | None:

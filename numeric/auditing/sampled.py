@@ -24,7 +24,7 @@ from torch import Tensor
 
 from numeric.auditing.at_noise import AtNoise
 from numeric.auditing.audit_runs import Runs, default_tolerance
-from numeric.auditing.tails import FARTHEST, Tails, found_tails
+from numeric.auditing.tails import APART, FARTHEST, Tails, found_tails
 from numeric.draws.noise_rows import NotInRows
 
 ALPHA = 1e-9
@@ -84,7 +84,7 @@ class Sampled:
 
     def __str__(self) -> str:
         how, apart = "rows of one run" if self.together else "runs of their own", len(self.tails.centres)
-        drawn = f", half of them around {apart} places far out" if apart else ""
+        drawn = f", {APART:.0%} of them around {apart} places far out" if apart else ""
         return (
             f"{self.replicates} scrambled Sobol sequences of {self.points} points each, as {how}{drawn}; tails were looked for in "
             f"{self.tails.lines} directions, {FARTHEST:.0f} deviations out; wrong at most at the rate {ALPHA:.0e}, if a sequence "

@@ -3,7 +3,7 @@
 Along a line in the direction v, with all else typical, the difference D beyond r deviations carries the integral of
 D(s v) phi(s) over s > r. That integral is taken along axes, and along the slopes of D at points far out, where a half-space or
 the mode of an exponential shows its direction. Where it matters, points are drawn around its largest place too, each weighted
-by the density of the noise over that of all points (the balance heuristic of veach-1995): no weight is above two, so nothing is
+by the density of the noise over that of all points (the balance heuristic of veach-1995): no weight is above 4/3, so nothing is
 lost, and what was beyond all points is met.
 """
 
@@ -18,13 +18,15 @@ from torch import Tensor
 from numeric.auditing.at_noise import AtNoise
 from numeric.auditing.probes import MOST_AXES, bulk, sobol
 
-BEYOND, FARTHEST = 4.0, 15.0
+BEYOND, FARTHEST = 4.5, 15.0
 """Tails begin, and lines end, so many deviations out."""
 
 FELT = 1e-3
 """A tail that carries this part of the largest coordinate of the exact gradient has points of its own."""
 
-MOST_CENTRES = 32
+MOST_CENTRES, APART = 32, 0.25
+"""At most so many tails have points of their own, and together this part of all points."""
+
 SCALES = (1.0, 2.0, 3.0)
 """Noise is made so many times as large to find directions."""
 
@@ -54,11 +56,11 @@ class Tails:
         if not len(self.centres):
             return bulk(columns, size, seed), torch.ones(size, dtype=torch.float64)
         spread = sobol(columns + 1, size, seed)
-        around = (2 * len(self.centres) * (spread[:, 0] - 0.5)).floor().long()
+        around = (len(self.centres) * (1 - (1 - spread[:, 0]) / APART)).floor().long()
         shift = torch.where(around[:, None] < 0, 0.0, self.centres[around.clamp(min=0)])
         points = torch.special.ndtri(spread[:, 1:]) + shift
         ratios = (points @ self.centres.T - self.centres.square().sum(-1) / 2).exp()
-        return points, 2 / (1 + ratios.mean(-1))
+        return points, 1 / (1 - APART + APART * ratios.mean(-1))
 
 
 def found_tails(functions: AtNoise, *, together: bool) -> Tails:
