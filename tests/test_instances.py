@@ -63,6 +63,12 @@ class Positive:
 
 
 @dataclass(frozen=True)
+class Covers:
+    sampled: Term
+    other: Term
+
+
+@dataclass(frozen=True)
 class Equation:
     lhs: Term
     rhs: Term
@@ -85,7 +91,7 @@ TRUE = {
     "a threshold that moves": (grad(E(f(hard), u), theta), target),
     "a threshold held fixed": (E(grad(f(hard), theta), u), 0 * c),
     "law of total expectation": (E(f(b, a_given_b), b, a_given_b), E(E(f(b, a_given_b), a_given_b), b)),
-    "importance sampling": (E(f(b) * p(off, at=b) / p(b), b), E(f(off), off)),
+    "importance sampling": (E(f(b) * p(off, at=b) / p(b), b), E(f(off), off), (Covers(p(b), p(off, at=b)),)),
     "an abstract density": (grad(E(f(x), x), theta), E(f(x) * score(x), x), FIXED),
     "conditional reparameterization": (
         E(r.sigma(r.h(u, theta), lambda_) * f(hard), u),

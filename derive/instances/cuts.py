@@ -139,8 +139,8 @@ def _is_jump(term: Term) -> bool:
 
 def _cuts(jump: Term, evaluator: Evaluator) -> Iterator[Cut]:
     match jump:
-        case Apply(Threshold(), (arg, *_)):
-            yield lambda place: evaluator.read(arg, place), tuple(map(float, evaluator.instance.cuts))
+        case Apply(Threshold(law=FiniteLaw() as law), (arg, *_)):
+            yield lambda place: evaluator.read(arg, place), tuple(map(float, evaluator.instance.cuts_of(law)))
         case Apply(function, args):
             concrete = evaluator.instance.function(function.name, len(args))
             yield lambda place: concrete.switch(*(evaluator.read(arg, place) for arg in args)), (concrete.cut,)

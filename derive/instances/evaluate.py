@@ -138,13 +138,18 @@ class Evaluator:
                 return self.density(law, self.read(at, place), place)
             case Score(law, at, parameter):
                 inner, bit = self._moved(place, parameter)
-                return coefficient(self.log_density(law, self.read(at, place), inner), bit)
+                found = coefficient(self.log_density(law, self.read(at, place), inner), bit)
+                return self._scored(law, found, self.read(at, place), place)
             case Apply():
                 return self._apply(term, place)
             case Expect(body, variable) | Over(body, variable):
                 return self._expect(term, body, variable, place)
         message = f"a {type(term).__name__} has no numerical reading."
         raise UnreadableError(message)
+
+    def _scored(self, law: Law, score: Jet, at: Jet, place: Place) -> Jet:
+        """Return a score, which is taken as zero where its finite law is: the product with its density has a value there."""
+        return chosen(self.density(law, at, place)[0] > 0, score) if isinstance(law, FiniteLaw) else score
 
     def _resolved(self, jet: Jet, place: Place) -> Jet:
         """Return the argument of what may be a narrow peak, where the nodes are near enough to one another to see it."""
@@ -181,21 +186,22 @@ class Evaluator:
                 return self.latent(law, args[0], tuple(args[1:]), place)
             case ConditionalLatent(law=FiniteLaw() as law):
                 return self._conditional(law, args, place)
-            case SoftThreshold():
-                return self._soft(args[0], args[1], place)
+            case SoftThreshold(law=FiniteLaw() as law):
+                return self._soft(law, args[0], args[1], place)
         return self.instance.function(function.name, len(args))(*(self._resolved(arg, place) for arg in args))
 
     def _threshold(self, term: Apply, args: list[Jet], place: Place) -> Jet:
         match term.args:
             case (Apply(ConditionalLatent(law=law), (_, outcome, *_)),) if law == term.function.law:  # type: ignore[attr-defined]
                 return jets.base(self.read(outcome, place))
-        above = sum((args[0][0] > cut for cut in self.instance.cuts), start=np.zeros(args[0][0].shape, int))
+        cuts = self.instance.cuts_of(term.function.law)  # type: ignore[attr-defined]
+        above = sum((args[0][0] > cut for cut in cuts), start=np.zeros(args[0][0].shape, int))
         return constant(self.instance.values[above], self.kind)
 
     def latent(self, law: FiniteLaw, u: Jet, args: tuple[Jet, ...], place: Place) -> Jet:
         """Return h(u, args): the quantile at u of a logistic law whose mass between the cuts is that of the outcomes."""
         below = self._cumulative(law, args, place)
-        cuts, slope = self.instance.cuts, constant(self.instance.slope, self.kind)
+        cuts, slope = self.instance.cuts_of(law), constant(self.instance.slope, self.kind)
         first = _logit(_row(below, 1))
         if len(cuts) > 1:
             slope = multiply(constant(cuts[1] - cuts[0], self.kind), jets.power(subtract(_logit(_row(below, 2)), first), -1))
@@ -215,12 +221,12 @@ class Evaluator:
         masses = self.masses(law, args, place.depth)
         return {b: np.concatenate([0 * part[:1], np.cumsum(part, axis=0)]) for b, part in masses.items()}
 
-    def _soft(self, z: Jet, temperature: Jet, place: Place) -> Jet:
+    def _soft(self, law: FiniteLaw, z: Jet, temperature: Jet, place: Place) -> Jet:
         """Return the outcome with each step between two outcomes made soft."""
-        values, inverse = self.instance.values, jets.power(temperature, -1)
+        values, inverse = self.instance.values[self.instance.support(law)], jets.power(temperature, -1)
         self._resolved(multiply(z, inverse), place)
         result = constant(values[0], self.kind)
-        for cut, step in zip(self.instance.cuts, np.diff(values), strict=True):
+        for cut, step in zip(self.instance.cuts_of(law), np.diff(values), strict=True):
             result = add(result, scaled(jets.sigmoid(multiply(subtract(z, constant(cut, self.kind)), inverse)), step))
         return result
 
@@ -317,7 +323,7 @@ class Evaluator:
         if variable not in self._free:
             rng = self.instance.random("free", variable.name)
             if isinstance(variable.law, FiniteLaw):
-                value = constant(rng.choice(self.instance.values), self.kind)
+                value = constant(rng.choice(self.instance.values[self.instance.support(variable.law)]), self.kind)
             else:
                 chart = self.chart(variable.law, Place())
                 spot = (chart.low + chart.high) / 2 + (chart.high - chart.low) * rng.uniform(-0.08, 0.08)
@@ -361,8 +367,9 @@ class Evaluator:
 
     def _outcomes(self, law: FiniteLaw, place: Place) -> tuple[Jet, Jet]:
         args = self._terms(law, place)
-        values = constant(self.instance.values.reshape((-1,) + (1,) * place.depth), self.kind)
-        return values, self.masses(law, args, place.depth)
+        here = self.instance.support(law)
+        values = constant(self.instance.values[here].reshape((-1,) + (1,) * place.depth), self.kind)
+        return values, {bits: part[here] for bits, part in self.masses(law, args, place.depth).items()}
 
     def _own_density(self, law: Law, values: Jet, place: Place) -> Jet:
         """Return the density at nodes of the law's own support."""

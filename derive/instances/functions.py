@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from derive.instances.jets import Jet, add, constant, exp, multiply, power, scaled, sin, tanh, total
+from derive.instances.jets import Array, Jet, add, constant, exp, multiply, power, scaled, sin, tanh, total
 
 SIGNED, NONZERO, POSITIVE = "any sign", "not zero", "positive"
 
@@ -86,20 +86,27 @@ def random_function(key: tuple[object, ...], arity: int, sign: str, *, rough: bo
 
 @dataclass(frozen=True)
 class Table:
-    """The probabilities of a finite law: softmax of one random smooth function of its terms for each outcome."""
+    """The probabilities of a finite law: softmax of one random smooth function of its terms for each outcome of its support."""
 
     functions: tuple[Smooth, ...]
+    support: tuple[bool, ...]
 
     def __call__(self, args: tuple[Jet, ...], depth: int) -> Jet:
         """Return the probabilities along a new first axis, above the `depth` axes of the arguments."""
-        rows = [exp(function(*args)) for function in self.functions]
+        rows = [scaled(exp(function(*args)), float(here)) for function, here in zip(self.functions, self.support, strict=True)]
         stacked = stack(rows, depth)
         return multiply(stacked, power(total(stacked, depth), -1))
 
+    def text(self) -> str:
+        """Return the formula, for a reader who wants to repeat it."""
+        shown = (f.text() if here else "-infinity" for f, here in zip(self.functions, self.support, strict=True))
+        return "softmax of " + "; ".join(shown)
 
-def random_table(key: tuple[object, ...], arity: int, outcomes: int) -> Table:
+
+def random_table(key: tuple[object, ...], arity: int, support: Array) -> Table:
     """Return the law that belongs to a key; its conditions are arguments as its parameters are."""
-    return Table(tuple(random_function((*key, k), arity, SIGNED) for k in range(outcomes)))
+    functions = (random_function((*key, k), arity, SIGNED) for k in range(len(support)))
+    return Table(tuple(functions), tuple(map(bool, support)))
 
 
 def stack(rows: list[Jet], depth: int) -> Jet:

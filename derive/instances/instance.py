@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import product
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -31,11 +32,19 @@ from derive.language.term import (
     Stop,
     Symbol,
     Term,
+    Threshold,
     parts,
 )
 
 _RANK = (SIGNED, NONZERO, POSITIVE)
 MOST_OUTCOMES = 6
+
+Named: TypeAlias = "tuple[str, int, int]"
+
+
+def named(law: FiniteLaw) -> Named:
+    """Return what tells finite laws apart: the name, and how many parameters and conditions there are."""
+    return law.name, len(law.parameters), len(law.given)
 
 
 @dataclass
@@ -48,6 +57,8 @@ class Needs:
         fixed    the names of the abstract densities whose support is assumed not to move
         relaxed  whether a relaxation occurs
         together of how many outcomes one product may speak
+        laws     the finite laws, in the order in which they are met
+        covers   pairs of finite laws, of which the first is positive wherever the second is
     """
 
     signs: dict[tuple[type, str], str] = field(default_factory=dict)
@@ -55,6 +66,8 @@ class Needs:
     fixed: set[str] = field(default_factory=set)
     relaxed: bool = False
     together: int = 0
+    laws: dict[Named, None] = field(default_factory=dict)
+    covers: set[tuple[Named, Named]] = field(default_factory=set)
 
     def ask(self, term: Term, sign: str) -> None:
         """Ask that a term has a sign, as far as that can be asked of its parts."""
@@ -73,6 +86,13 @@ class Needs:
                     self.ask(arg, sign)
             case Stop(body) | Expect(body, _) | Over(body, _):
                 self.ask(body, sign)
+            case Density(law, RandomVariable(_, own) | Apply(Threshold(law=own))):
+                self.cover(law, own)
+
+    def cover(self, sampled: Law, other: Law | None) -> None:
+        """Ask that one finite law is positive wherever another one is."""
+        if isinstance(sampled, FiniteLaw) and isinstance(other, FiniteLaw):
+            self.covers.add((named(sampled), named(other)))
 
     def _raise(self, key: tuple[type, str], sign: str) -> None:
         self.signs[key] = max(self.signs.get(key, SIGNED), sign, key=_RANK.index)
@@ -98,6 +118,8 @@ def _assumed(premise: Any, needs: Needs) -> None:
             needs.ask(premise.term, POSITIVE)
         case "NonZero":
             needs.ask(premise.term, NONZERO)
+        case "Covers":
+            needs.cover(premise.sampled.law, premise.other.law)
         case "Differentiable":
             needs.rough -= _functions(premise.term)
         case "SupportFixed" if isinstance(premise.variable.law, DensityLaw):
@@ -119,6 +141,8 @@ def _collect(term: Term, needs: Needs) -> None:
     for law in _laws(term):
         if isinstance(law, NormalLaw):
             needs.ask(law.scale, POSITIVE)
+        if isinstance(law, FiniteLaw):
+            needs.laws[named(law)] = None
     for part in parts(term):
         _collect(part, needs)
 
@@ -144,6 +168,8 @@ def _laws(term: Term) -> Iterator[Law]:
         case Density(law, _) | Score(law, _, _) | Expect(_, RandomVariable(_, law)) | Over(_, RandomVariable(_, law)):
             yield law
         case RandomVariable(_, law):
+            yield law
+        case Apply(Threshold(law=FiniteLaw() as law), _):
             yield law
 
 
@@ -181,10 +207,40 @@ class Instance:
         self.outcomes = 2 if number % 2 == 0 else int(rng.integers(3, most + 1))
         if number % 4 == 1 and not needs.relaxed:
             self.outcomes = max(self.outcomes, min(needs.together, MOST_OUTCOMES))
+        if self._differs:
+            self.outcomes = 3 if needs.relaxed else self.outcomes + 1
         spread = np.arange(self.outcomes, dtype=float)
         self.values = spread if number % 4 < 2 else np.sort(spread + rng.uniform(-0.4, 0.4, self.outcomes))
         self.cuts = np.sort(rng.uniform(-0.7, 0.7) + 1.3 * np.arange(self.outcomes - 1))
         self.slope = float(rng.uniform(0.7, 1.4))
+        self._supports = self._chosen_supports()
+
+    @property
+    def _differs(self) -> bool:
+        """Whether the finite laws have different supports: on every second instance, if there are several laws."""
+        return self.number % 2 == 1 and len(self.needs.laws) > 1
+
+    def _chosen_supports(self) -> dict[Named, Array]:
+        """Return where each finite law is positive: every second one misses an outcome, unless it must cover another law.
+
+        A law with a relaxation misses the last one, so that its outcomes are the first intervals of the latent variable.
+        """
+        supports = {law: np.ones(self.outcomes, dtype=bool) for law in self.needs.laws}
+        for index, mask in enumerate(supports.values()):
+            if self._differs and index % 2 == self.number // 2 % 2:
+                mask[-1 if self.needs.relaxed else (index + self.number // 2) % self.outcomes] = False
+        for _ in self.needs.covers:
+            for sampled, other in self.needs.covers & set(product(supports, repeat=2)):
+                supports[sampled] = supports[sampled] | supports[other]
+        return supports
+
+    def support(self, law: FiniteLaw) -> Array:
+        """Return at which outcomes a finite law is positive."""
+        return self._supports.get(named(law), np.ones(self.outcomes, dtype=bool))
+
+    def cuts_of(self, law: FiniteLaw) -> Array:
+        """Return where the latent variable of a law passes from one of its outcomes to the next."""
+        return self.cuts[: int(self.support(law).sum()) - 1]
 
     def random(self, *key: object) -> np.random.Generator:
         """Return the random numbers of this instance that belong to a key."""
@@ -217,8 +273,8 @@ class Instance:
         """Return the probabilities of a finite law, as a function of so many parameters and conditions."""
         key = (law.name, len(law.given), arguments)
         if key not in self._tables:
-            self._tables[key] = random_table((self.seed, self.number, "law", *key), arguments, self.outcomes)
-            self.used[f"the law {law.name}"] = "softmax of " + "; ".join(f.text() for f in self._tables[key].functions)
+            self._tables[key] = random_table((self.seed, self.number, "law", *key), arguments, self.support(law))
+            self.used[f"the law {law.name}"] = self._tables[key].text()
         return self._tables[key]
 
     def family(self, law: DensityLaw) -> Family:

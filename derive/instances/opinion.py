@@ -14,7 +14,7 @@ from derive.instances.cuts import demand_first_derivatives
 from derive.instances.errors import TooManyNodesError, UnreadableError
 from derive.instances.evaluate import Evaluator
 from derive.instances.instance import Instance, needs_of
-from derive.language.term import Law, Term
+from derive.language.term import FiniteLaw, Law, Term
 
 _FIRST = (Rule(0.22, 0.5), Rule(0.171, 0.13, reach=0.93))
 _SECOND = (
@@ -161,6 +161,8 @@ class Bench:
         return first.value(term), second.value(term)
 
     def _covers(self, sampled: Law, other: Law) -> bool:
+        if isinstance(sampled, FiniteLaw) and isinstance(other, FiniteLaw):
+            return bool(np.all(self.instance.support(sampled) >= self.instance.support(other)))
         with np.errstate(all="ignore"):
             (low, high), (lower, higher) = (Evaluator(self.instance, _FIRST[0]).support(law) for law in (sampled, other))
         return low <= lower and higher <= high

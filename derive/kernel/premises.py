@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from derive.kernel.algebra import denominators, logarithms, tidy
-from derive.kernel.signs import in_support, positive
+from derive.kernel.signs import in_support, one_support, positive
 from derive.kernel.tails import at_outcomes, is_small, sides
 from derive.language.errors import PremiseError
 from derive.language.scope import depends, moves
@@ -285,7 +285,7 @@ def _normalised(variable: RandomVariable) -> Decision:
 
 def _covers(premise: Premise, sampled: Law, other: Law) -> Decision:
     """Decide from the supports: the line of a normal law, the interval of a uniform one; of other laws it is assumed."""
-    if isinstance(sampled, NormalLaw) or _running(sampled) == _running(other):
+    if isinstance(sampled, NormalLaw) or one_support(sampled, other) or _running(sampled) == _running(other):
         return HOLDS
     match sampled, other:
         case UniformLaw(), NormalLaw():

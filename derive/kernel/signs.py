@@ -47,11 +47,11 @@ def in_support(law: Law, at: Term) -> bool:
     """Whether a density is positive at a point: everywhere for a normal law, else at a variable or an outcome of that law."""
     match at:
         case RandomVariable(_, own) | Apply(Threshold(_, _, own), _) if own is not None:
-            return own == law or _one_support(law, own) or isinstance(law, NormalLaw)
+            return own == law or one_support(law, own) or isinstance(law, NormalLaw)
     return isinstance(law, NormalLaw)
 
 
-def _one_support(law: Law, other: Law) -> bool:
+def one_support(law: Law, other: Law) -> bool:
     """Whether two finite laws are one law at two values of its parameters and conditions, which do not move its support."""
     if not isinstance(law, FiniteLaw) or not isinstance(other, FiniteLaw) or law.name != other.name:
         return False

@@ -18,26 +18,24 @@ from derive.kernel.premises import (
     Premise,
     consult,
 )
+from derive.kernel.theorem import Equation
 from derive.language.errors import RuleError
 from derive.language.estimator import Estimator
 from derive.language.scope import depends
 from derive.language.term import (
     Apply,
     Density,
-    Exp,
     Expect,
     Grad,
-    Law,
     Log,
     Over,
     Power,
-    RandomVariable,
-    Stop,
     Term,
     Threshold,
     anywhere,
     parts,
 )
+from derive.verdicts.supports import supports_of
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,10 @@ class Conditions:
     needed: tuple[Premise, ...] = ()
     failures: tuple[str, ...] = ()
 
+    def beside(self, assumed: frozenset[Premise | Equation]) -> tuple[Premise, ...]:
+        """Return what is needed besides what a derivation assumes, which speaks of all supports: the kernel sums over each."""
+        return tuple(need for need in self.needed if need not in assumed and not isinstance(need, Covers))
+
 
 def conditions_of(estimator: Estimator) -> Conditions:
     """Return what the mean of an estimator and its target need.
@@ -63,7 +65,9 @@ def conditions_of(estimator: Estimator) -> Conditions:
     >>> [premise.name for premise in found.needed]
     ['Differentiable', 'NonZero']
     """
-    premises = [premise for side in (estimator.target, estimator.expectation) for premise in _premises(side)]
+    sides = estimator.target, estimator.expectation
+    premises = [premise for side in sides for premise in _premises(side)]
+    premises.extend(supports_of(sides))
     decided = [(premise, _consulted(premise)) for premise in dict.fromkeys(premises)]
     needed = {need for _, decision in decided for need in decision.needs}
     failures = [f"{premise.name} fails, because {decision.failure}" for premise, decision in decided if decision.failure]
@@ -100,7 +104,6 @@ def _premises(term: Term) -> Iterator[Premise]:
             yield Differentiable(body, parameter)
         case Expect(body, variable):
             yield Integrable(variable, Density(variable.law, variable) * body)
-            yield from _covers(body, variable)
             yield Normalised(variable)
         case Over(body, variable):
             yield Integrable(variable, body)
@@ -110,33 +113,3 @@ def _premises(term: Term) -> Iterator[Premise]:
             yield Positive(arg)
     for part in parts(term):
         yield from _premises(part)
-
-
-def _covers(body: Term, variable: RandomVariable) -> Iterator[Premise]:
-    """Yield that a law which is sampled and divided by is positive wherever the densities beside it are."""
-    here = [found for found in _densities(body) if found.at == variable]
-    if any(_running(found.law) == _running(variable.law) for found in _divisors(body)):
-        own = Density(variable.law, variable)
-        yield from (Covers(own, found) for found in dict.fromkeys(here) if _running(found.law) != _running(variable.law))
-
-
-def _running(law: Law) -> Law:
-    """Return a law without the stops in what it stands at: they change no value."""
-    return law.with_terms(tuple(part.body if isinstance(part, Stop) else part for part in law.terms))
-
-
-def _densities(term: Term) -> Iterator[Density]:
-    if isinstance(term, Density):
-        yield term
-    for part in parts(term):
-        yield from _densities(part)
-
-
-def _divisors(term: Term, *, divides: bool = False) -> Iterator[Density]:
-    """Yield the densities that are divided by: in a denominator, or by their logarithm in an exponential."""
-    if isinstance(term, Density) and divides:
-        yield term
-    inside = divides or isinstance(term, Exp) or (isinstance(term, Power) and term.exponent < 0)
-    for part in parts(term):
-        yield from _divisors(part, divides=inside)
-

@@ -11,7 +11,6 @@ from derive.exact.comparison import Comparison
 from derive.instances import Opinion
 from derive.kernel.premises import Premise
 from derive.kernel.recheck import recheck
-from derive.kernel.theorem import Equation
 from derive.language.errors import Disagreement
 from derive.language.estimator import HOLDING, Estimator
 from derive.language.scope import depends
@@ -171,8 +170,7 @@ def _verdict(
 
 def _conditions(conditions: Conditions, chain: Derivation | None) -> tuple[Premise, ...]:
     """Return what is needed besides what a derivation assumes: what cancels in it must have a value all the same."""
-    assumed = frozenset[Premise | Equation]() if chain is None else chain.theorem.assumptions
-    return tuple(need for need in conditions.needed if need not in assumed)
+    return conditions.needed if chain is None else conditions.beside(chain.theorem.assumptions)
 
 
 def _undecided(evidence: Evidence) -> Verdict:

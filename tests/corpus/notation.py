@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import permutations
 
-from derive.kernel.premises import SupportFixed
+from derive.kernel.premises import Covers, Premise, SupportFixed
 from derive.language.errors import ScopeError
 from derive.language.estimator import Estimator
 from derive.language.notation import (
@@ -28,7 +30,7 @@ from derive.language.notation import (
     stop as stop,
     uniform,
 )
-from derive.language.term import Exact, Expect, Grad, RandomVariable, Term, lift
+from derive.language.term import Density, Exact, Expect, FiniteLaw, Grad, RandomVariable, Term, lift, parts
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,19 @@ class Statement:
             return None
 
     @property
-    def given(self) -> tuple[SupportFixed, ...]:
-        """The premises under which the statement is labelled: the support of an abstract density does not move."""
-        return tuple(SupportFixed(one, theta) for one in (t, t1, t2, tq))
+    def given(self) -> tuple[Premise, ...]:
+        """The premises under which it is labelled: the support of an abstract density does not move, finite laws have one."""
+        fixed = (SupportFixed(one, theta) for one in (t, t1, t2, tq))
+        laws = dict.fromkeys((*_finite(self.left), *_finite(self.right)))
+        return (*fixed, *(Covers(Density(one, b), Density(other, b)) for one, other in permutations(laws, 2)))
+
+
+def _finite(term: Term) -> Iterator[FiniteLaw]:
+    law = getattr(getattr(term, "variable", term), "law", None)
+    if isinstance(law, FiniteLaw):
+        yield law
+    for part in parts(term):
+        yield from _finite(part)
 
 
 @dataclass

@@ -23,7 +23,7 @@ Written by `make corpus`; `tests/test_corpus.py` asks again.
 
 {count} statements in `tests/corpus/`, {true} true and {false} false, each one line with its reason; most come with twins that differ by
 one mistake. A statement is `left = right` for every law, function and value that its names may stand for; `d` is the derivative by
-theta, a density's support does not move, and what divides is not zero.
+theta, a density's support does not move, finite laws are positive at the same outcomes, and what divides is not zero.
 
 Every judge is asked about all of them. *Right* is a verdict that is the label; *silent*, none; *wrong*, the other one. The kernel's
 search says true, by a theorem that is replayed, and never says false. The exact evaluator compares on 2 and 3 outcomes, functions of
