@@ -370,7 +370,8 @@ def _size(premise: Dominated | Integrable, variable: RandomVariable, term: Term)
     small = is_small(variable, term, differentiated=isinstance(premise, Dominated))
     if small is None:
         return _assumed(_tail_premise(premise, variable, tidy(at_outcomes(term))))
-    return HOLDS if small else Decision(f"the integrand outgrows the normal density of {variable.name}")
+    outgrown = "has a pole under the uniform law" if isinstance(variable.law, UniformLaw) else "outgrows the normal density"
+    return HOLDS if small else Decision(f"the integrand {outgrown} of {variable.name}")
 
 
 def _tail_premise(premise: Dominated | Integrable, variable: RandomVariable, term: Term) -> Premise:
@@ -389,6 +390,8 @@ def _non_zero(term: Term) -> Decision:
     """Decide whether a term in normal form is nowhere zero."""
     if positive(term) or _positive(term) == HOLDS:
         return _positive(term)
+    if isinstance(term, Add) and _negative(term):
+        return HOLDS
     match term:
         case Number():
             return HOLDS if term.value else Decision("it is the number zero")
@@ -415,7 +418,7 @@ def _positive(term: Term) -> Decision:
             return _non_zero(base) if exponent % 2 == 0 else _positive(base)
         case Add(args) | Mul(args) if positive(term):
             return _all(_positive(arg) for arg in args)
-        case Add(args) if all(_positive(arg) == HOLDS for arg in args):
+        case Add(args) if all(map(_not_negative, args)) and any(_positive(arg) == HOLDS for arg in args):
             return HOLDS
         case Mul(args):
             negative = sum(_negative(arg) for arg in args)
@@ -424,10 +427,24 @@ def _positive(term: Term) -> Decision:
                 return _positive(undecided[0]) if undecided else HOLDS
             if negative % 2 and not undecided:
                 return Decision("it is negative")
+    if _not_negative(tidy(-term)):
+        return Decision("it is nowhere positive")
     one_sided = sides(term)
     if one_sided is None:
         return _assumed(Positive(term))
     return HOLDS if one_sided[0] else Decision("its random variable takes values at which it is not positive")
+
+
+def _not_negative(term: Term) -> bool:
+    """Whether a term in normal form is known to be negative nowhere: an even power is not."""
+    match term:
+        case Number(value):
+            return value >= 0
+        case Power(_, exponent) if exponent % 2 == 0:
+            return True
+        case Add(args) | Mul(args):
+            return all(map(_not_negative, args))
+    return _positive(term) == HOLDS
 
 
 def _negative(term: Term) -> bool:
@@ -435,6 +452,8 @@ def _negative(term: Term) -> bool:
     match term:
         case Number(value):
             return value < 0
+        case Add():
+            return _positive(tidy(-term)) == HOLDS
         case Power(base, exponent):
             return exponent % 2 == 1 and _negative(base)
         case Log(arg):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from derive.kernel.algebra import monomials
+from derive.kernel.algebra import Factors, monomials
 from derive.language.scope import depends, free
 from derive.language.term import (
     Add,
@@ -32,13 +32,16 @@ from derive.language.term import (
 def is_small(variable: RandomVariable, term: Term, *, differentiated: bool) -> bool | None:
     """Whether a term has a finite integral over a variable, and if differentiated also its derivatives in smooth parameters.
 
-    False says that it outgrows the density.
+    False says that it outgrows the density, or has a pole at the end of an interval.
     """
     match variable.law:
-        case UniformLaw():
-            return _elementary(term, variable) or (not differentiated and _bounded(term, variable)) or None
+        case UniformLaw() as law:
+            if _elementary(term, variable) or (not differentiated and _bounded(term, variable)):
+                return True
+            poles = not differentiated and any(_has_pole(variable, law, factors) for _, factors in monomials(term))
+            return False if poles else None
         case NormalLaw() as law:
-            known = [_under_normal(variable, law, factors) for _, factors in monomials(term)]
+            known = [_under_normal(variable, law, factors, alone=not differentiated) for _, factors in monomials(term)]
             return None if None in known else False not in known
     return None
 
@@ -111,8 +114,18 @@ def _bounded(term: Term, variable: RandomVariable) -> bool:
     return isinstance(term, (Add, Mul, Power)) and all(_bounded(part, variable) for part in parts(term))
 
 
-def _under_normal(variable: RandomVariable, law: NormalLaw, factors: tuple[tuple[Term, int], ...]) -> bool | None:
-    """Whether density times power times exp has finite integrals, locally uniformly in the parameters; None where unknown."""
+def _has_pole(variable: RandomVariable, law: UniformLaw, factors: Factors) -> bool:
+    """Whether the integral of a product diverges at an end of the interval, which is 0: one over the variable."""
+    ends = any(isinstance(end, Number) and end.value == 0 for end in law.terms)
+    others = [atom for atom, _ in factors if depends(atom, variable) and atom not in (variable, Density(law, variable))]
+    return ends and not others and dict(factors).get(variable, 0) < 0
+
+
+def _under_normal(variable: RandomVariable, law: NormalLaw, factors: Factors, *, alone: bool) -> bool | None:
+    """Whether density times power times exp has finite integrals, locally uniformly in the parameters; None where unknown.
+
+    Alone, that is not as something whose derivative counts, a power without the density has none.
+    """
     exponent: Term = Number(Fraction(0))
     densities = 0
     for atom, power in factors:
@@ -122,7 +135,9 @@ def _under_normal(variable: RandomVariable, law: NormalLaw, factors: tuple[tuple
             exponent = exponent + power * atom.arg
         elif depends(atom, variable) and not (atom == variable and power > 0):
             return None
-    return _falls(variable, law, exponent) if densities == 1 else None
+    falls = _falls(variable, law, exponent)
+    flat = alone and densities < 1 and not depends(exponent, variable)
+    return falls if densities == 1 else False if flat else None
 
 
 def _falls(variable: RandomVariable, law: NormalLaw, exponent: Term) -> bool | None:

@@ -35,6 +35,7 @@ from derive.language.term import (
     anywhere,
     parts,
 )
+from derive.verdicts.folding import folded
 from derive.verdicts.supports import supports_of
 
 
@@ -52,7 +53,7 @@ class Conditions:
 
     def beside(self, assumed: frozenset[Premise | Equation]) -> tuple[Premise, ...]:
         """Return what is needed besides what a derivation assumes, which speaks of all supports: the kernel sums over each."""
-        return tuple(need for need in self.needed if need not in assumed and not isinstance(need, Covers))
+        return folded((need for need in self.needed if not isinstance(need, Covers)), assumed)
 
 
 def conditions_of(estimator: Estimator) -> Conditions:
@@ -71,7 +72,7 @@ def conditions_of(estimator: Estimator) -> Conditions:
     decided = [(premise, _consulted(premise)) for premise in dict.fromkeys(premises)]
     needed = {need for _, decision in decided for need in decision.needs}
     failures = [f"{premise.name} fails, because {decision.failure}" for premise, decision in decided if decision.failure]
-    return Conditions(tuple(sorted(needed, key=repr)), tuple(dict.fromkeys(failures)))
+    return Conditions(folded(needed, frozenset()), tuple(dict.fromkeys(failures)))
 
 
 def _consulted(premise: Premise) -> Decision:
