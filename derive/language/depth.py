@@ -1,11 +1,11 @@
-"""How deeply a formula may be nested: readings recurse over it, and a process has one stack."""
+"""How deep and how large a formula may be: readings recurse over it, and a process has one stack."""
 
 from __future__ import annotations
 
 from derive.language.errors import TooLarge
 from derive.language.term import RandomVariable, Term, parts
 
-MOST_DEPTH = 80
+MOST_DEPTH, MOST_NODES = 80, 50_000
 
 
 def refuse_deep(term: Term, what: str) -> None:
@@ -15,7 +15,7 @@ def refuse_deep(term: Term, what: str) -> None:
         term   any term
         what   what it is, for the message
     Raises
-        TooLarge, if it has more than `MOST_DEPTH` levels.
+        TooLarge, if it has more than `MOST_DEPTH` levels, or more than `MOST_NODES` nodes as it would be written.
 
     >>> from derive.notation import constant, exp
     >>> refuse_deep(exp(exp(constant("c"))), "formula")
@@ -24,9 +24,23 @@ def refuse_deep(term: Term, what: str) -> None:
     for _ in range(MOST_DEPTH):
         level = list({id(part): part for one in level for part in _below(one)}.values())
         if not level:
-            return
+            return _refuse_many(term, what)
     message = f"the {what} is nested more than {MOST_DEPTH} deep: name its parts as functions of their own."
     raise TooLarge(message)
+
+
+def _refuse_many(term: Term, what: str) -> None:
+    """Refuse a term that is too long as it would be written, though a part that occurs often may be one object."""
+    nodes = _nodes(term, {})
+    if nodes > MOST_NODES:
+        message = f"the {what} has {nodes} parts, more than the {MOST_NODES} that are feasible: name some as functions."
+        raise TooLarge(message)
+
+
+def _nodes(term: Term, known: dict[int, int]) -> int:
+    if id(term) not in known:
+        known[id(term)] = 1 + sum(_nodes(part, known) for part in _below(term))
+    return known[id(term)]
 
 
 def _below(term: Term) -> tuple[Term, ...]:

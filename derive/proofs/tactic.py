@@ -38,6 +38,7 @@ from derive.language.term import (
 from derive.proofs import rules
 from derive.proofs.calc import Derivation, Line
 from derive.proofs.conversions import Rewrite, equal_by_normal_form, normalise, rewrite_everywhere
+from derive.proofs.size import refuse_long
 
 _STEPS = 12
 Chain: TypeAlias = list[tuple[str, Theorem]]
@@ -59,10 +60,15 @@ class Finding:
 def find(estimator: Estimator) -> Finding:
     """Search for a derivation of an estimator.
 
+    Raises
+        RuleError, if mean or target are too long for a search, or have no normal form.
+
     >>> from derive.catalogue import catalogue
     >>> find(catalogue["constant-baseline"]).derivation is not None
     True
     """
+    refuse_long(estimator.expectation, "the mean")
+    refuse_long(estimator.target, "the target")
     mean = _moments(estimator.expectation, _simplifiers(estimator))
     best: Finding | None = None
     for opening in _openings(estimator):
