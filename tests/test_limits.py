@@ -13,15 +13,19 @@ from derive.estimator import Estimator
 from derive.exact import comparison as exact, extension
 from derive.exact.extension import Shape
 from derive.exact.relations import Relation, Relations
-from derive.kernel.algebra import tidy
-from derive.language.depth import MOST_DEPTH, refuse_deep
-from derive.language.errors import RuleError, TooLarge
+from derive.kernel.algebra import monomials, tidy
+from derive.kernel.premises import NonZero
+from derive.language.depth import MOST_DEPTH, nodes, refuse_deep
+from derive.language.errors import RuleError, TooLarge, TooLong
 from derive.language.term import lift
 from derive.laws.models import SymbolicModel
 from derive.notation import E, constant, copies, exp, finite, function, grad, log, normal, parameter, relaxation, score, uniform
 from derive.numbers import ring
 from derive.numbers.expansion import expand
 from derive.numbers.unknowns import Generator
+from derive.proofs.size import refuse_long, summands
+from derive.proofs.tactic import find
+from derive.verdicts.conditions import conditions_of
 
 theta, c, temperature = parameter("theta"), constant("c"), constant("lambda")
 b, f = finite("b", theta), function("f")
@@ -288,3 +292,83 @@ def test_a_bias_in_tied_unknowns_is_not_refuted_without_a_case(monkeypatch):
     z = normal("z", theta, c)
     for left in (exp(f(b)), log(f(b)), z):
         assert not exact.compare(E(left, b, z), 0 * c, theta, 2).conclusive
+
+
+# Sizes, counted before anything is multiplied
+
+
+@pytest.mark.parametrize(
+    ("term", "most"),
+    [
+        (f(b) + c, 2),
+        ((f(b) + c) * (theta + 1) ** 2, 6),
+        ((f(b) + c) ** 1000, 1001),
+        (sum(1 / (f(b) + n) for n in range(1, 5)), 4 * 9),
+        (E((f(b) + 1) * score(b), b) * c, 2),
+        (grad(grad(grad(E(f(b), b), theta), theta), theta), 6),
+        (exp((f(b) + c) ** 9), 1),
+    ],
+)
+def test_summands_are_counted_without_multiplying(term, most):
+    assert summands(term) == most
+
+
+@pytest.mark.parametrize("term", [(f(b) + c) ** 30 * (theta + 1) ** 30, exp(c) / (f(b) + c) ** 90, 0 * c + (f(b) + 1) ** 40])
+def test_there_are_never_more_summands_than_were_counted(term):
+    assert len(monomials.__wrapped__(term)) <= summands(term)
+
+
+def test_a_search_refuses_a_long_sum_and_the_evaluator_judges_it():
+    many = sum(function(f"f{n}")(b) for n in range(300))
+    with pytest.raises(TooLong, match="300 terms"):
+        find(Estimator("long", many * score(b), (b,), grad(E(many, b), theta)))
+    with pytest.raises(TooLong, match="parts"):
+        refuse_long(function("F")(*[b] * 6000), "the mean")
+
+
+def test_a_formula_that_shares_its_parts_is_counted_as_it_would_be_written():
+    shared = f(b)
+    for _ in range(60):
+        shared = function("g")(shared, shared)
+    assert nodes(shared) > 2**60
+    with pytest.raises(TooLarge, match="name some as functions"):
+        Estimator("shared", shared * score(b), (b,), target)
+
+
+def test_a_normal_form_that_would_be_long_to_write_is_refused_and_decides_nothing():
+    fraction = f(b)
+    for n in range(14):
+        fraction = 1 / (fraction + function(f"h{n}")(b))
+    with pytest.raises(TooLong):
+        tidy(fraction)
+    conditions = conditions_of(Estimator("nested", fraction * score(b), (b,), target))
+    assert conditions.failures == ()
+    assert any(isinstance(need, NonZero) for need in conditions.needed)
+
+
+LARGE = {
+    "two laws in a chain whose conditions move": (
+        "k = finite('k', theta, law='k', given=(theta * b,))\n"
+        "l = finite('l', theta, law='k', given=(theta * k,))\n"
+        "draws, formula = (b, k, l), f(l) * (score(l, theta) + score(k, theta) + score(b))\n"
+        "target = grad(E(f(l), *draws), theta)",
+        {"proved"},
+    ),
+    "forty samples": (
+        "draws = copies(b, 40)\nothers = [sum(f(y) for y in draws if y is not x) / 39 for x in draws]\n"
+        "formula = sum((f(x) - other) * score(x) for x, other in zip(draws, others)) / 40",
+        {"checked"},
+    ),
+    "many denominators": (
+        "draws, ratio = (b,), sum(1 / (function(f'h{n}')(b) + c) for n in range(20))\n"
+        "formula, target = ratio * score(b), grad(E(ratio, b), theta)",
+        {"proved", "checked"},
+    ),
+    "a high power": ("draws, formula, target = (b,), f(b) ** 10**6 * score(b), grad(E(f(b) ** 10**6, b), theta)", {"proved"}),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_what_is_large_comes_back_in_little_time_and_memory(name):
+    formula, words = LARGE[name]
+    assert judged(formula) in words

@@ -17,7 +17,7 @@ from typing import Any
 from flint import Ordering, fmpq, fmpq_mpoly_ctx, fmpz
 
 from derive.kernel.signs import positive
-from derive.language.errors import RuleError
+from derive.language.errors import RuleError, TooLong
 from derive.language.scope import canonical, moves
 from derive.language.term import (
     Add,
@@ -47,7 +47,7 @@ Factors = tuple[tuple[Term, int], ...]
 Monomial = tuple[Fraction, Factors]
 
 ZERO, ONE = Number(Fraction(0)), Number(Fraction(1))
-MOST_POWERS, MOST_PRODUCTS = 500, 100_000
+MOST_POWERS, MOST_PRODUCTS, MOST_WRITTEN = 500, 100_000, 10_000
 _ORDER = (Symbol, RandomVariable, Density, Exp, Log, Apply, Score, Stop, Grad, Over, Expect)
 
 
@@ -117,6 +117,8 @@ def _apart(top: Poly, bottom: Poly, context: Any) -> list[Ratio]:
 
 
 def _expanded(top: Poly, bottom: Poly, shown: list[Term]) -> list[Monomial]:
+    if len(bottom) > 1:
+        _refuse_large(len(top) * len(bottom), MOST_WRITTEN)
     content, below = _factors(bottom, shown)
     return [(_fraction(value) / content, _powers(exponents, shown) + below) for exponents, value in top.terms()]
 
@@ -355,7 +357,7 @@ def _refuse_large(terms: int, most: int) -> None:
     """Refuse to expand before anything is multiplied."""
     if terms > most:
         message = f"an expansion of up to {terms} terms or digits is more than the {most} that are feasible."
-        raise RuleError(message)
+        raise TooLong(message)
 
 
 def _reduced(top: Poly, bottom: Poly) -> Ratio:

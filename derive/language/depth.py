@@ -5,7 +5,7 @@ from __future__ import annotations
 from derive.language.errors import TooLarge
 from derive.language.term import RandomVariable, Term, parts
 
-MOST_DEPTH, MOST_NODES = 80, 50_000
+MOST_DEPTH, MOST_NODES = 80, 20_000
 
 
 def refuse_deep(term: Term, what: str) -> None:
@@ -30,11 +30,21 @@ def refuse_deep(term: Term, what: str) -> None:
 
 
 def _refuse_many(term: Term, what: str) -> None:
-    """Refuse a term that is too long as it would be written, though a part that occurs often may be one object."""
-    nodes = _nodes(term, {})
-    if nodes > MOST_NODES:
-        message = f"the {what} has {nodes} parts, more than the {MOST_NODES} that are feasible: name some as functions."
+    found = nodes(term)
+    if found > MOST_NODES:
+        message = f"the {what} has {found} parts, more than the {MOST_NODES} that are feasible: name some as functions."
         raise TooLarge(message)
+
+
+def nodes(term: Term) -> int:
+    """Return how many parts a term has as it would be written, though one that occurs often may be one object.
+
+    >>> from derive.notation import constant, exp
+    >>> part = exp(constant("c"))
+    >>> nodes(part * part)
+    5
+    """
+    return _nodes(term, {})
 
 
 def _nodes(term: Term, known: dict[int, int]) -> int:

@@ -40,6 +40,10 @@ class TooLarge(GradproofError):
     """An enumeration would exceed what is feasible: the message says how large it is and what fits."""
 
 
+class TooLong(RuleError, TooLarge):
+    """A normal form, or a search, would go through more terms than is feasible: nothing is decided by that."""
+
+
 class Disagreement(GradproofError):
     """Two readings of one formula contradict each other: a bug of gradproof, to be reported with the estimator."""
 

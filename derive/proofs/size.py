@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from math import comb, prod
 
-from derive.language.errors import RuleError
+from derive.language.depth import nodes
+from derive.language.errors import TooLong
 from derive.language.term import Add, Apply, Exp, Expect, Grad, Log, Mul, Number, Over, Power, Score, Sigmoid, Stop, Term, parts
 
-MOST_SUMMANDS = 256
+MOST_SUMMANDS, MOST_NODES = 256, 5_000
 _LARGE = 10**9
 
 
 @dataclass(frozen=True)
 class Size:
-    """How many summands numerator and denominator of a term have, of what degree they are, and how many factors divide."""
+    """How many summands numerator and denominator of a term have, of what degree they are, and how long the divisors are."""
 
     top: int = 1
     bottom: int = 1
@@ -26,7 +27,8 @@ class Size:
     def times(self, other: Size) -> Size:
         """Return the size of a product."""
         degrees = self.degrees[0] + other.degrees[0], self.degrees[1] + other.degrees[1]
-        return Size(min(self.top * other.top, _LARGE), min(self.bottom * other.bottom, _LARGE), degrees, self.divisors + other.divisors)
+        top, bottom = min(self.top * other.top, _LARGE), min(self.bottom * other.bottom, _LARGE)
+        return Size(top, bottom, degrees, self.divisors + other.divisors)
 
     def within(self, atoms: int) -> Size:
         """Return the size, as far as there are so many monomials in so many atoms."""
@@ -35,24 +37,27 @@ class Size:
 
 
 def refuse_long(term: Term, what: str) -> None:
-    """Refuse a term with too many summands.
+    """Refuse a term with too many summands or parts.
 
     Raises
-        RuleError, if there are more than `MOST_SUMMANDS`.
+        TooLong, if there are more than `MOST_SUMMANDS`, or more than `MOST_NODES` parts.
 
     >>> from derive.notation import constant
     >>> x, y = constant("x"), constant("y")
     >>> summands((x + y) ** 5 * (x + 1)), summands(1 / (x + y) + 1 / (x - y)), summands((x + y) ** 1000)
-    (12, 12, 1001)
+    (12, 15, 1001)
     """
     found = summands(term)
     if found > MOST_SUMMANDS:
         message = f"{what} is a sum of up to {found} terms, more than the {MOST_SUMMANDS} that are feasible."
-        raise RuleError(message)
+        raise TooLong(message)
+    if nodes(term) > MOST_NODES:
+        message = f"{what} has {nodes(term)} parts, more than the {MOST_NODES} that are feasible."
+        raise TooLong(message)
 
 
 def summands(term: Term) -> int:
-    """Return how many summands a term has at most in the end, each counted once for every factor that divides it."""
+    """Return how many summands a term has at most in the end, each as often as there are summands that divide it."""
     found = _size(term, {})
     return found.top * (1 + found.divisors)
 
@@ -97,7 +102,7 @@ def _power(base: Size, exponent: int) -> Size:
     times = abs(exponent)
     top, bottom = (min(_monomials_of(count, times), _LARGE) for count in (base.top, base.bottom))
     degrees = base.degrees[0] * times, base.degrees[1] * times
-    divided = Size(bottom, top, (degrees[1], degrees[0]), int(base.top > 1))
+    divided = Size(bottom, top, (degrees[1], degrees[0]), base.top if base.top > 1 else 0)
     return Size(top, bottom, degrees, base.divisors) if exponent >= 0 else divided
 
 

@@ -19,7 +19,7 @@ from derive.kernel.premises import (
     consult,
 )
 from derive.kernel.theorem import Equation
-from derive.language.errors import RuleError
+from derive.language.errors import RuleError, TooLong
 from derive.language.estimator import Estimator
 from derive.language.scope import depends
 from derive.language.term import (
@@ -82,6 +82,8 @@ def _consulted(premise: Premise) -> Decision:
     """
     try:
         decision = consult(premise)
+    except TooLong:
+        return Decision(needs=frozenset({premise}))
     except RuleError as error:
         return Decision(str(error).rstrip("."))
     if not (decision.failure and isinstance(premise, Differentiable)):
