@@ -300,7 +300,7 @@ def test_a_derivation_that_no_judge_could_read_is_undecided(monkeypatch):
     monkeypatch.setattr(prover, "opinion_of", lambda *_: Opinion("silent", "nothing was read"))
     verdict = judged(f(x) * score(x), (x,), grad(E(f(x), x), theta))
     assert verdict.verdict == "undecided"
-    assert "random instances: nothing was read" in verdict.tried
+    assert "random instances were not read: nothing was read" in verdict.tried
 
 
 @pytest.mark.parametrize("search", [True, False])
@@ -433,3 +433,10 @@ def test_at_degree_three_the_two_point_rule_would_hold():
     rule = (grad(smooth(theta + c), theta) + grad(smooth(theta - c), theta)) / 2
     assert exact.identically_equal(rule, SMOOTH, theta, 2, degree=3)
     assert not exact.identically_equal(rule, SMOOTH, theta, 2)
+
+
+def test_a_verdict_says_that_no_instance_was_read(monkeypatch):
+    monkeypatch.setattr("derive.verdicts.prover.opinion_of", lambda *_: Opinion("silent", "an integral is not known."))
+    verdict = judged(f(b) * score(b), (b,))
+    assert verdict.verdict == "proved"
+    assert verdict.tried == ("random instances were not read: an integral is not known.",)

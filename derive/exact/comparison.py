@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from derive.exact.decided import decided
 from derive.exact.evaluate import Reader
 from derive.exact.extension import Extension, extension
 from derive.exact.series import refute
@@ -127,6 +128,7 @@ def compare(left: Term, right: Term, parameter: Symbol, outcomes: int, *, degree
     >>> compare(E(c + score(b), b), c + 1, theta, 2).difference
     '-1'
     """
+    left, right = decided(left), decided(right)
 
     def judge(view: View) -> Comparison:
         for first, second in view.values:
@@ -222,6 +224,7 @@ def witness(left: Term, right: Term, parameter: Symbol, outcomes: int = 3, *, de
     >>> found.left, found.right
     (Fraction(1, 1), Fraction(0, 1))
     """
+    left, right = decided(left), decided(right)
 
     def search(view: View) -> Witness | None:
         if view.reader.nodes:

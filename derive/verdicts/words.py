@@ -82,8 +82,9 @@ def _held(evidence: Evidence) -> Verdict:
         return _undecided(evidence)
     _demand_instances(evidence)
     seen = bool(evidence.comparisons) or (evidence.derivation is not None and evidence.opinion.verdict == "agree")
-    if not seen:
+    if not seen or evidence.opinion.verdict == "silent":
         tried.append(_instances(evidence))
+    if not seen:
         return _undecided(evidence)
     if _is_vacuous(evidence):
         return _verdict(evidence, "vacuous", _scope_of(evidence), remark="target and mean are zero: nothing was tested")
@@ -103,7 +104,8 @@ def _demand_instances(evidence: Evidence) -> None:
 
 def _instances(evidence: Evidence) -> str:
     opinion = evidence.opinion
-    return f"random instances: {shown(opinion) if opinion.verdict == 'differ' else opinion.reason}"
+    reason = shown(opinion) if opinion.verdict == "differ" else opinion.reason
+    return f"random instances {'were not read' if opinion.verdict == 'silent' else 'were compared'}: {reason}"
 
 
 def _is_vacuous(evidence: Evidence) -> bool:
