@@ -24,6 +24,7 @@ from derive.language.errors import GradproofError, NotEvaluable, UnknownNode, Us
 from derive.language.estimator import HOLDING, Estimator
 from derive.verdicts.loading import load_all
 from numeric.cli.audit import register as register_audit
+from numeric.cli.gallery import register as register_gallery
 from numeric.cli.report import register as register_report
 
 CROSSCHECKS = "gradproof/crosschecks/1"
@@ -191,6 +192,7 @@ def _mark(estimator: Estimator, found: Any) -> Text:
 register_oracle(app)
 register_audit(app)
 register_report(app)
+register_gallery(app)
 
 
 def main() -> None:

@@ -1,0 +1,15 @@
+"""All rows of the gallery, and the pages that they stand on."""
+
+from __future__ import annotations
+
+from numeric.gallery import advantages, aggregation, divergences, truncation, weights
+from numeric.gallery.row import GALLERY as GALLERY, Row as Row
+
+PAGES = {
+    "aggregation": (aggregation, "Loss and aggregation"),
+    "weights": (weights, "Importance weights"),
+    "advantages": (advantages, "Group advantages"),
+    "divergences": (divergences, "KL to a reference"),
+    "truncation": (truncation, "Truncated sampling"),
+}
+"""By the name of a page: the module of its rows, and its title."""

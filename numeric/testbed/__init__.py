@@ -1,0 +1,1 @@
+"""A language model of three tokens on which losses are run over every group of samples."""
