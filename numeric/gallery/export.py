@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import re
+import textwrap
 from typing import Any
 
 import torch
@@ -11,17 +13,30 @@ from torch import Tensor
 from derive.language.errors import UsageError
 from numeric.gallery.measure import measured
 from numeric.gallery.row import Row
-from numeric.testbed.samples import Samples, kept_tokens
+from numeric.testbed.samples import kept_tokens
 from numeric.testbed.setting import Point
 
-_POLICY = {
-    "logprobs": "theta.log_softmax(-1)[PREFIXES, TOKENS]",
-    "vocabulary": "theta.log_softmax(-1)[PREFIXES]",
-    "kept_logprobs": 'theta.masked_fill(~KEPT, float("-inf")).log_softmax(-1)[PREFIXES, TOKENS].clamp(min=-9.0)',
+_FIELDS = {
+    "logprobs": "token_log_probs(logits)",
+    "kept_logprobs": 'token_log_probs(logits.masked_fill(~KEPT, float("-inf"))).clamp(min=-9.0)',
+    "vocabulary": "logits.log_softmax(-1)[PREFIXES]",
+    "old_logprobs": "token_log_probs(SAMPLER).clamp(min=-9.0)",
+    "prox_logprobs": "token_log_probs(PROXIMAL)",
+    "ref_logprobs": "token_log_probs(REFERENCE)",
+    "ref_vocabulary": "REFERENCE.log_softmax(-1)[PREFIXES]",
+    "rewards": "REWARDS",
+    "more_rewards": "MORE_REWARDS",
+    "mask": "MASK",
+    "tokens": "TOKENS",
+    "values": "VALUES[PREFIXES]",
+    "action_values": "ACTION_VALUES[PREFIXES, TOKENS]",
+    "exact_values": "EXACT_VALUES",
 }
-"""How the fields that move with the logits are computed from them, as in `numeric.testbed.samples`."""
+"""What a loss is given, computed from the tables of the point, as in `numeric.testbed.samples`."""
 
-_TEST = '''"""{claim}
+_TEST = '''"""{name}: {verdict}.
+
+{claim}
 
 Every group of {size} samples of a language model with three tokens and {count} sequences is run, weighted by its probability,
 and the mean of the gradient is held against its exact value. Written by `gradproof gallery {name} --export`.
@@ -32,33 +47,45 @@ import itertools{extra}
 import torch
 from torch import Tensor
 
-{data}
+# One row of logits for each prefix; the sequences, padded, with the row that each token is drawn from.
+{tables}
+
+
+def token_log_probs(logits):
+    return logits.log_softmax(-1)[PREFIXES, TOKENS]
+
+
+def law(logits):
+    """The probability of each sequence."""
+    return torch.where(MASK > 0, token_log_probs(logits), torch.zeros_like(MASK)).sum(-1).exp()
 
 
 # Replace this by your own.
 {source}
 
-def fields(theta):
-    """What a loss is given, for each sequence."""
+def fields(logits):
+    """What the loss is given, for each sequence."""
     return {{
 {fields}
     }}
 
 
 def mean_gradient():
-    theta = LOGITS.clone().requires_grad_()
+    logits = LOGITS.clone().requires_grad_()
+    laws = [{laws}]
     mean, total = torch.zeros_like(LOGITS), 0.0
-    for group in itertools.product([i for i, p in enumerate(LAW.tolist()) if p > 0], repeat={size}):
-{skipped}        index = torch.tensor(group)
-        weight = LAW[index].prod()
-        loss = {function}(**{{name: values[index] for name, values in fields(theta).items()}})
-        (gradient,) = torch.autograd.grad(loss, theta)
+    for group in itertools.product(range(len(TOKENS)), repeat={size}):
+        weight = torch.stack([law[i] for law, i in zip(laws, group)]).prod()
+        if weight == 0{skipped}:
+            continue
+        loss = {function}(**{{name: values[list(group)] for name, values in fields(logits).items()}})
+        (gradient,) = torch.autograd.grad(loss, logits)
         mean, total = mean + weight * gradient, total + weight
     return mean / total
 
 
 def test_{function}():
-    torch.testing.assert_close(mean_gradient(), EXPECTED, rtol=0, atol=1e-9)
+    torch.testing.assert_close(mean_gradient(), EXPECTED, rtol=0, atol=1e-8)
 '''
 
 
@@ -69,61 +96,72 @@ def exported(row: Row) -> str:
         UsageError, for a row whose samples are more than the sequences of the testbed.
     """
     point = row.world.point(0)
-    samples = row.world.samples(point)
-    if not isinstance(point, Point) or samples.laws:
+    if not isinstance(point, Point):
         message = f"{row.name} has samples of its own ({row.world.shown}), and no test that stands alone."
         raise UsageError(message)
-    size = row.sizes[0]
-    found = measured(row, 0, size)
-    names = list(inspect.signature(row.loss).parameters)
-    expected = found.mean.gradient if found.expected is None else found.expected
-    what = "what it is: it is the gradient of nothing that has a name" if row.target is None else f"{row.target.words}"
+    size, names = row.sizes[0], list(inspect.signature(row.loss).parameters)
+    fields = "\n".join(f'        "{name}": {_FIELDS[name]},' for name in names)
+    laws = ["law(BEHAVIOUR)", "law(PROXIMAL)"] if row.world.samples(point).laws else ["law(SAMPLER)"] * size
+    skipped = " or len(set(REWARDS[list(group)].tolist())) == 1" * row.mixed
     return _TEST.format(
-        claim=row.claim.replace("\\", ""),
+        claim=textwrap.fill(row.claim, 120),
+        verdict=row.verdict,
         name=row.name,
         size=size,
         count=len(point.setting.lists),
         extra="\nimport math" if "math." in row.source else "",
-        data=_data(row, point, samples, names, expected.reshape(point.logits.shape), what),
+        tables=_tables(row, point, fields + " ".join(laws) + skipped),
         source=row.source,
-        fields="\n".join(f'        "{name}": {_POLICY.get(name, name.upper())},' for name in names),
+        fields=fields,
+        laws=", ".join(laws),
+        skipped=skipped,
         function=row.loss.__name__,
-        skipped="        if len(set(REWARDS[list(group)].tolist())) == 1:\n            continue\n" * row.mixed,
     )
 
 
-def _data(row: Row, point: Point, samples: Samples, names: list[str], expected: Tensor, what: str) -> str:
-    constants = {name.upper(): samples.fields[name](point.logits) for name in names if name not in _POLICY}
-    kept = {"KEPT": kept_tokens(point.logits, _way(row))} if "kept_logprobs" in names else {}
-    if row.mixed:
-        constants.setdefault("REWARDS", point.rewards)
+def _tables(row: Row, point: Point, text: str) -> str:
+    """The tables that a text names, the sampler, and what is expected."""
+    found = measured(row, 0, row.sizes[0])
+    samples = row.world.samples(point)
+    drawn_from = {"off": "BEHAVIOUR", "on": "LOGITS"}.get(row.world.policy, 'LOGITS.masked_fill(~KEPT, float("-inf"))')
     tables = {
         "LOGITS": point.logits,
+        "BEHAVIOUR": point.behaviour,
+        "PROXIMAL": point.proximal,
+        "REFERENCE": point.reference,
         "PREFIXES": point.setting.prefixes,
         "TOKENS": point.setting.sequences,
-        "LAW": samples.law,
-        **kept,
-        **{name: value for name, value in constants.items() if name not in ("TOKENS", "PREFIXES")},
+        "MASK": point.setting.mask,
+        "REWARDS": point.rewards,
+        "MORE_REWARDS": point.more_rewards,
+        "VALUES": point.values,
+        "ACTION_VALUES": point.action_values,
+        "EXACT_VALUES": samples.fields["exact_values"](point.logits),
+        "KEPT": kept_tokens(point.logits, row.world.policy),
     }
-    lines = [f"{name} = {_literal(value)}" for name, value in tables.items()]
-    factor = "" if row.by == 1 else f", {row.factor(point, row.sizes[0]):.6g} times"
-    return "\n".join([*lines, f"# The gradient of the loss: {what}{factor}.", f"EXPECTED = {_literal(expected)}"])
+    needed = set(re.findall("[A-Z_]+", f"{text} {drawn_from} LOGITS PREFIXES TOKENS MASK"))
+    lines = [f"{name} = {_literal(value)}" for name, value in tables.items() if name in needed]
+    expected = found.mean.gradient if found.expected is None else found.expected
+    return "\n".join(
+        [*lines, f"SAMPLER = {drawn_from}", f"EXPECTED = {_literal(expected.reshape(point.logits.shape))}{_said(row)}"]
+    )
 
 
-def _way(row: Row) -> str:
-    return "top-p" if "top-p" in row.world.shown else "top-k"
+def _said(row: Row) -> str:
+    factor = "" if row.by == 1 else f"{row.factor(row.world.point(0), row.sizes[0]):.6g} times "
+    return f"\n# which is the gradient of {factor}{row.target.words}" if row.target else ""
 
 
-def _literal(value: Any) -> str:
-    dtype = "torch.float64" if value.dtype == torch.float64 else None
-    text = f"torch.tensor({_rounded(value.tolist())}{f', dtype={dtype}' if dtype else ''})"
-    if len(text) < 100:
+def _literal(value: Tensor) -> str:
+    dtype = ", dtype=torch.float64" if value.dtype == torch.float64 else ""
+    text = f"torch.tensor({_rounded(value.tolist())}{dtype})"
+    if len(text) < 110:
         return text
     rows = ",\n".join(f"    {_rounded(row)}" for row in value.tolist())
-    return f"torch.tensor([\n{rows},\n]{f', dtype={dtype}' if dtype else ''})"
+    return f"torch.tensor([\n{rows},\n]{dtype})"
 
 
 def _rounded(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_rounded, value))}]"
-    return repr(round(value, 14)) if isinstance(value, float) else repr(value)
+    return repr(round(value, 10) + 0.0) if isinstance(value, float) else repr(value)

@@ -31,11 +31,13 @@ class World:
 
     Args
         shown    in words, for the page
+        policy   what draws the samples, as in `numeric.testbed.samples_of`, or another word
         point    of a seed
         samples  of a point
     """
 
     shown: str
+    policy: str
     point: Callable[[int], Any]
     samples: Callable[[Any], Samples]
 
@@ -46,7 +48,7 @@ def world(policy: str = "on", setting: Setting | None = None, *, binary: bool = 
     words = {"on": "samples of the policy", "off": "samples of a behaviour", "top-k": "top-2", "top-p": "top-p, p = 0.75"}
     lengths = f"{'' if place.length == 1 else 'one or '}{('one', 'two')[place.length - 1]} token{'s' * (place.length > 1)}"
     shown = f"{words[policy]}; {lengths if place.ends else 'two tokens'}{'; binary rewards' * binary}"
-    return World(shown, lambda seed: random_point(place, seed, binary=binary), lambda point: samples_of(point, policy))
+    return World(shown, policy, lambda seed: random_point(place, seed, binary=binary), lambda point: samples_of(point, policy))
 
 
 @dataclass(frozen=True)

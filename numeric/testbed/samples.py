@@ -89,7 +89,7 @@ def samples_of(point: Point, policy: str = "on") -> Samples:
     >>> from numeric.testbed.setting import Setting, random_point
     >>> found = samples_of(random_point(Setting()), "top-k")
     >>> int((found.law > 0).sum()), sorted(found.fields)[:2]
-    (4, ['action_values', 'exact_values'])
+    (3, ['action_values', 'exact_values'])
     """
     if policy not in ("on", "off", "top-k", "top-p"):
         message = f"policy is {policy!r}; expected on, off, top-k or top-p."

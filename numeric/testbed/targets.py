@@ -134,7 +134,7 @@ def _forward_token_kl(point: Point, logits: Tensor) -> Tensor:
 TARGETS: Mapping[str, Target] = {
     target.name: target
     for target in (
-        Target("reward", "the expected reward", r"J = \mathbb{E}_{\pi}[R]", _reward),
+        Target("reward", "the expected reward", r"\mathbb{E}_{\pi}[R]", _reward),
         Target(
             "surrogate",
             "the surrogate of conservative policy iteration: one token by the policy, those before and after by the behaviour",
