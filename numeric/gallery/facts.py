@@ -9,8 +9,9 @@ from torch import Tensor
 
 from numeric.gallery.measure import measured
 from numeric.gallery.row import Row
-from numeric.testbed.groups import Loss, mean_gradient
+from numeric.testbed.groups import mean_gradient
 from numeric.testbed.match import angle
+from numeric.testbed.running import Loss
 from numeric.testbed.samples import samples_of
 from numeric.testbed.setting import Point
 

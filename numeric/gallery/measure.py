@@ -8,8 +8,9 @@ from functools import cache
 from torch import Tensor
 
 from numeric.gallery.row import POINTS, Row
-from numeric.testbed.groups import Keep, Loss, Mean, mean_gradient
+from numeric.testbed.groups import Keep, Mean, mean_gradient
 from numeric.testbed.match import ROUNDING
+from numeric.testbed.running import Loss
 from numeric.testbed.samples import Samples
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from numeric.testbed.groups import Loss
+from numeric.testbed.running import Loss
 from numeric.testbed.samples import Samples, samples_of
 from numeric.testbed.setting import Point, Setting, random_point
 from numeric.testbed.targets import TARGETS, Target

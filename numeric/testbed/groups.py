@@ -5,22 +5,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from derive.language.errors import UsageError
-from numeric.draws.random_ops import Call, draws_nothing
+from numeric.testbed.running import PACKED, Loss, run, run_packed
 from numeric.testbed.samples import Field, Samples
 
-Loss: TypeAlias = Callable[..., Any]
 Keep: TypeAlias = Callable[[Tensor], Tensor]
 
 MOST_GROUPS = 20_000
-ALONE = 5
-"""So many groups are also run alone, and must give what they give beside the others."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +39,22 @@ class Mean:
 
 
 def mean_gradient(
-    loss: Loss, samples: Samples, group: int, *, keep: Keep | None = None, dtype: torch.dtype = torch.float64
+    loss: Loss,
+    samples: Samples,
+    group: int,
+    *,
+    keep: Keep | None = None,
+    dtype: torch.dtype = torch.float64,
+    packed: bool = False,
 ) -> Mean:
     """Return the exact mean of the gradient of a loss.
 
     Args
-        loss   takes tensors (G, ...) by the names of `numeric.testbed.samples`, and returns a scalar
-        group  G, the number of samples of one call
-        keep   of the rewards of all groups, (N, G), says which groups are used; the others are drawn anew
-        dtype  what the loss is given; its gradients are added up in float64
+        loss    takes tensors (G, ...) by the names of `numeric.testbed.samples`, and returns a scalar
+        group   G, the number of samples of one call
+        keep    of the rewards of all groups, (N, G), says which groups are used; the others are drawn anew
+        dtype   what the loss is given; its gradients are added up in float64
+        packed  whether the tensors of tokens come without padding, one sequence after the other, as in `testbed.running`
 
     Raises
         UsageError, for a loss that returns no scalar, draws, depends on something else than its arguments, or takes others; for
@@ -64,20 +67,20 @@ def mean_gradient(
     >>> found.groups, bool(found.gradient.abs().max() < 1e-12)  # the score has mean zero
     (49, True)
     """
-    names = list(inspect.signature(loss).parameters)
+    names = [name for name in inspect.signature(loss).parameters if not (packed and name in PACKED)]
     index, weights = every_group(samples, group, keep)
+    fields = samples.named(names)
     with torch.no_grad():
-        tensors = {name: field(samples.theta) for name, field in samples.named(names).items()}
-    given = {name: _cast(value, dtype)[index] for name, value in tensors.items()}
-    moving = _jacobians(samples.named(names), samples.theta)
+        given = {name: _cast(field(samples.theta), dtype)[index] for name, field in fields.items()}
+        mask = samples.fields["mask"](samples.theta)[index] > 0 if packed else None
+    moving = _jacobians(fields, samples.theta)
     leaves = {name: given[name].requires_grad_() for name in moving}
-    values = _values(loss, given)
+    values = run(loss, given) if mask is None else run_packed(loss, given, mask)
     by_group = _chained(values, leaves, moving, index)
     gradient = weights @ by_group
     spread = weights @ (by_group - gradient).square().sum(-1)
-    return Mean(
-        gradient, float(spread), float(weights @ by_group.norm(dim=-1)), float(weights @ values.detach().double()), len(index)
-    )
+    size, value = float(weights @ by_group.norm(dim=-1)), float(weights @ values.detach().double())
+    return Mean(gradient, float(spread), size, value, len(index))
 
 
 def every_group(samples: Samples, group: int, keep: Keep | None = None) -> tuple[Tensor, Tensor]:
@@ -86,12 +89,15 @@ def every_group(samples: Samples, group: int, keep: Keep | None = None) -> tuple
     Raises
         UsageError, if there are too many, or none.
     """
+    if group < 1:
+        message = f"group is {group!r}; expected a positive number of samples."
+        raise UsageError(message)
     laws = samples.laws or (samples.law,) * group
     if len(laws) != group:
         message = f"these samples come in groups of {len(laws)}, not of {group}."
         raise UsageError(message)
     possible = torch.stack(laws).amax(0).nonzero()[:, 0]
-    if not 0 < group or len(possible) ** group > MOST_GROUPS:
+    if len(possible) ** group > MOST_GROUPS:
         message = (
             f"{len(possible)} samples make {len(possible)}^{group} groups; expected at most {MOST_GROUPS}. Take smaller groups."
         )
@@ -133,49 +139,3 @@ def _chained(values: Tensor, leaves: Mapping[str, Tensor], moving: Mapping[str, 
             rows = jacobian[index].reshape(len(index), -1, size)
             total += (part.double().reshape(len(index), 1, -1) @ rows)[:, 0]
     return total
-
-
-def _values(loss: Loss, given: Mapping[str, Tensor]) -> Tensor:
-    """The loss of every group, (N,), in one run if the loss can be mapped, else in a loop."""
-    count = len(next(iter(given.values())))
-    with torch.enable_grad(), _NoDraws():
-        try:
-            values = torch.func.vmap(lambda tensors: _scalar(loss(**tensors)))(dict(given))
-        except (RuntimeError, ValueError):  # what vmap does not do: in-place steps, `item`, shapes that depend on values
-            return torch.stack([_alone(loss, given, at) for at in range(count)])
-        for at in {position * (count - 1) // max(1, ALONE - 1) for position in range(ALONE)}:
-            if not torch.allclose(_alone(loss, given, at), values[at], rtol=1e-4, atol=1e-6, equal_nan=True):
-                raise _other_values()
-    return values
-
-
-def _alone(loss: Loss, given: Mapping[str, Tensor], at: int) -> Tensor:
-    return _scalar(loss(**{name: value[at] for name, value in given.items()}))
-
-
-def _scalar(value: Any) -> Tensor:
-    if isinstance(value, Tensor) and value.numel() == 1:
-        return value.reshape(())
-    shown = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-    message = f"the loss returned {shown}; expected a scalar tensor: reduce it, as in .mean() or .sum()."
-    raise UsageError(message)
-
-
-def _other_values() -> UsageError:
-    message = (
-        "the loss gives the same group two values: it depends on something else than its arguments, which are all it may read."
-    )
-    return UsageError(message)
-
-
-class _NoDraws(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        if torch.Tag.nondeterministic_seeded in func.tags and not draws_nothing(Call(func, args, dict(kwargs or {}))):
-            message = f"the loss draws by {func}; expected a function of its arguments. numeric.audit runs code that draws."
-            raise UsageError(message)
-        return func(*args, **(kwargs or {}))

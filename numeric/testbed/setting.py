@@ -30,6 +30,7 @@ class Setting:
     Args
         length  the most tokens of a sequence, 1 or 2
         ends    whether token 2 ends a sequence; else all have `length` tokens
+        pad     the token that padding has
 
     Raises
         UsageError, for another length.
@@ -42,6 +43,7 @@ class Setting:
 
     length: int = 2
     ends: bool = True
+    pad: int = 0
 
     def __post_init__(self) -> None:
         if self.length not in (1, 2):
@@ -63,8 +65,8 @@ class Setting:
 
     @property
     def sequences(self) -> Tensor:
-        """(S, T), padded with token 0."""
-        return torch.tensor([[*tokens, *[0] * (self.length - len(tokens))] for tokens in self.lists])
+        """(S, T), right-padded."""
+        return torch.tensor([[*tokens, *[self.pad] * (self.length - len(tokens))] for tokens in self.lists])
 
     @property
     def mask(self) -> Tensor:
