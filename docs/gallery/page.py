@@ -7,7 +7,10 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
+from derive.catalogue import catalogue
+from derive.estimator import Estimator
 from derive.language.errors import UsageError
+from docs.gallery import formulas
 from docs.templates import filled
 from numeric.gallery.export import exported
 from numeric.gallery.facts import facts
@@ -24,8 +27,15 @@ def difference(row: Row) -> str:
     return "\n".join(line for line in lines if line[:1] in "+-")
 
 
+def formula_of(row: Row) -> Estimator:
+    """The estimator that states a row for every law."""
+    found: Estimator = catalogue[row.derivation] if row.derivation in catalogue else getattr(formulas, row.derivation)
+    return found
+
+
 def derivation(row: Row) -> str:
-    return f"`gradproof prove {row.derivation}`"
+    place = row.derivation if row.derivation in catalogue else f"docs/gallery/formulas.py:{row.derivation}"
+    return f"{formula_of(row).verdict}, by `gradproof prove {place}`"
 
 
 def test_of(row: Row) -> str:

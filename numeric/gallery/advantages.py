@@ -79,7 +79,7 @@ def leave_one_out(logprobs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
     sizes=(2, 3, 4),
     by=lambda _, group: (group - 1) / group,
     by_tex=r"\frac{G-1}{G}",
-    derivation="group-mean-baseline",
+    derivation="group_mean_baseline",
     twin=("(logprobs * mask).sum(-1)).mean()", "(logprobs * mask).sum(-1)).sum()"),
 )
 def group_mean(logprobs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ def k1_as_loss(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor) -> Tensor:
     "Half the squared log ratio of each token: the token KL, the law of the prefixes frozen.",
     r"\frac1G \sum_i \sum_t \tfrac12 x_{i,t}^2",
     target="token-kl",
-    derivation="k2-as-loss-of-two-tokens",
+    derivation="k2_as_loss",
     twin=("/ 2", "/ 1"),
 )
 def k2_as_loss(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ def k2_as_loss(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor) -> Tensor:
     "Half the squared log ratio of the whole sequence: the KL of the sequence.",
     r"\frac1G \sum_i \tfrac12 \Big(\sum_t x_{i,t}\Big)^2",
     target="kl",
-    derivation="k2-of-the-sequence",
+    derivation="k2_of_the_sequence",
     twin=("* mask).sum(-1)", "* mask).mean(-1)"),
 )
 def k2_of_the_sequence_as_loss(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor) -> Tensor:
@@ -58,7 +58,6 @@ def k2_of_the_sequence_as_loss(logprobs: Tensor, ref_logprobs: Tensor, mask: Ten
     "The forward token KL, that of the reference to the policy at each position.",
     r"\frac1G \sum_i \sum_t (e^{-x_{i,t}} - 1 + x_{i,t})",
     target="forward-token-kl",
-    derivation="k3-as-loss-of-two-tokens",
     twin=("torch.exp(-log_ratio) - 1 + log_ratio", "log_ratio**2 / 2"),
 )
 def k3_as_loss(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor) -> Tensor:
@@ -140,7 +139,7 @@ def k3_times_prefix_product(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor
     "The detached log ratio of the whole sequence times its score: the KL of the sequence.",
     r"\frac1G \sum_i \sum_t x_{i,t}\, \nabla\log\pi_i",
     target="kl",
-    derivation="k1-in-the-reward-of-two-tokens",
+    derivation="k1_in_the_reward",
     twin=(".detach()", ".square().detach()"),
 )
 def k1_in_the_reward(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor) -> Tensor:
@@ -153,7 +152,7 @@ def k1_in_the_reward(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor) -> Te
     "Each token with the log ratios from it on: the KL of the sequence too.",
     r"\frac1G \sum_i \sum_t \Big(\sum_{s \ge t} x_{i,s}\Big) \nabla\log\pi_{i,t}",
     target="kl",
-    derivation="k1-in-the-reward-to-go-of-two-tokens",
+    derivation="k1_in_the_reward_to_go",
     twin=("penalty.flip(-1).cumsum(-1).flip(-1)", "penalty"),
 )
 def k1_in_the_reward_to_go(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor) -> Tensor:
@@ -167,6 +166,7 @@ def k1_in_the_reward_to_go(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor)
     "Each token with its own log ratio only: the token KL.",
     r"\frac1G \sum_i \sum_t x_{i,t}\, \nabla\log\pi_{i,t}",
     target="token-kl",
+    derivation="k1_of_the_own_token",
     twin=("penalty * logprobs", "penalty * logprobs.sum(-1, keepdim=True)"),
 )
 def k1_of_the_own_token(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor) -> Tensor:

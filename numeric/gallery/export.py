@@ -96,12 +96,13 @@ def exported(row: Row) -> str:
         UsageError, for a row whose samples are more than the sequences of the testbed.
     """
     point = row.world.point(0)
-    if not isinstance(point, Point):
+    if row.world.policy == "own" or not isinstance(point, Point):
         message = f"{row.name} has samples of its own ({row.world.shown}), and no test that stands alone."
         raise UsageError(message)
     size, names = row.sizes[0], list(inspect.signature(row.loss).parameters)
     fields = "\n".join(f'        "{name}": {_FIELDS[name]},' for name in names)
-    laws = ["law(BEHAVIOUR)", "law(PROXIMAL)"] if row.world.samples(point).laws else ["law(SAMPLER)"] * size
+    laws = list(row.world.laws or ["law(SAMPLER)"])
+    laws = laws * size if len(laws) == 1 else laws
     skipped = " or len(set(REWARDS[list(group)].tolist())) == 1" * row.mixed
     return _TEST.format(
         claim=textwrap.fill(row.claim, 120),

@@ -14,6 +14,10 @@ from numeric.testbed.running import Loss
 from numeric.testbed.samples import Samples
 
 
+SHIFTED = 2
+"""At so many points a constant is added to the rewards."""
+
+
 @dataclass(frozen=True)
 class Measured:
     """A row at one point, with groups of one size.
@@ -21,7 +25,7 @@ class Measured:
     Args
         mean      of its gradient
         expected  the gradient of the target times the factor; None where no target is named
-        shifted   what a constant of one in the reward adds to the mean; None where the loss reads no reward
+        shifted   what a constant of one in the reward adds to the mean; None where the loss reads no reward, or the point is not one of the first two
     """
 
     mean: Mean
@@ -60,7 +64,7 @@ def measured(row: Row, seed: int, size: int) -> Measured:
     samples = row.world.samples(point)
     mean = mean_gradient(row.loss, samples, size, keep=keep(row))
     expected = None if row.target is None else row.factor(point, size) * row.target.gradient(point, samples.theta)
-    return Measured(mean, expected, _shifted(row, samples, size, mean))
+    return Measured(mean, expected, _shifted(row, samples, size, mean) if seed < SHIFTED else None)
 
 
 def _shifted(row: Row, samples: Samples, size: int, mean: Mean) -> Tensor | None:

@@ -34,12 +34,14 @@ class World:
         policy   what draws the samples, as in `numeric.testbed.samples_of`, or another word
         point    of a seed
         samples  of a point
+        laws     for an exported test: the laws of the samples of a group, where they are not the sampler's
     """
 
     shown: str
     policy: str
     point: Callable[[int], Any]
     samples: Callable[[Any], Samples]
+    laws: tuple[str, ...] = ()
 
 
 def world(policy: str = "on", setting: Setting | None = None, *, binary: bool = False) -> World:
@@ -70,7 +72,7 @@ class Row:
         twin           a text in the code and what makes a mistake of it
         same_as        a row that has the same mean
         seen           what libraries call it, and where, as of a version
-        derivation     an estimator that states it, by its name in `docs/gallery/formulas.py` or in the catalogue
+        derivation     an estimator that states it for every law: its name in the catalogue, or in `docs/gallery/formulas.py`
         mixed          whether groups whose rewards are all equal are drawn anew
     """
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from numeric.gallery import advantages, aggregation, divergences, truncation, weights
+from numeric.gallery import (
+    advantages,
+    aggregation,
+    critics,
+    distillation,
+    divergences,
+    latents,
+    selection,
+    truncation,
+    weights,
+)
 from numeric.gallery.row import GALLERY as GALLERY, Row as Row
 
 PAGES = {
@@ -11,5 +21,9 @@ PAGES = {
     "advantages": (advantages, "Group advantages"),
     "divergences": (divergences, "KL to a reference"),
     "truncation": (truncation, "Truncated sampling"),
+    "critics": (critics, "Critics and lengths"),
+    "distillation": (distillation, "Distillation"),
+    "selection": (selection, "Selection"),
+    "latents": (latents, "Latent draws"),
 }
 """By the name of a page: the module of its rows, and its title."""

@@ -44,7 +44,7 @@ BY_MEAN = accepted(
     "sequence-weight",
     "The ratio of the whole sequence: the gradient, and every constant baseline is free.",
     r"\frac1G \sum_i \rho_i R_i,\quad \rho = \prod_t \pi_t / \mu_t",
-    derivation="off-policy",
+    derivation="off_policy",
     twin=("* mask).sum(-1)", ").sum(-1)"),
 )
 def sequence_weight(logprobs: Tensor, old_logprobs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ def sequence_weight(logprobs: Tensor, old_logprobs: Tensor, rewards: Tensor, mas
     "The mean reward of the others is a baseline: the gradient.",
     r"\frac1G \sum_i \rho_i \Big(R_i - \frac1{G-1} \sum_{j \ne i} R_j\Big)",
     sizes=(2, 3),
-    derivation="off-policy-leave-one-out",
+    derivation="off_policy_leave_one_out",
     twin=("(rewards.sum() - rewards)", "rewards.sum()"),
 )
 def sequence_weight_leave_one_out(logprobs: Tensor, old_logprobs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
@@ -242,6 +242,7 @@ def gspo_without_clip(logprobs: Tensor, old_logprobs: Tensor, rewards: Tensor, m
     r"\frac1G \sum_i R_i \log\pi_i",
     target=None,
     baseline_free=False,
+    derivation="no_correction",
     twin=("* mask).sum(-1)", "* mask).mean(-1)"),
 )
 def no_correction(logprobs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
@@ -269,7 +270,10 @@ def _two_updates(point: Point) -> Samples:
 
 
 STALE = replace(
-    OFF, shown="two samples, of the behaviour and of the policy one update later; one or two tokens", samples=_two_updates
+    OFF,
+    shown="two samples, of the behaviour and of the policy one update later; one or two tokens",
+    samples=_two_updates,
+    laws=("law(BEHAVIOUR)", "law(PROXIMAL)"),
 )
 
 
