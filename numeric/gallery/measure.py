@@ -13,7 +13,6 @@ from numeric.testbed.match import ROUNDING
 from numeric.testbed.running import Loss
 from numeric.testbed.samples import Samples
 
-
 SHIFTED = 2
 """At so many points a constant is added to the rewards."""
 
@@ -25,7 +24,7 @@ class Measured:
     Args
         mean      of its gradient
         expected  the gradient of the target times the factor; None where no target is named
-        shifted   what a constant of one in the reward adds to the mean; None where the loss reads no reward, or the point is not one of the first two
+        shifted   what a constant of one in the rewards adds to the mean, at the first points; None elsewhere
     """
 
     mean: Mean
