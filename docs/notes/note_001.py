@@ -399,7 +399,10 @@ EQUATIONS_1 = [
         "Reparameterization, first slide",
         r"Choose a smooth function h and write $b = h(\epsilon, \theta)$ with $\epsilon \sim N(0, 1)$.",
         UNDER,
-        theorem(lambda: kernel.reparameterize(E(f(z), z), epsilon, assuming=EVERYTHING), ("h(epsilon, theta) has the law p(b; theta)",)),
+        theorem(
+            lambda: kernel.reparameterize(E(f(z), z), epsilon, assuming=EVERYTHING),
+            ("h(epsilon, theta) has the law p(b; theta)",),
+        ),
         outside_differs(
             E(grad(twice_g, theta), epsilon),
             grad(E(normal("b", theta, 1), normal("b", theta, 1)), theta),
@@ -778,7 +781,10 @@ CONCRETE = [
         r"\partial_\theta\mathbb{E}_{p(z;\theta)}[f(\sigma_\lambda(z))] = "
         r"\partial_\theta\mathbb{E}_{p(u)}[f(\sigma_\lambda(h(u,\theta)))]",
         UNDER,
-        theorem(lambda: kernel.reparameterize(E(f(z), z), epsilon, assuming=EVERYTHING), ("p(z; theta) is the law of h(u, theta)",)),
+        theorem(
+            lambda: kernel.reparameterize(E(f(z), z), epsilon, assuming=EVERYTHING),
+            ("p(z; theta) is the law of h(u, theta)",),
+        ),
         read("for uniform noise, and the logistic law of z, this is what p(z; theta) means"),
     ),
     PEN.equation(
