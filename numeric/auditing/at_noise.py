@@ -45,7 +45,7 @@ class Means:
 
 
 class AtNoise:
-    """Two functions at points of their noise, each point (columns,) of normal scores; the discrete draws are enumerated at each.
+    """Two functions at points of their noise, each point (columns,) of normal scores; discrete draws are enumerated at each.
 
     Raises
         NotFreezable, if the objective decides by noise, so that its gradient cannot be taken at fixed noise.
@@ -114,6 +114,11 @@ class AtNoise:
             return torch.cat([loss for loss, _ in found]), torch.cat([objective for _, objective in found])
         alone = [self.at(point)[:2] for point in points]
         return torch.stack([loss for loss, _ in alone]), torch.stack([objective for _, objective in alone])
+
+    def both_values(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the values of loss and objective on rows of points, each (1, n)."""
+        first, second = self._both(points, check=False)
+        return first.detach()[None], second.detach()[None]
 
     def largest(self, points: Tensor, weights: Tensor, count: int) -> list[int]:
         """Return the rows with the largest weighted values of loss and objective, and those farthest out."""

@@ -49,9 +49,8 @@ def require_resolved(
         mean, error = (_on_a_grid if functions.columns == 1 else _by_sequences)(functions)
         apart = (mean - flat(list(bias.values()))).abs()
         if bool((apart > error + 2 * flat(list(tolerance.values()))).any()):
-            message = (
-                f"the quadrature over continuous noise does not resolve it: dense points move the bias by {float(apart.max()):.1g}"
-            )
+            largest = float(apart.max())
+            message = f"the quadrature over continuous noise does not resolve it: dense points move the bias by {largest:.1g}."
             raise NotIntegrable(message)
     runs.integrated = None
 

@@ -108,7 +108,7 @@ def _one_by_one(functions: AtNoise, most: int) -> bool:
 
 
 def _are_apart(functions: AtNoise, generic: tuple[Tensor, Tensor], *lines: tuple[Tensor, Tensor]) -> bool:
-    """Whether pairs of gradients differ beyond rounding, which is that of the gradients in the bulk; far out both may be nan."""
+    """Whether pairs of gradients differ beyond rounding, which is that in the bulk; far out both may be nan."""
     standard = default_tolerance(functions.runs.coarsest)
     slack = standard.atol + standard.rtol * float(torch.stack(generic).abs().max())
     if not torch.allclose(*generic, rtol=standard.rtol, atol=slack):

@@ -8,8 +8,8 @@ bias as below it, then for each coordinate
 
 whatever else the law of D_r is: the sign test, inverted. R is such that this is at most `ALPHA` over all coordinates and all
 sizes N that are tried. The premise holds in the limit of many points for every gradient of finite variance. It does not where
-mass lies beyond all points: so tails are looked for and have points of their own (`numeric.auditing.tails`), a right gradient is
-acquitted at the last size only, and where single points carry the result it is left undecided.
+mass lies beyond all points: so tails are looked for and have points of their own (`numeric.auditing.tails`), a gradient that is
+not equal at each point is acquitted at the last size only, and where single points carry the result it is left undecided.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ class Sampled:
         how, apart = "rows of one run" if self.together else "runs of their own", len(self.tails.centres)
         drawn = f", {APART:.0%} of them around {apart} places far out" if apart else ""
         return (
-            f"{self.replicates} scrambled Sobol sequences of {self.points} points each, as {how}{drawn}; tails were looked for in "
-            f"{self.tails.lines} directions, {FARTHEST:.0f} deviations out; wrong at most at the rate {ALPHA:.0e}, if a sequence "
-            "errs upwards as often as downwards"
+            f"{self.replicates} scrambled Sobol sequences of {self.points} points each, as {how}{drawn}; tails were looked for "
+            f"in {self.tails.lines} directions, up to {FARTHEST:.0f} deviations out; wrong at most at the rate {ALPHA:.0e}, if a "
+            "sequence errs upwards as often as downwards"
         )
 
 
@@ -190,8 +190,8 @@ def _undecided(
     if not bool(biased.any()) and not found.is_bounded:
         scale = float(found.objective.mean(0).abs().max())
         return (
-            f"sampling bounds the bias by {found.largest:.2g} only; the largest coordinate of the exact gradient is {scale:.2g}, and "
-            f"more than {SHARE:.0%} of it is no answer; audit a smaller case, or one with less variance"
+            f"sampling bounds the bias by {found.largest:.2g} only; the largest coordinate of the exact gradient is {scale:.2g}, "
+            f"and more than {SHARE:.0%} of it is no answer; audit a smaller case, or one with less variance"
         )
     if found.are_equal:
         return ""

@@ -1,10 +1,10 @@
-"""Where a difference of two gradients has mass that sampling of the noise as it is would never meet: looked for on lines far out.
+"""Where a difference of two gradients has mass that points drawn as the noise would never meet: looked for on lines far out.
 
 Along a line in the direction v, with all else typical, the difference D beyond r deviations carries the integral of
 D(s v) phi(s) over s > r. That integral is taken along axes, and along the slopes of D at points far out, where a half-space or
 the mode of an exponential shows its direction. Where it matters, points are drawn around its largest place too, each weighted
-by the density of the noise over that of all points (the balance heuristic of veach-1995): no weight is above 4/3, so nothing is
-lost, and what was beyond all points is met.
+by the density of the noise over that of all points (the balance heuristic of Veach and Guibas 1995): no weight is above 4/3, so
+nothing is lost, and what was beyond all points is met.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ MOST_CENTRES, APART = 32, 0.25
 SCALES = (1.0, 2.0, 3.0)
 """Noise is made so many times as large to find directions."""
 
-STEEPEST = 3
+STEEPEST, MOST_SLOPES = 3, 128
+"""Of so many points slopes are taken, by as many differences as noise has scalars, where these are no more than that."""
+
 _STEP = 1e-3
 
 
@@ -40,12 +42,14 @@ class Tails:
 
     Args
         centres   around which points are drawn, (centres, columns) of normal scores
+        shares    the part of all points that are drawn around each, (centres,)
         left      what the largest of the other tails carries, (coordinates,)
         lines     along so many directions tails were looked for, to both sides
         reason    why sampling cannot resolve them, "" where it can
     """
 
     centres: Tensor
+    shares: Tensor
     left: Tensor
     lines: int
     reason: str
@@ -56,11 +60,11 @@ class Tails:
         if not len(self.centres):
             return bulk(columns, size, seed), torch.ones(size, dtype=torch.float64)
         spread = sobol(columns + 1, size, seed)
-        around = (len(self.centres) * (1 - (1 - spread[:, 0]) / APART)).floor().long()
-        shift = torch.where(around[:, None] < 0, 0.0, self.centres[around.clamp(min=0)])
-        points = torch.special.ndtri(spread[:, 1:]) + shift
+        nowhere = torch.zeros(1, columns, dtype=torch.float64)
+        around = torch.searchsorted(self.shares.cumsum(0), spread[:, 0].contiguous())
+        points = torch.special.ndtri(spread[:, 1:]) + torch.cat([self.centres, nowhere])[around]
         ratios = (points @ self.centres.T - self.centres.square().sum(-1) / 2).exp()
-        return points, 1 / (1 - APART + APART * ratios.mean(-1))
+        return points, 1 / (1 - self.shares.sum() + ratios @ self.shares)
 
 
 def found_tails(functions: AtNoise, *, together: bool) -> Tails:
@@ -80,9 +84,10 @@ def found_tails(functions: AtNoise, *, together: bool) -> Tails:
     places = mass.amax(-1)[chosen].argmax(-1)
     left = carried.clone()
     left[chosen] = 0
-    ends = mass[:, -1].amax(-1) > FELT * scale
-    reason = "" if not bool(ends.any()) else f"the gradients differ {FARTHEST:.0f} deviations out by more than their probability takes away"
-    return Tails(steps[places, None] * far[chosen], left.amax(0), len(directions), reason)
+    goes_on = bool((mass[:, -1].amax(-1) > FELT * scale).any())
+    reason = f"{FARTHEST:.0f} deviations out the gradients differ by more than its probability takes away" if goes_on else ""
+    shares = felt[chosen].clamp(max=1e300).sqrt()
+    return Tails(steps[places, None] * far[chosen], APART * shares / shares.sum(), left.amax(0), len(directions), reason)
 
 
 def _along(functions: AtNoise, directions: Tensor, steps: Tensor, *, together: bool) -> Tensor:
@@ -107,21 +112,23 @@ def _directions(functions: AtNoise, *, together: bool) -> tuple[float, Tensor]:
         loss, objective = functions.each(points, together=together)
         sizes = (loss - objective).abs().amax(-1).nan_to_num(nan=0.0, posinf=0.0)
         scale = scale or float(objective.mean(0).abs().max()) + 1e-6 * float(objective.abs().amax(-1).mean())
-        steepest = points[sizes.topk(STEEPEST if together else 1).indices]
-        found += [_slopes(functions, point, together=together) for point in steepest if columns > 1 and bool(sizes.any())]
-    return scale, torch.cat(found)
+        if columns > 1 and bool(sizes.any()):
+            found.append((sizes @ points)[None])
+            for point in points[sizes.topk(STEEPEST if together else 1).indices]:
+                found += [point[None], _slopes(functions, point, together=together)]
+    directions = torch.nn.functional.normalize(torch.cat(found))
+    return scale, directions[directions.isfinite().all(-1) & (directions.norm(dim=-1) > 0.5)]
 
 
 def _slopes(functions: AtNoise, point: Tensor, *, together: bool) -> Tensor:
-    """Return the direction in which the size of the difference grows at a point, and that of the point, (directions, columns)."""
+    """Return in which directions values, and the size of the difference, grow at a point, (directions, columns)."""
     columns = len(point)
-    if columns > (128 if together else 8):
-        return torch.nn.functional.normalize(point[None])
+    if columns > (MOST_SLOPES if together else 8):
+        return point[None]
     beside = torch.cat([point[None], point + _STEP * torch.eye(columns, dtype=torch.float64)])
-    sizes = _differences(functions, beside, together=together).abs().amax(-1)
-    slope = (sizes[1:] - sizes[0])[None]
-    usable = bool(slope.isfinite().all()) and bool(slope.any())
-    return torch.nn.functional.normalize(torch.cat([slope, point[None]]) if usable else point[None])
+    sizes = _differences(functions, beside, together=together).abs().amax(-1)[None]
+    grown = torch.cat([sizes, *functions.both_values(beside)]) if together else sizes
+    return grown[:, 1:] - grown[:, :1]
 
 
 def _differences(functions: AtNoise, points: Tensor, *, together: bool) -> Tensor:
