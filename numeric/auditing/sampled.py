@@ -87,7 +87,7 @@ class Sampled:
         drawn = f", {APART:.0%} of them around {apart} places far out" if apart else ""
         return (
             f"{self.replicates} scrambled Sobol sequences of {self.points} points each, as {how}{drawn}; tails were looked for "
-            f"in {self.tails.lines} directions, up to {FARTHEST:.0f} deviations out; wrong at most at the rate {ALPHA:.0e}, if a "
+            f"in {self.tails.lines} directions, {FARTHEST:.0f} deviations out; wrong at most at the rate {ALPHA:.0e}, if a "
             "sequence errs upwards as often as downwards"
         )
 
@@ -190,8 +190,8 @@ def _undecided(
     if not bool(biased.any()) and not found.is_bounded:
         scale = float(found.objective.mean(0).abs().max())
         return (
-            f"sampling bounds the bias by {found.largest:.2g} only; the largest coordinate of the exact gradient is {scale:.2g}, "
-            f"and more than {SHARE:.0%} of it is no answer; audit a smaller case, or one with less variance"
+            f"sampling bounds the bias by {found.largest:.2g} only; the largest coordinate of the exact gradient is "
+            f"{scale:.2g}, and more than {SHARE:.0%} of it is no answer; audit a smaller case, or one with less variance"
         )
     if found.are_equal:
         return ""
