@@ -50,9 +50,11 @@ SUBJECT_PATH := PYTHONPATH=.:tests OMP_NUM_THREADS=1
 test-subjects: .venv-subjects/.installed
 	set -e; for file in tests/subjects/test_*.py; do $(SUBJECT_PATH) $(SUBJECTS) -m pytest -p no:cacheprovider $$file; done
 
-# Measure every subject and write docs/subjects.md; a test compares.
+# Measure every subject and every loss of a library, and write docs/subjects.md and docs/gallery; tests compare.
 subjects: .venv-subjects/.installed
 	$(SUBJECT_PATH) $(SUBJECTS) -m subjects.page
+	$(SUBJECT_PATH) $(SUBJECTS) -m subjects.losses
+	$(SUBJECT_PATH) $(SUBJECTS) -m docs.gallery.page
 
 demo: .venv/.installed
 	$(BIN)/python docs/examples/demo.py

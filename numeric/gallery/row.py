@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import math
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from importlib.resources import files
 from typing import Any, TypeAlias
 
 from numeric.testbed.running import Loss
@@ -71,7 +73,6 @@ class Row:
         sizes          the sizes of groups at which all of this is held
         twin           a text in the code and what makes a mistake of it
         same_as        a row that has the same mean
-        seen           what libraries call it, and where, as of a version
         derivation     an estimator that states it for every law: its name in the catalogue, or in `docs/gallery/formulas.py`
         mixed          whether groups whose rewards are all equal are drawn anew
     """
@@ -89,7 +90,6 @@ class Row:
     sizes: tuple[int, ...]
     twin: tuple[str, str]
     same_as: str
-    seen: tuple[str, ...]
     derivation: str
     world: World
     mixed: bool
@@ -115,6 +115,11 @@ class Row:
             return "other target"
         return "unbiased" if self.by == 1 else "scaled" if self.constant else "parallel"
 
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """What libraries call it, and where, as of a version: their losses with this mean, as `make test-subjects` finds."""
+        return tuple(_seen().get(self.name, ()))
+
     @cached_property
     def source(self) -> str:
         """The code of the loss, without its decorator."""
@@ -126,6 +131,12 @@ class Row:
     def wrong_source(self) -> str:
         """The code with the mistake of its twin."""
         return self.source.replace(*self.twin)
+
+
+@cache
+def _seen() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = json.loads((files("numeric.gallery") / "seen.json").read_text(encoding="utf-8"))
+    return found
 
 
 GALLERY: dict[str, Row] = {}
@@ -146,7 +157,6 @@ def row(
     baseline_free: bool = True,
     sizes: tuple[int, ...] = (2,),
     same_as: str = "",
-    seen: tuple[str, ...] = (),
     derivation: str = "",
     where: World | None = None,
     mixed: bool = False,
@@ -169,7 +179,6 @@ def row(
             sizes,
             twin,
             same_as,
-            seen,
             derivation,
             where or world(),
             mixed,

@@ -186,6 +186,13 @@ TARGETS: Mapping[str, Target] = {
             1,
         ),
         Target(
+            "token-kl-of-behaviour",
+            "the token KL over the prefixes of the behaviour",
+            r"\sum_t \mathbb{E}_{\mu_{<t}}[\mathrm{KL}(\pi_t \,\|\, \pi_{\mathrm{ref},t})]",
+            lambda point, logits: (prefix_law(point.behaviour) * _divergence(logits, point.reference)).sum(),
+            1,
+        ),
+        Target(
             "kl-of-prefixes",
             "the sequence KL minus the token KL: what a token does to the KL of later ones",
             r"\sum_t \mathbb{E}_{\pi_{<t}}[\overline{\mathrm{KL}}(\pi_t \,\|\, \pi_{\mathrm{ref},t})]",

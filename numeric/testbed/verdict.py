@@ -24,6 +24,8 @@ CANDIDATES = {
 }
 """By what draws the samples: the targets that a loss of rewards may have."""
 
+OFF_POLICY = ("token-kl-of-behaviour",)
+
 LOW = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
 """How far the mean in a low precision may be from that in float64, as a part of the mean norm of the gradient."""
 
@@ -165,7 +167,9 @@ def check(
     regularised = not is_zero(rest, sizes, negligible)
     return Report(
         bed.held(CANDIDATES[policy], parts, sizes, negligible),
-        bed.held(DIVERGENCES, rest, sizes, negligible) if regularised else {},
+        bed.held((*DIVERGENCES, *OFF_POLICY) if policy == "off" else DIVERGENCES, rest, sizes, negligible)
+        if regularised
+        else {},
         is_zero(moved, sizes, negligible),
         bed.reads_padding(means[0], negligible),
         bed.precisions(means[0]),
