@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import numeric
-from numeric.auditing import sampled
 from numeric.auditing.audit_report import UndecidedAudit
 from numeric.draws import quadrature_rules, smooth_ops
+from numeric.noise import sampled
 
 RIGHT = {"unbiased", "unbiased up to x"}
 WRONG = {"biased", "scaled"}

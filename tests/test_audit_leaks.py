@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from numeric.auditing.audit import AuditWarning, NotAuditable, audit
-from numeric.auditing.audit_runs import Runs
 from numeric.draws import leaving
 from numeric.draws.tape import Tape
+from numeric.means.runs import Runs
 
 REWARD = torch.tensor([1.0, -0.5, 2.0], dtype=torch.float64)
 

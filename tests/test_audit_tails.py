@@ -9,11 +9,12 @@ import pytest
 import torch
 
 import numeric
-from numeric.auditing import measured, sampled
-from numeric.auditing.audit_runs import Runs
-from numeric.auditing.probes import differ
-from numeric.auditing.tails import Tails
+from numeric.auditing import measured
 from numeric.draws.restoring import put_back
+from numeric.means.runs import Runs
+from numeric.noise import sampled
+from numeric.noise.probes import differ
+from numeric.noise.tails import Tails
 
 RIGHT, WRONG = {"unbiased", "unbiased up to x"}, {"biased", "scaled"}
 torch.set_num_threads(1)
@@ -78,7 +79,7 @@ def test_mass_beyond_all_points_is_met(name):
 @pytest.mark.parametrize("name", FAR)
 def test_without_the_search_for_tails_right_code_would_be_accused(name, monkeypatch):
     nothing = Tails(torch.zeros(0, 36 if "sum" in name else 6, dtype=torch.float64), torch.zeros(0), torch.zeros(1), 0, "")
-    monkeypatch.setattr("numeric.auditing.sampled.found_tails", lambda *_, **__: nothing)
+    monkeypatch.setattr("numeric.noise.sampled.found_tails", lambda *_, **__: nothing)
     th, drawn, mean, _ = FAR[name]()
     assert verdict(drawn, th, mean) not in RIGHT
 

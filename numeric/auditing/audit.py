@@ -25,7 +25,6 @@ from numeric.auditing.audit_report import (
     UnexpectedVerdict as UnexpectedVerdict,
     VacuousAudit as VacuousAudit,
 )
-from numeric.auditing.audit_runs import Runs
 from numeric.auditing.baseline import with_baseline
 from numeric.auditing.elsewhere import with_factors
 from numeric.auditing.measured import Breakpoints, Plan, Progress, measured, measured_rows
@@ -33,6 +32,7 @@ from numeric.auditing.precision import in_dtype
 from numeric.auditing.targets import among, expectation
 from numeric.draws.restoring import named, put_back
 from numeric.draws.tape import Choice, Count as Count, NotAuditable as NotAuditable, Tape, explore
+from numeric.means.runs import Runs
 
 Params: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor] | torch.nn.Module
 Objective: TypeAlias = Callable[..., Any] | Mapping[str, Callable[..., Any]]

@@ -12,11 +12,11 @@ from rich.progress import Progress
 from torch import Tensor
 
 from numeric.auditing.audit_report import worst_coordinate
-from numeric.auditing.audit_runs import MOST_REPEATED, Runs, default_tolerance
 from numeric.auditing.precision import too_coarse
 from numeric.draws.moments import Moments
 from numeric.draws.tape import Count, NotAuditable, explore
 from numeric.means.exact_mean import ExactMean, exact_mean, require_total
+from numeric.means.runs import MOST_REPEATED, Runs, default_tolerance
 
 PROGRESS_FROM = 2_000
 BEHIND = 10

@@ -17,9 +17,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from derive.language.errors import GradproofError, UsageError
 from numeric.auditing.audit_report import AuditReport
-from numeric.auditing.audit_runs import Runs
 from numeric.draws.moments import Moments
 from numeric.draws.tape import explore
+from numeric.means.runs import Runs
 from numeric.state.reachable import reachable
 
 MOST_OUTCOMES = 2**11

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from numeric.auditing.audit_runs import Runs, default_tolerance
 from numeric.auditing.batched import digits_of, outcomes, possible_rows, row_gradients, run_rows
 from numeric.draws.moments import Moments
 from numeric.draws.tape import Choice, NotAuditable, Tape, count
 from numeric.means.exact_mean import ExactMean, is_one, require_total
+from numeric.means.runs import Runs, default_tolerance
 from numeric.means.slope import slope_error
 
 CHUNK = 128

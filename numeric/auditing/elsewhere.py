@@ -14,7 +14,7 @@ from torch import Tensor
 
 from derive.language.errors import TooLarge
 from numeric.auditing.audit_report import POINTS, AuditReport
-from numeric.auditing.audit_runs import Runs
+from numeric.means.runs import Runs
 
 REACHES = (0.3, 0.1, 1e-2, 1e-3)
 """How far the parameters are moved, at first relative to 1 + |theta|, where the code runs there."""

@@ -11,17 +11,17 @@ import torch
 from derive.language.errors import GradproofError, TooLarge, UsageError
 from numeric.auditing.audit_mean import IMPLICIT, Found, Tolerances, compared, exact_mean_of, moments_of, tails
 from numeric.auditing.audit_report import AuditReport, Contribution
-from numeric.auditing.audit_runs import Runs
 from numeric.auditing.batched import outcomes
 from numeric.auditing.batched_mean import batched_exact_mean, batched_moments, row_choices
-from numeric.auditing.dense import require_resolved
-from numeric.auditing.probes import differ
 from numeric.auditing.quadrature import Integrated, integrated
-from numeric.auditing.sampled import sampled
 from numeric.draws.moments import Moments
 from numeric.draws.random_ops import TAIL
 from numeric.draws.taint import NotFreezable, NotIntegrable
 from numeric.draws.tape import Count, count
+from numeric.means.runs import Runs
+from numeric.noise.dense import require_resolved
+from numeric.noise.probes import differ
+from numeric.noise.sampled import sampled
 
 Breakpoints: TypeAlias = Sequence[Sequence[float]]
 Progress: TypeAlias = Callable[[str, Count], object]

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from derive.language.errors import UsageError
-from numeric.auditing.audit_runs import Runs, default_tolerance
+from numeric.means.runs import Runs, default_tolerance
 
 SHARE = 1e-2
 """A tolerance decides where it is at most this part of the gradient: of its coordinate, or of this part of the largest one."""

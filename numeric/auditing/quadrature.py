@@ -19,13 +19,13 @@ from torch import Tensor
 
 from derive.language.errors import TooLarge, UsageError
 from numeric.auditing.audit_mean import Found, Tolerances, compared, exact_mean_of, moments_of
-from numeric.auditing.audit_runs import Runs, default_tolerance
 from numeric.draws.interception import Source
 from numeric.draws.noise_sources import NODE, Breakpoints, Cells, Decisions, Grid, Line, Scalar
 from numeric.draws.quadrature_rules import Bracket, cumulative
 from numeric.draws.taint import NotFreezable, NotIntegrable, Taint
 from numeric.draws.tape import Choice, Count, NotAuditable, Tape, count
 from numeric.means.exact_mean import ExactMean
+from numeric.means.runs import Runs, default_tolerance
 
 CONTEXTS = 4
 """Along so many lines, with all else at other random values, each scalar of noise is searched for breakpoints."""

@@ -13,11 +13,11 @@ from derive.language.errors import UsageError
 from numeric.auditing.arguments import require_budget, require_function
 from numeric.auditing.audit import DEFAULT_BUDGET, Params
 from numeric.auditing.audit_mean import exact_mean_of
-from numeric.auditing.audit_runs import Runs
 from numeric.auditing.precision import in_dtype
 from numeric.draws.restoring import named, put_back
 from numeric.draws.tape import NotAuditable, Tape, count, explore
 from numeric.means.exact_mean import ExactMean, require_total
+from numeric.means.runs import Runs
 
 
 def exact_mean(

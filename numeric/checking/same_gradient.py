@@ -14,11 +14,11 @@ from torch import Tensor
 from derive.language.errors import GradproofError
 from numeric.auditing.arguments import require_budget, require_function
 from numeric.auditing.audit import DEFAULT_BUDGET, Params
-from numeric.auditing.audit_runs import Runs, default_tolerance
 from numeric.auditing.measured import FROZEN
 from numeric.auditing.precision import SHARE, in_dtype
 from numeric.draws.restoring import named, put_back
 from numeric.draws.tape import Choice, NotAuditable, Tape, count, explore
+from numeric.means.runs import Runs, default_tolerance
 
 SCHEMA = "gradproof/same-gradient/1"
 

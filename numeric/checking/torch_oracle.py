@@ -22,9 +22,9 @@ from derive.language.errors import GradproofError, UsageError
 from derive.verdicts.oracle import SCHEMA, check_oracle, oracle
 from derive.verdicts.problem import problem_of
 from derive.verdicts.strict_json import read_json
-from numeric.auditing.audit_runs import default_tolerance
 from numeric.checking.capital import Number
 from numeric.checking.sequential_test import Progress, Sampler, SequentialReport, samples_needed, sequential_test
+from numeric.means.runs import default_tolerance
 
 Record: TypeAlias = Callable[[SequentialReport | None], object]
 

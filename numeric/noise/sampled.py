@@ -8,7 +8,7 @@ bias as below it, then for each coordinate
 
 whatever else the law of D_r is: the sign test, inverted. R is such that this is at most `ALPHA` over all coordinates and all
 sizes N that are tried. The premise holds in the limit of many points for every gradient of finite variance. It does not where
-mass lies beyond all points: so tails are looked for and have points of their own (`numeric.auditing.tails`), a gradient that is
+mass lies beyond all points: so tails are looked for and have points of their own (`numeric.noise.tails`), a gradient that is
 not equal at each point is acquitted at the last size only, and where single points carry the result it is left undecided.
 """
 
@@ -22,10 +22,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from numeric.auditing.at_noise import AtNoise
-from numeric.auditing.audit_runs import Runs, default_tolerance
-from numeric.auditing.tails import APART, FARTHEST, Tails, found_tails
 from numeric.draws.noise_rows import NotInRows
+from numeric.means.runs import Runs, default_tolerance
+from numeric.noise.at_noise import AtNoise
+from numeric.noise.tails import APART, FARTHEST, Tails, found_tails
 
 ALPHA = 1e-9
 """The rate at which right code is called biased, or a bias is said to be smaller than it is."""

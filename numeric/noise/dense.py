@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from numeric.auditing.at_noise import AtNoise, flat
-from numeric.auditing.audit_runs import Runs
-from numeric.auditing.probes import SUM, bulk
 from numeric.draws.noise_rows import NotInRows
 from numeric.draws.taint import NotIntegrable
+from numeric.means.runs import Runs
+from numeric.noise.at_noise import AtNoise, flat
+from numeric.noise.probes import SUM, bulk
 
 FINE, WIDEST = 2**14, 10.0
 """One scalar of noise: points on a grid that ends so many deviations out."""

@@ -14,9 +14,9 @@ import torch
 from scipy.stats import qmc
 from torch import Tensor
 
-from numeric.auditing.at_noise import AtNoise
-from numeric.auditing.audit_runs import Runs, default_tolerance
 from numeric.draws.noise_rows import NotInRows
+from numeric.means.runs import Runs, default_tolerance
+from numeric.noise.at_noise import AtNoise
 
 GENERIC, ON_LINES = 64, 256
 """Points in the bulk, and on lines, where each is a run of its own."""

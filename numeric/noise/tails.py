@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from numeric.auditing.at_noise import AtNoise
-from numeric.auditing.probes import MOST_AXES, bulk, sobol
+from numeric.noise.at_noise import AtNoise
+from numeric.noise.probes import MOST_AXES, bulk, sobol
 
 BEYOND, FARTHEST = 4.5, 15.0
 """Tails begin, and lines end, so many deviations out."""

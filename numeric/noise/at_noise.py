@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from derive.language.errors import UsageError
-from numeric.auditing.audit_runs import Runs, default_tolerance
 from numeric.draws.noise_rows import AtPoint, FreshRows, NoiseRows, NotInRows
 from numeric.draws.tape import Tape, explore
 from numeric.means.exact_mean import ByNumbers, as_scalar
+from numeric.means.runs import Runs, default_tolerance
 from numeric.means.slope import slope_error
 
 MOST_COLUMNS = 2**13
