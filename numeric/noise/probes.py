@@ -35,13 +35,14 @@ _NEAREST = 2.0**-40
 
 def sobol(columns: int, size: int, seed: int) -> Tensor:
     """Scrambled Sobol points, (size, columns) in (0, 1)."""
-    points = torch.from_numpy(qmc.Sobol(columns, scramble=True, rng=seed).random(size))
+    points: Tensor = torch.from_numpy(qmc.Sobol(columns, scramble=True, rng=seed).random(size))
     return points.clamp(_NEAREST, 1 - _NEAREST)
 
 
 def bulk(columns: int, size: int, seed: int) -> Tensor:
     """Points that are distributed as the noise, (size, columns) of normal scores."""
-    return torch.special.ndtri(sobol(columns, size, seed))
+    normal: Tensor = torch.special.ndtri(sobol(columns, size, seed))
+    return normal
 
 
 def differ(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], most: int) -> bool:
@@ -92,8 +93,8 @@ def _by_rows(functions: AtNoise) -> bool:
 
 def _neighbours(weights: Tensor) -> Tensor:
     """Weights of sums of neighbours, (sums, n)."""
-    parts = weights.split(SUM)
-    return torch.block_diag(*(part[None] for part in parts))
+    blocks: Tensor = torch.block_diag(*(part[None] for part in weights.split(SUM)))
+    return blocks
 
 
 def _one_by_one(functions: AtNoise, most: int) -> bool:
