@@ -440,3 +440,13 @@ def test_a_verdict_says_that_no_instance_was_read(monkeypatch):
     verdict = judged(f(b) * score(b), (b,))
     assert verdict.verdict == "proved"
     assert verdict.tried == ("random instances were not read: an integral is not known.",)
+
+
+@pytest.mark.parametrize("exponent", [6, 12, 30])
+def test_a_bias_below_the_precision_of_the_instances_is_refuted_by_its_exact_witness(exponent):
+    assert word(f(b) * score(b) + Fraction(1, 10**exponent) * f(b), (b,)) == "refuted"
+
+
+def test_a_difference_that_the_instances_could_see_and_do_not_is_undecided(monkeypatch):
+    monkeypatch.setattr(words, "RESOLVED", Fraction(0))
+    assert word(f(b) * score(b) + Fraction(1, 10**12) * f(b), (b,)) == "undecided"

@@ -182,19 +182,29 @@ def _undecided(evidence: Evidence) -> Verdict:
 # Where mean and target differ
 
 
+RESOLVED = Fraction(1, 10**9)
+"""Instances are evaluated in float64: a smaller part of a value may be its rounding."""
+
 _ALMOST_EVERY = "every case in which the bias, a polynomial in free unknowns that is not zero, does not vanish"
 
 
 def _differing(evidence: Evidence) -> Verdict:
     if any(not found.zero and found.conclusive for found in evidence.comparisons.values()):
         _refuse_derivation(evidence)
-    if evidence.opinion.verdict == "agree":
+    verdict = _biased(evidence)
+    if evidence.opinion.verdict == "agree" and not _too_small_for_instances(verdict.witness):
         evidence.tried.append(f"the exact evaluator finds a difference, but of random instances {evidence.opinion.reason}")
         return _undecided(evidence)
-    verdict = _biased(evidence)
     if verdict.witness is not None:
         _refuse_derivation(evidence)
     return verdict
+
+
+def _too_small_for_instances(witness: Counterexample | None) -> bool:
+    """Whether an exact difference is below what the floating-point instances can tell from rounding."""
+    if witness is None:
+        return False
+    return abs(witness.mean - witness.target) <= RESOLVED * max(1, abs(witness.mean), abs(witness.target))
 
 
 def _refuse_derivation(evidence: Evidence) -> None:
