@@ -71,7 +71,7 @@ def test_one_over_a_uniform_variable_has_no_mean_at_a_bound_of_zero(x):
     assert consult(Integrable(u, p(u) * x)).failure
 
 
-@pytest.mark.parametrize(("variable", "x"), [(uniform("x", 1, 2), 1), (uniform("y", c, 3), 1), (u, f(u)), (u, log(u))])
+@pytest.mark.parametrize(("variable", "x"), [(uniform("x", 1, 2), 1), (uniform("y", c, 3), 1), (u, f(u)), (u, exp(u) - 1)])
 def test_a_pole_elsewhere_or_beside_another_function_is_not_refuted(variable, x):
     assert not consult(Integrable(variable, x / variable)).failure
 

@@ -38,8 +38,7 @@ def is_small(variable: RandomVariable, term: Term, *, differentiated: bool) -> b
         case UniformLaw() as law:
             if _elementary(term, variable) or (not differentiated and _bounded(term, variable)):
                 return True
-            poles = not differentiated and any(_has_pole(variable, law, factors) for _, factors in monomials(term))
-            return False if poles else None
+            return False if not differentiated and _has_pole(variable, law, term) else None
         case NormalLaw() as law:
             known = [_under_normal(variable, law, factors, alone=not differentiated) for _, factors in monomials(term)]
             return None if None in known else False not in known
@@ -114,11 +113,14 @@ def _bounded(term: Term, variable: RandomVariable) -> bool:
     return isinstance(term, (Add, Mul, Power)) and all(_bounded(part, variable) for part in parts(term))
 
 
-def _has_pole(variable: RandomVariable, law: UniformLaw, factors: Factors) -> bool:
-    """Whether the integral of a product diverges at an end of the interval, which is 0: one over the variable."""
-    ends = any(isinstance(end, Number) and end.value == 0 for end in law.terms)
-    others = [atom for atom, _ in factors if depends(atom, variable) and atom not in (variable, Density(law, variable))]
-    return ends and not others and dict(factors).get(variable, 0) < 0
+def _has_pole(variable: RandomVariable, law: UniformLaw, term: Term) -> bool:
+    """Whether an integral diverges at an end of the interval, which is 0: powers of the variable, one of them negative."""
+    if not any(isinstance(end, Number) and end.value == 0 for end in law.terms):
+        return False
+    products = [dict(factors) for _, factors in monomials(term)]
+    own = (variable, Density(law, variable))
+    powers = not any(depends(atom, variable) for factors in products for atom in factors if atom not in own)
+    return powers and any(factors.get(variable, 0) < 0 for factors in products)
 
 
 def _under_normal(variable: RandomVariable, law: NormalLaw, factors: Factors, *, alone: bool) -> bool | None:
