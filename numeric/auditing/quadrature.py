@@ -21,7 +21,7 @@ from derive.language.errors import TooLarge, UsageError
 from numeric.auditing.audit_mean import Found, Tolerances, compared, exact_mean_of, moments_of
 from numeric.draws.interception import Source
 from numeric.draws.noise_sources import NODE, Breakpoints, Cells, Decisions, Grid, Line, Scalar
-from numeric.draws.quadrature_rules import Bracket, cumulative
+from numeric.draws.quadrature_rules import Bracket, cumulative, tanh_sinh
 from numeric.draws.taint import NotFreezable, NotIntegrable, Taint
 from numeric.draws.tape import Choice, Count, NotAuditable, Tape, count
 from numeric.means.exact_mean import ExactMean
@@ -34,6 +34,9 @@ MOST_BREAKPOINTS = 100
 PROBES = 32
 COARSEST = 2
 LEVELS = {"Gauss": range(COARSEST, 8), "tanh-sinh": range(1, 7)}
+FEWEST = len(tanh_sinh(2)[0])
+"""Nodes of the coarsest rule that is held against Gauss rules."""
+
 HOPELESS, PATIENCE = 0.5, 3
 """A method is given up where doubling the nodes leaves more than this part of an error that is too large."""
 LARGEST_ERROR = 1e-4
@@ -121,9 +124,9 @@ class Integrand:
             self.run(Tape([_beside(choice) for choice in tape.choices], strict=False))
 
     def require_few(self, budget: int) -> None:
-        """Raise TooLarge if the noise has so many scalars that no grid is within the budget."""
+        """Raise TooLarge if the noise has so many scalars that only one of two unrelated rules is within the budget."""
         scalars = len(self.along(Line(0)).seen)
-        fewest = (2 ** (COARSEST + 1) - 1) ** scalars
+        fewest = (FEWEST if scalars > 2 else 2 ** (COARSEST + 1) - 1) ** scalars
         if fewest > budget:
             message = (
                 f"{scalars} scalars of noise need a grid of {fewest:.3g} nodes, more than the budget of {budget}. Audit a "
