@@ -138,8 +138,8 @@ def test_breakpoints_that_leave_no_room_for_nodes_are_too_many():
         u = torch.rand(())
         return theta.sum() * u * (u > torch.arange(10) / 10).sum()
 
-    with pytest.raises(TooLarge, match=r"Quadrature.*budget of 20"):
-        audit(loss, theta, theta.sum, budget=20)
+    with pytest.raises(TooLarge, match="budget of 20"):
+        audit(loss, theta, theta.sum, budget=20, breakpoints=[[each / 10 for each in range(1, 10)]])
 
 
 def test_a_draw_that_is_missing_when_a_run_is_repeated_is_found():
