@@ -42,6 +42,7 @@ BREAKING = [
     ("derive", "derive/attic/broken.py", ""),
     ("numeric", "numeric/codegen/torchgen.py", "from numeric.auditing import audit"),
     ("numeric", "numeric/draws/tape.py", "from numeric.codegen import torchgen"),
+    ("numeric", "numeric/testbed/setting.py", "from numeric.gallery import rows"),
     ("judge", "derive/laws/reading.py", "from derive.kernel.theorem import Theorem"),
     ("judge", "derive/exact/comparison.py", "from derive.proofs.calc import Derivation"),
     ("trusted", "derive/kernel/theorem.py", "from derive.language.notation import E"),

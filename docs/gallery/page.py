@@ -11,6 +11,7 @@ from derive.catalogue import catalogue
 from derive.estimator import Estimator
 from derive.language.errors import UsageError
 from docs.gallery import formulas
+from docs.gallery.threads import THREADS, address
 from docs.templates import filled
 from numeric.gallery.export import exported
 from numeric.gallery.facts import facts
@@ -45,6 +46,18 @@ def test_of(row: Row) -> str:
         return f"# {error}"
 
 
+def threads() -> list[tuple[str, str, str]]:
+    """The cells of the table of threads."""
+    return [
+        (
+            ", ".join(map(address, addresses.split(", "))),
+            text,
+            ", ".join(f"[{name}]({GALLERY[name].page}.md#{name})" for name in names),
+        )
+        for addresses, text, names in THREADS
+    ]
+
+
 def pages() -> dict[str, str]:
     """Every page by the name of its file."""
     rows = list(GALLERY.values())
@@ -52,7 +65,7 @@ def pages() -> dict[str, str]:
     tools = {"facts": facts, "difference": difference, "derivation": derivation}
     found = {f"{page}.md": filled(HERE / "page.md.jinja", tools | _head(page) | {"rows": of[page]}) for page in PAGES}
     listed = [(page, title, of[page]) for page, (_, title) in PAGES.items()]
-    found["README.md"] = filled(HERE / "README.md.jinja", {"rows": rows, "pages": listed})
+    found["README.md"] = filled(HERE / "README.md.jinja", {"rows": rows, "pages": listed, "threads": threads()})
     html = Environment(undefined=StrictUndefined, autoescape=True, keep_trailing_newline=True)
     template = html.from_string((HERE / "index.html.jinja").read_text(encoding="utf-8"))
     found["index.html"] = template.render(rows=rows, verdicts=VERDICTS, facts=facts, exported=test_of)

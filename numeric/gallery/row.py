@@ -46,6 +46,7 @@ class World:
     laws: tuple[str, ...] = ()
 
 
+@cache
 def world(policy: str = "on", setting: Setting | None = None, *, binary: bool = False) -> World:
     """Return the world of the testbed with samples of a policy."""
     place = setting or Setting()

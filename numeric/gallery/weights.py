@@ -138,6 +138,20 @@ def decoupled_first_step(logprobs: Tensor, old_logprobs: Tensor, rewards: Tensor
 
 
 @weight(
+    "decoupled-first-step-by-token",
+    "The same with ratios of tokens is the gradient of the surrogate, as PPO is.",
+    r"\frac1G \sum_i \sum_t \overline{\pi_{\mathrm{old},t} / \mu_t}\; \frac{\pi_t}{\pi_{\mathrm{old},t}}\, R_i",
+    target="surrogate",
+    same_as="token-weight",
+    twin=("weight * ratio", "ratio"),
+)
+def decoupled_first_step_by_token(logprobs: Tensor, old_logprobs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    proximal = logprobs.detach()
+    weight, ratio = torch.exp(proximal - old_logprobs), torch.exp(logprobs - proximal)
+    return -(weight * ratio * rewards[:, None] * mask).sum(-1).mean()
+
+
+@weight(
     "truncated-weight",
     "A cap on the detached weight (TIS): biased, and no baseline is free.",
     r"\frac1G \sum_i \overline{\min(\rho_i, c)}\, R_i \log\pi_i",
@@ -193,6 +207,21 @@ def geometric_rejection_with_weight(logprobs: Tensor, old_logprobs: Tensor, rewa
     mean_ratio = torch.exp(log_ratio.detach() / mask.sum(-1))
     kept = ((mean_ratio >= 0.8) & (mean_ratio <= 1.25)).to(rewards.dtype)
     return -(kept * torch.exp(log_ratio) * rewards).mean()
+
+
+@weight(
+    "geometric-rejection-with-token-weights",
+    "With a weight for each token, as for the surrogate: biased for the surrogate too, and no baseline is free.",
+    r"\frac1G \sum_i 1\{\rho_i^{1/n_i} \in [a, b]\} \sum_t r_{i,t} R_i",
+    target=None,
+    baseline_free=False,
+    twin=("kept * rewards", "rewards"),
+)
+def geometric_rejection_with_token_weights(logprobs: Tensor, old_logprobs: Tensor, rewards: Tensor, mask: Tensor) -> Tensor:
+    log_ratio = (logprobs - old_logprobs) * mask
+    mean_ratio = torch.exp(log_ratio.detach().sum(-1) / mask.sum(-1))
+    kept = ((mean_ratio >= 0.8) & (mean_ratio <= 1.25)).to(rewards.dtype)
+    return -(kept * rewards * (torch.exp(log_ratio) * mask).sum(-1)).mean()
 
 
 @weight(
