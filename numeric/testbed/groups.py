@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from derive.language.errors import UsageError
-from numeric.testbed.running import PACKED, Loss, run, run_packed
+from numeric.testbed.running import PACKED, Loss, arguments, run, run_packed
 from numeric.testbed.samples import Field, Samples
 
 Keep: TypeAlias = Callable[[Tensor], Tensor]
@@ -67,7 +66,8 @@ def mean_gradient(
     >>> found.groups, bool(found.gradient.abs().max() < 1e-12)  # the score has mean zero
     (49, True)
     """
-    names = [name for name in inspect.signature(loss).parameters if not (packed and name in PACKED)]
+    known = [*samples.fields, *PACKED] if packed else list(samples.fields)
+    names = [name for name in arguments(loss, known) if not (packed and name in PACKED)]
     index, weights = every_group(samples, group, keep)
     fields = samples.named(names)
     with torch.no_grad():

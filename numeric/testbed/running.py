@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeAlias
 
 import torch
@@ -24,8 +24,21 @@ from numeric.draws.random_ops import Call, draws_nothing
 Loss: TypeAlias = Callable[..., Any]
 
 PACKED = ("lengths", "cu_seqlens", "sequence")
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 ALONE = 3
 """So many groups are also run alone, and must give what they give beside the others."""
+
+
+def arguments(loss: Loss, known: Collection[str]) -> list[str]:
+    """Return the names of the arguments that a loss is given: all that have no default, and those that are known.
+
+    >>> def loss(logprobs, mask, epsilon=0.2, **settings): ...
+    >>> arguments(loss, ["logprobs", "mask", "rewards"])
+    ['logprobs', 'mask']
+    """
+    function = loss.forward if isinstance(loss, torch.nn.Module) else loss
+    named = [each for each in inspect.signature(function).parameters.values() if each.kind in _BY_NAME]
+    return [each.name for each in named if each.default is inspect.Parameter.empty or each.name in known]
 
 
 def run(loss: Loss, given: Mapping[str, Tensor]) -> Tensor:
@@ -41,7 +54,7 @@ def run(loss: Loss, given: Mapping[str, Tensor]) -> Tensor:
     with warnings.catch_warnings(), torch.enable_grad(), _NoDraws():
         warnings.filterwarnings("ignore", "There is a performance drop")  # of vmap, where it makes a loop itself
         try:
-            values = torch.func.vmap(lambda tensors: _scalar(loss(**tensors)))(dict(given))
+            values = torch.func.vmap(lambda tensors: _scalar(loss(**tensors)))(_copied(given))
         except (RuntimeError, ValueError):  # what vmap does not do: in-place steps, `item`, shapes that depend on values
             values = torch.stack([_alone(loss, given, at) for at in range(count)])
         slack = 256 * torch.finfo(values.dtype).eps
@@ -58,7 +71,7 @@ def run_packed(loss: Loss, given: Mapping[str, Tensor], mask: Tensor) -> Tensor:
         given  by the name of the argument, padded
         mask   (N, G, T) of booleans: where there is a token
     """
-    wanted = set(inspect.signature(loss).parameters) & set(PACKED)
+    wanted = set(arguments(loss, PACKED)) & set(PACKED)
     patterns, which = mask.flatten(1).unique(dim=0, return_inverse=True)
     values: dict[int, Tensor] = {}
     for number, pattern in enumerate(patterns):
@@ -82,7 +95,12 @@ def _lengths(shape: Tensor) -> dict[str, Tensor]:
 
 
 def _alone(loss: Loss, given: Mapping[str, Tensor], at: int) -> Tensor:
-    return _scalar(loss(**{name: value[at] for name, value in given.items()}))
+    return _scalar(loss(**_copied({name: value[at] for name, value in given.items()})))
+
+
+def _copied(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a loss may change in place."""
+    return {name: value.clone() for name, value in given.items()}
 
 
 def _scalar(value: Any) -> Tensor:
