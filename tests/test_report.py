@@ -414,7 +414,7 @@ def test_pages_have_different_names_where_the_file_system_ignores_case():
     assert taken == {"a-py-one.html", "a-py-one-2.html", "index-2.html", "page.html", "page-2.html"}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_whole_catalogue_is_reported_as_declared(tmp_path, capsys):
     assert run(app, ["report", "-o", str(tmp_path / "report")]) == 0
     shown = pages_of(tmp_path / "report")
