@@ -17,6 +17,8 @@ __all__ = [
     "audit", "AuditCase", "AuditReport", "Contribution", "replay", "BiasedGradient", "UndecidedAudit", "VacuousAudit",
     "UnexpectedVerdict", "NotAuditable", "AuditWarning", "same_gradient", "SameGradient", "DifferentGradient",
     "exact_mean", "ExactMean", "exact_expectation",
+    # Losses of language-model fine-tuning
+    "testbed",
     # Code from formulas
     "compile", "Compiled", "emit", "crosscheck", "CrosscheckReport", "exact_gradient",
     # Samplers
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
         UnknownNode as UnknownNode,
         UsageError as UsageError,
     )
+    from numeric import testbed as testbed
     from numeric.auditing.audit import AuditCase as AuditCase, audit as audit, replay as replay
     from numeric.auditing.audit_report import (
         AuditReport as AuditReport,
@@ -95,6 +98,8 @@ else:  # a checker must not read `__getattr__` as leave to take any name
     def __getattr__(name: str) -> Any:
         if name in _HOME:
             return getattr(import_module(_HOME[name]), name)
+        if name == "testbed":
+            return import_module("numeric.testbed")
         message = f"module 'numeric' has no attribute {name!r}"
         raise AttributeError(message)
 

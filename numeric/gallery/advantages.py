@@ -9,11 +9,11 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from numeric.gallery.row import row, success, world
+from numeric.gallery.row import Decorator, row, success, world
 from numeric.testbed.setting import Point
 from numeric.testbed.targets import Target
 
-adv = partial(row, page="advantages")
+adv: Decorator = partial(row, page="advantages")
 BINARY = world("on", binary=True)
 
 

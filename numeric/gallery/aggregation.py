@@ -10,10 +10,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from numeric.gallery.row import row, world
+from numeric.gallery.row import Decorator, row, world
 from numeric.testbed.setting import Setting
 
-agg = partial(row, page="aggregation")
+agg: Decorator = partial(row, page="aggregation")
 SURROGATE = r"\frac1G \sum_i \sum_t r_{i,t}\, A_i"
 OFF = world("off")
 FIXED = world("on", Setting(ends=False))

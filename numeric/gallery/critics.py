@@ -7,11 +7,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from numeric.gallery.row import row
+from numeric.gallery.row import Decorator, row
 from numeric.testbed.setting import END, Point
 from numeric.testbed.targets import Target
 
-critic = partial(row, page="critics")
+critic: Decorator = partial(row, page="critics")
 
 
 def _penalised(point: Point, logits: Tensor) -> Tensor:

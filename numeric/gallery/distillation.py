@@ -7,12 +7,12 @@ from functools import partial
 
 from torch import Tensor
 
-from numeric.gallery.row import row, world
+from numeric.gallery.row import Decorator, row, world
 from numeric.testbed.samples import Samples, samples_of
 from numeric.testbed.setting import Point
 from numeric.testbed.targets import TARGETS, Target, prefix_law
 
-distil = partial(row, page="distillation", aim="kl")
+distil: Decorator = partial(row, page="distillation", aim="kl")
 
 
 def _by_teacher(point: Point) -> Samples:

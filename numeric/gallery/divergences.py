@@ -10,9 +10,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from numeric.gallery.row import row
+from numeric.gallery.row import Decorator, row
 
-kl = partial(row, page="divergences", aim="kl", sizes=(2,))
+kl: Decorator = partial(row, page="divergences", aim="kl", sizes=(2,))
 
 
 @kl(

@@ -14,12 +14,12 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from numeric.gallery.row import World, row
+from numeric.gallery.row import Decorator, World, row
 from numeric.testbed.samples import Samples, constant, samples_of
 from numeric.testbed.setting import VOCABULARY, Point, Setting, random_point
 from numeric.testbed.targets import Target
 
-latent = partial(row, page="latents")
+latent: Decorator = partial(row, page="latents")
 EXPERTS = 2
 
 
@@ -102,7 +102,7 @@ def _router_frozen(point: Mixture, theta: Tensor) -> Tensor:
 
 REWARD = Target("mixture-reward", "the expected reward of the mixture", r"\mathbb{E}_{\pi}[R]", _reward)
 FROZEN = Target("router-frozen", "the expected reward with the router frozen", r"\mathbb{E}_{\pi_{\bar g}}[R]", _router_frozen)
-mixed = partial(latent, aim=REWARD, where=MIXTURE, sizes=(1,))
+mixed: Decorator = partial(latent, aim=REWARD, where=MIXTURE, sizes=(1,))
 
 
 @mixed(
@@ -170,7 +170,7 @@ def _taken(samples: Samples, name: str, at: Tensor) -> Callable[[Tensor], Tensor
 
 
 SPECULATIVE = World("one token by speculative decoding", "own", lambda seed: random_point(Setting(length=1), seed), _drafted)
-speculative = partial(latent, where=SPECULATIVE)
+speculative: Decorator = partial(latent, where=SPECULATIVE)
 
 
 @speculative(

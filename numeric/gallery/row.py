@@ -12,7 +12,7 @@ import math
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from importlib.resources import files
 from typing import Any, TypeAlias
 
@@ -188,6 +188,10 @@ def row(
         return found
 
     return made
+
+
+Decorator: TypeAlias = partial[Callable[[Loss], Row]]
+"""`row` with what the rows of a page have in common."""
 
 
 def success(point: Point) -> float:

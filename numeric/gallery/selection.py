@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from numeric.gallery.advantages import BINARY, best_of, pass_sum
-from numeric.gallery.row import row, world
+from numeric.gallery.row import Decorator, row, world
 from numeric.testbed.samples import Samples, samples_of
 from numeric.testbed.setting import Point
 from numeric.testbed.targets import Target
 
-select = partial(row, page="selection")
+select: Decorator = partial(row, page="selection")
 
 
 def _successes(point: Point) -> Samples:

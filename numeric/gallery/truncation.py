@@ -7,10 +7,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from numeric.gallery.row import row, world
+from numeric.gallery.row import Decorator, row, world
 from numeric.testbed.setting import Setting
 
-cut = partial(row, page="truncation")
+cut: Decorator = partial(row, page="truncation")
 TOP_K, TOP_P = world("top-k"), world("top-p")
 ONE_K, ONE_P = (world(way, Setting(length=1)) for way in ("top-k", "top-p"))
 

@@ -12,13 +12,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from numeric.gallery.row import row, world
+from numeric.gallery.row import Decorator, row, world
 from numeric.testbed.samples import Samples
 from numeric.testbed.setting import Point
 from numeric.testbed.targets import Target
 
 OFF = world("off")
-weight = partial(row, page="weights", where=OFF)
+weight: Decorator = partial(row, page="weights", where=OFF)
 
 
 def accepted(shown: str, rule: Callable[[Tensor, Tensor], Tensor]) -> Target:
