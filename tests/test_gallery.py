@@ -15,7 +15,6 @@ import torch
 
 import derive
 from derive.cli.main import run
-from derive.language.errors import UsageError
 from docs.gallery import page
 from numeric.auditing.audit import audit
 from numeric.cli.main import app
@@ -146,12 +145,11 @@ def test_a_row_under_a_wrong_target_is_refused():
     assert measured(replace(made, by=1), 0, 2).holds
 
 
-EXPORTED = ["token-weight", "dynamic-sampling", "best-of-k-credit", "replayed-mask-under-top-p"]
+EXPORTED = ["token-weight", "dynamic-sampling", "best-of-k-credit", "replayed-mask-under-top-p", "routing-not-replayed"]
 
 
 @pytest.mark.parametrize("names", [EXPORTED, pytest.param(list(GALLERY), marks=pytest.mark.exhaustive)], ids=["some", "all"])
 def test_an_exported_test_stands_alone_and_fails_on_the_wrong_twin(names, tmp_path):
-    names = [name for name in names if GALLERY[name].world.policy != "own"]
     for name in names:
         text = exported(GALLERY[name])
         assert not set(re.findall(r"^(?:from|import) (\w+)", text, re.MULTILINE)) - {"itertools", "math", "torch"}
@@ -172,11 +170,6 @@ def test_the_pages_say_what_the_rows_measure_to():
         assert (Path(page.__file__).parent / name).read_text(encoding="utf-8") == text, (
             f"{name} is not up to date: make gallery"
         )
-
-
-def test_a_row_with_samples_of_its_own_has_no_test_that_stands_alone():
-    with pytest.raises(UsageError, match="samples of its own"):
-        exported(GALLERY["routing-replayed"])
 
 
 # The command

@@ -9,7 +9,6 @@ from jinja2 import Environment, StrictUndefined
 
 from derive.catalogue import catalogue
 from derive.estimator import Estimator
-from derive.language.errors import UsageError
 from docs.gallery import formulas
 from docs.gallery.threads import THREADS, address
 from docs.templates import filled
@@ -39,13 +38,6 @@ def derivation(row: Row) -> str:
     return f"{formula_of(row).verdict}, by `gradproof prove {place}`"
 
 
-def test_of(row: Row) -> str:
-    try:
-        return exported(row)
-    except UsageError as error:
-        return f"# {error}"
-
-
 def threads() -> list[tuple[str, str, str]]:
     """The cells of the table of threads."""
     return [
@@ -68,7 +60,7 @@ def pages() -> dict[str, str]:
     found["README.md"] = filled(HERE / "README.md.jinja", {"rows": rows, "pages": listed, "threads": threads()})
     html = Environment(undefined=StrictUndefined, autoescape=True, keep_trailing_newline=True)
     template = html.from_string((HERE / "index.html.jinja").read_text(encoding="utf-8"))
-    found["index.html"] = template.render(rows=rows, verdicts=VERDICTS, facts=facts, exported=test_of)
+    found["index.html"] = template.render(rows=rows, verdicts=VERDICTS, facts=facts, exported=exported)
     return found
 
 

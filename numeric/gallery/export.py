@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from derive.language.errors import UsageError
 from numeric.gallery.measure import measured
-from numeric.gallery.row import Row
+from numeric.gallery.row import Row, Script
 from numeric.testbed.samples import kept_tokens
 from numeric.testbed.setting import Point
 
@@ -92,15 +91,13 @@ def test_{function}():
 def exported(row: Row) -> str:
     """Return the source of a test of a row.
 
-    Raises
-        UsageError, for a row whose samples are more than the sequences of the testbed.
+    >>> from numeric.gallery.rows import GALLERY
+    >>> exported(GALLERY["token-sum"]).splitlines()[0]
+    '\"\"\"token-sum: unbiased.'
     """
-    point = row.world.point(0)
-    if row.world.policy == "own" or not isinstance(point, Point):
-        message = f"{row.name} has samples of its own ({row.world.shown}), and no test that stands alone."
-        raise UsageError(message)
-    size, names = row.sizes[0], list(inspect.signature(row.loss).parameters)
-    fields = "\n".join(f'        "{name}": {_FIELDS[name]},' for name in names)
+    point, size = row.world.point(0), row.sizes[0]
+    script = row.world.script(point) if row.world.script else _script(row, point)
+    fields = "\n".join(f'        "{name}": {script.fields[name]},' for name in inspect.signature(row.loss).parameters)
     laws = list(row.world.laws or ["law(SAMPLER)"])
     laws = laws * size if len(laws) == 1 else laws
     skipped = " or len(set(REWARDS[list(group)].tolist())) == 1" * row.mixed
@@ -111,7 +108,7 @@ def exported(row: Row) -> str:
         size=size,
         count=len(point.setting.lists),
         extra="\nimport math" if "math." in row.source else "",
-        tables=_tables(row, point, fields + " ".join(laws) + skipped),
+        tables=_tables(row, script, fields + " ".join(laws) + skipped),
         source=row.source,
         fields=fields,
         laws=", ".join(laws),
@@ -120,11 +117,7 @@ def exported(row: Row) -> str:
     )
 
 
-def _tables(row: Row, point: Point, text: str) -> str:
-    """The tables that a text names, the sampler, and what is expected."""
-    found = measured(row, 0, row.sizes[0])
-    samples = row.world.samples(point)
-    drawn_from = {"off": "BEHAVIOUR", "on": "LOGITS"}.get(row.world.policy, 'LOGITS.masked_fill(~KEPT, float("-inf"))')
+def _script(row: Row, point: Point) -> Script:
     tables = {
         "LOGITS": point.logits,
         "BEHAVIOUR": point.behaviour,
@@ -137,15 +130,22 @@ def _tables(row: Row, point: Point, text: str) -> str:
         "MORE_REWARDS": point.more_rewards,
         "VALUES": point.values,
         "ACTION_VALUES": point.action_values,
-        "EXACT_VALUES": samples.fields["exact_values"](point.logits),
+        "EXACT_VALUES": row.world.samples(point).fields["exact_values"](point.logits),
         "KEPT": kept_tokens(point.logits, row.world.policy),
     }
-    needed = set(re.findall("[A-Z_]+", f"{text} {drawn_from} LOGITS PREFIXES TOKENS MASK"))
-    lines = [f"{name} = {_literal(value)}" for name, value in tables.items() if name in needed]
+    return Script(tables, _FIELDS)
+
+
+def _tables(row: Row, script: Script, text: str) -> str:
+    """The tables that a text names, the sampler, and what is expected."""
+    drawn_from = {"off": "BEHAVIOUR", "on": "LOGITS"}.get(row.world.policy, 'LOGITS.masked_fill(~KEPT, float("-inf"))')
+    sampler = [] if row.world.script else [f"SAMPLER = {drawn_from}"]
+    needed = set(re.findall("[A-Z_]+", f"{text} {' '.join(sampler)} LOGITS PREFIXES TOKENS MASK"))
+    lines = [f"{name} = {_literal(value)}" for name, value in script.tables.items() if name in needed]
+    found = measured(row, 0, row.sizes[0])
     expected = found.mean.gradient if found.expected is None else found.expected
-    return "\n".join(
-        [*lines, f"SAMPLER = {drawn_from}", f"EXPECTED = {_literal(expected.reshape(point.logits.shape))}{_said(row)}"]
-    )
+    of_logits = expected.reshape(script.tables["LOGITS"].shape)
+    return "\n".join([*lines, *sampler, f"EXPECTED = {_literal(of_logits)}{_said(row)}"])
 
 
 def _said(row: Row) -> str:
@@ -158,6 +158,10 @@ def _literal(value: Tensor) -> str:
     text = f"torch.tensor({_rounded(value.tolist())}{dtype})"
     if len(text) < 110:
         return text
+    if value.numel() > 60:
+        numbers = ", ".join(map(_rounded, value.flatten().tolist()))
+        flat = textwrap.fill(numbers, 116, initial_indent="    ", subsequent_indent="    ")
+        return f"torch.tensor([\n{flat},\n]{dtype}).reshape({', '.join(map(str, value.shape))})"
     rows = ",\n".join(f"    {_rounded(row)}" for row in value.tolist())
     return f"torch.tensor([\n{rows},\n]{dtype})"
 

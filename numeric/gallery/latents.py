@@ -14,7 +14,7 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from numeric.gallery.row import Decorator, World, row
+from numeric.gallery.row import Decorator, Script, World, row
 from numeric.testbed.samples import Samples, constant, samples_of
 from numeric.testbed.setting import VOCABULARY, Point, Setting, random_point
 from numeric.testbed.targets import Target
@@ -89,7 +89,36 @@ def samples_of_mixture(point: Mixture) -> Samples:
     )
 
 
-MIXTURE = World("samples of a mixture of two experts; one or two tokens", "own", mixture, samples_of_mixture)
+_ROUTER = "{logits}[:, :2].log_softmax(-1)[PREFIXES, {experts}]"
+_EXPERT = "{logits}[:, 2:].unflatten(-1, (2, 3)).log_softmax(-1)[PREFIXES, {experts}, TOKENS]"
+_PATHS = [_ROUTER.format(logits="LOGITS", experts=each) for each in ("EXPERTS", "FRESH")]
+_LAW = f"(({' + '.join(_PATHS)} + {_EXPERT.format(logits='LOGITS', experts='EXPERTS')}) * MASK).sum(-1).exp()"
+
+
+def script_of_mixture(point: Mixture) -> Script:
+    """Return what a test of a row is made of: one row of every table for each path."""
+    length, at = point.setting.length, point.sequence
+    paths = {
+        name: torch.tensor([[*path, *[0] * (length - len(path))] for path in each])
+        for name, each in (("EXPERTS", point.experts), ("FRESH", point.fresh))
+    }
+    sequences = {"PREFIXES": point.setting.prefixes, "TOKENS": point.setting.sequences, "MASK": point.setting.mask}
+    tables = {name: table[at] for name, table in (sequences | {"REWARDS": point.rewards}).items()}
+    over_experts = "(logits[:, :2].softmax(-1)[..., None] * logits[:, 2:].unflatten(-1, (2, 3)).softmax(-1)).sum(-2)"
+    fields = {
+        "mask": "MASK",
+        "rewards": "REWARDS",
+        "logprobs": f"{over_experts}.log()[PREFIXES, TOKENS]",
+        "expert_logprobs": _EXPERT.format(logits="logits", experts="EXPERTS"),
+        "router_logprobs": _ROUTER.format(logits="logits", experts="EXPERTS"),
+        "fresh_logprobs": _EXPERT.format(logits="logits", experts="FRESH"),
+    }
+    return Script({"LOGITS": point.theta} | tables | paths, fields)
+
+
+MIXTURE = World(
+    "samples of a mixture of two experts; one or two tokens", "own", mixture, samples_of_mixture, (_LAW,), script_of_mixture
+)
 
 
 def _reward(point: Mixture, theta: Tensor) -> Tensor:
@@ -169,7 +198,37 @@ def _taken(samples: Samples, name: str, at: Tensor) -> Callable[[Tensor], Tensor
     return lambda theta: field(theta)[at]
 
 
-SPECULATIVE = World("one token by speculative decoding", "own", lambda seed: random_point(Setting(length=1), seed), _drafted)
+def _script_of_drafts(point: Point) -> Script:
+    both = torch.tensor([*range(VOCABULARY)] * 2)
+    tables = {
+        "LOGITS": point.logits,
+        "DRAFT": point.behaviour,
+        "PREFIXES": torch.zeros(2 * VOCABULARY, 1, dtype=torch.int64),
+        "TOKENS": both[:, None],
+        "MASK": torch.ones(2 * VOCABULARY, 1, dtype=torch.float64),
+        "REWARDS": point.rewards[both],
+        "ACCEPTED": (torch.arange(2 * VOCABULARY) < VOCABULARY).double(),
+    }
+    fields = {
+        "mask": "MASK",
+        "rewards": "REWARDS",
+        "accepted": "ACCEPTED",
+        "logprobs": "token_log_probs(logits)",
+        "draft_logprobs": "token_log_probs(DRAFT)",
+    }
+    return Script(tables, fields)
+
+
+_POLICY, _DRAFT = "LOGITS.softmax(-1)[0]", "DRAFT.softmax(-1)[0]"
+_SPECULATED = f"torch.cat([torch.minimum({_POLICY}, {_DRAFT}), ({_POLICY} - {_DRAFT}).clamp(min=0)])"
+SPECULATIVE = World(
+    "one token by speculative decoding",
+    "own",
+    lambda seed: random_point(Setting(length=1), seed),
+    _drafted,
+    (_SPECULATED,),
+    _script_of_drafts,
+)
 speculative: Decorator = partial(latent, where=SPECULATIVE)
 
 

@@ -10,11 +10,13 @@ import inspect
 import json
 import math
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from importlib.resources import files
 from typing import Any, TypeAlias
+
+from torch import Tensor
 
 from numeric.testbed.running import Loss
 from numeric.testbed.samples import Samples, samples_of
@@ -28,6 +30,19 @@ POINTS = 5
 
 
 @dataclass(frozen=True)
+class Script:
+    """What an exported test is made of.
+
+    Args
+        tables  by their names in the test, LOGITS, TOKENS, PREFIXES and MASK among them
+        fields  by the argument of a loss: the expression of `logits` and the tables that computes it for every sample
+    """
+
+    tables: Mapping[str, Tensor]
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class World:
     """Where a row lives: points from seeds, and the samples of a point.
 
@@ -37,6 +52,7 @@ class World:
         point    of a seed
         samples  of a point
         laws     for an exported test: the laws of the samples of a group, where they are not the sampler's
+        script   for an exported test: of a point, where the samples are not the sequences
     """
 
     shown: str
@@ -44,6 +60,7 @@ class World:
     point: Callable[[int], Any]
     samples: Callable[[Any], Samples]
     laws: tuple[str, ...] = ()
+    script: Callable[[Any], Script] | None = None
 
 
 @cache
