@@ -96,7 +96,8 @@ def test_a_group_that_is_divided_by_its_deviation_has_a_factor_that_moves(start)
         return (advantage * theta.log_softmax(-1)[action]).mean()
 
     report = audit(loss, theta, expected_reward(theta, reward))
-    assert (report.verdict, len(set(report.factors))) == ("biased", 3)
+    assert report.verdict == "biased"
+    assert report.held == 0
 
 
 @pytest.mark.parametrize("power", [1, pytest.param(2, marks=pytest.mark.exhaustive)])

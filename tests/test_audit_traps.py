@@ -292,8 +292,8 @@ def test_noise_that_only_the_loss_draws_is_integrated():
     theta = parameter(0.4)
     noise = lambda: torch.randn(3).double()  # noqa: E731
     assert audit(lambda: (theta + noise()).square().sum(), theta, lambda: (theta.square() + 1).sum() * 3).quadrature
-    with pytest.raises(TooLarge, match=r"normal x 12 and the objective \(none\).*Quadrature"):
-        audit(lambda: (theta + torch.randn(12)).square().sum(), theta, lambda: (theta.square() + 1).sum() * 12)
+    report = audit(lambda: (theta + torch.randn(12)).square().sum(), theta, lambda: (theta.square() + 1).sum() * 12)
+    assert report.verdict == "unbiased up to x"
 
 
 def test_every_kind_of_state_is_put_back():
@@ -444,17 +444,14 @@ def test_noise_that_is_used_in_another_way_than_in_the_objective_is_integrated_b
     assert audit(lambda: z(-1).pow(3) + theta[1] / 100, theta, lambda: z(1).pow(3), raise_exception=False).verdict == "biased"
 
 
-@pytest.mark.filterwarnings("ignore::numeric.auditing.audit_report.AuditWarning")
-def test_a_difference_at_frozen_noise_that_cannot_be_integrated_is_called_one_given_the_noise():
+def test_a_difference_at_frozen_noise_that_cannot_be_integrated_is_sampled_and_no_bias():
     theta = parameter(*[0.1] * 12)
 
     def square(sign):
         return (theta + sign * torch.randn(12, dtype=torch.float64)).square().sum()
 
     report = audit(lambda: square(-1), theta, lambda: square(1), raise_exception=False)
-    assert report.verdict == "biased"
-    assert any("whether their means do was not decided: 12 scalars of noise need" in text for text in report.warnings)
-    assert "given its noise" in str(report)
+    assert report.verdict in ("unbiased up to x", "undecided")
 
 
 @pytest.mark.filterwarnings("ignore::numeric.auditing.audit_report.AuditWarning")
@@ -477,7 +474,7 @@ def test_to_ask_whether_noise_is_a_number_is_no_decision(asks):
         return z.pow(3)
 
     report = audit(sample, theta, sample)
-    assert report.frozen_noise == 1
+    assert report.verdict == "unbiased"
 
 
 @pytest.mark.parametrize("asks", [lambda z: z == 0.0, lambda z: z != z.abs(), torch.signbit])
@@ -487,7 +484,7 @@ def test_to_ask_for_another_value_is_a_decision(asks):
         audit(lambda: theta.sum(), theta, lambda: theta.sum() * (2 if asks(torch.randn(())) else 1))
 
 
-def test_noise_whose_law_has_parameters_is_refused_where_it_has_no_quadrature():
+def test_noise_whose_law_has_parameters_is_integrated():
     theta = parameter(0.4)
 
     def loss():
@@ -495,8 +492,7 @@ def test_noise_whose_law_has_parameters_is_refused_where_it_has_no_quadrature():
         x = law.sample()
         return (x * law.log_prob(x)).sum()
 
-    with pytest.raises(NotAuditable, match=r"depends on the parameters.*gamma noise, for which there is no quadrature"):
-        audit(loss, theta, lambda: theta.exp().sum())
+    assert audit(loss, theta, lambda: theta.exp().sum()).quadrature
 
 
 def test_noise_that_decides_a_branch_is_refused_in_an_objective():
@@ -576,7 +572,8 @@ def test_one_uniform_compared_twice_is_coupled():
     report = audit(loss, theta, lambda: torch.stack(both()).prod(0).sum(), raise_exception=False)
     p = float(theta.detach().sigmoid())
     assert report.outcomes == 3
-    assert report.scaled_by == pytest.approx((p - 0.25) / p, abs=1e-12)
+    assert float(report.mean["theta"] / report.exact["theta"]) == pytest.approx((p - 0.25) / p, abs=1e-12)
+    assert report.verdict == "biased"
     assert report.value == pytest.approx(p - 0.25, rel=1e-14)
     assert float(report.exact["theta"]) == pytest.approx(p * (1 - p), rel=1e-12)
 
@@ -660,7 +657,7 @@ def test_an_optimiser_step_inside_is_refused_and_undone():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((lambda: None, torch.zeros(1), lambda: 0.0), "requires grad"),
+        ((lambda: None, torch.zeros(1), lambda: 0.0), "does not require grad"),
         ((lambda: None, [], lambda: 0.0), "at least one"),
         ((lambda: torch.zeros(2), torch.zeros(1, requires_grad=True), lambda: 0.0), "scalar"),
         ((lambda: None, torch.zeros(1, requires_grad=True), lambda: "x"), "scalar"),

@@ -325,13 +325,19 @@ def test_what_is_stopped_has_no_derivative():
         (exp(grad(G, ETA_)) * score(B), (B,)),
         (2 * G * grad(exp(ETA_) * score(B), ETA_), (B,)),
         (2 * G * grad(grad(G, ETA_), ETA_), (B,)),
-        (2 * G * grad(F(R.sigma(R.h(U, ETA_), 1)) * score(B), ETA_), (B, U)),
     ],
 )
 def test_what_is_not_differentiated_by_the_parameter_is_refused(formula, draws):
     target = grad(E(G**2, B) - E(G, B) ** 2, ETA_)
     with pytest.raises(UsageError, match="eta stands in a"):
         emit(Estimator("mine", formula, draws=draws, target=target))
+
+
+def test_a_relaxation_at_the_parameter_of_a_gradient_of_the_variance_is_refused():
+    target = grad(E(G**2, B) - E(G, B) ** 2, ETA_)
+    formula = 2 * G * grad(F(R.sigma(R.h(U, ETA_), 1)) * score(B), ETA_)
+    with pytest.raises(UsageError, match="takes h elsewhere than at the parameter of the law p"):
+        emit(Estimator("mine", formula, draws=(B, U), target=target))
 
 
 def test_the_judge_refuses_a_target_that_it_cannot_read():

@@ -30,7 +30,7 @@ from numeric.auditing.elsewhere import with_factors
 from numeric.auditing.measured import Breakpoints, Plan, Progress, measured, measured_rows
 from numeric.auditing.precision import in_dtype
 from numeric.auditing.targets import among, expectation
-from numeric.draws.restoring import named, put_back
+from numeric.draws.restoring import listed, named, put_back
 from numeric.draws.tape import Choice, Count as Count, NotAuditable as NotAuditable, Tape, explore
 from numeric.means.runs import Runs
 
@@ -192,7 +192,7 @@ def _report(
         require_function(function, name, *([1] if batched else []))
     code = {"loss": loss, "objective": objective}
     with ExitStack() as stack:
-        stack.enter_context(in_dtype(dtype, parameters, (params, *state)))
+        stack.enter_context(in_dtype(dtype, parameters, (params, *listed(state))))
         runs = Runs(parameters)
         start = stack.enter_context(put_back(parameters, state, runs.generators, code))
         runs.reset, runs.bystanders = start.reset, start.bystanders

@@ -17,7 +17,7 @@ SCHEMA = "gradproof/audit/1"
 POINTS = 3
 """At so many other parameters one factor must hold before a gradient is called scaled."""
 
-NEGLIGIBLE = 1e-6
+NEGLIGIBLE = 1e-7
 """A deviation that is at most this part of the exact gradient in every coordinate, as by 1e-8 in a denominator."""
 
 _VACUOUS = "vacuous: no outcome has a gradient and the exact gradient is zero, so code that does nothing would pass"
@@ -193,7 +193,7 @@ class AuditReport:
             return None
         outside = {name: bias.abs() > self.tolerance[name] for name, bias in self.bias.items()}
         parts = [(self.bias[name] / part).abs()[outside[name]] for name, part in self.exact.items()]
-        largest = max(float(part.max()) for part in parts if part.numel())
+        largest = max((float(part.max()) for part in parts if part.numel()), default=math.inf)
         return largest if largest <= NEGLIGIBLE else None
 
     def __bool__(self) -> bool:

@@ -51,7 +51,7 @@ class AtPoint:
 
     def begin(self) -> tuple[Source, Taint]:
         """Return the source of noise and what follows it, for one run."""
-        self.used, self.decisions = 0, Decisions(refuse=self.refuse, leaves=not self.refuse)
+        self.used, self.decisions = 0, Decisions(refuse=self.refuse)
         return self._values, self.decisions
 
     def end(self, tape: Tape) -> None:

@@ -161,6 +161,11 @@ class Start:
         self.state.put_back()
 
 
+def listed(state: Any) -> list[Any]:
+    """Return what is declared as state, one by one: a single object is state as well as a list of one."""
+    return list(state) if isinstance(state, (list, tuple)) else [state]
+
+
 @contextmanager
 def put_back(
     params: Mapping[str, Tensor], state: Any, generators: Generators, code: Mapping[str, Callable[..., Any]]
@@ -171,8 +176,7 @@ def put_back(
         UsageError, if declared state cannot be put back.
         NotAuditable, in place of another error, where the code drew from what is not torch's.
     """
-    things = list(state) if isinstance(state, (list, tuple)) else [state]
-    declared = Snapshot(things, params.values())
+    declared = Snapshot(listed(state), params.values())
     start = Start(params, declared, Bystanders(code, declared))
     kept = [*map(keep_tensor, params.values()), *_kept(start.bystanders.reached)]
     enabled, default = torch.is_grad_enabled(), torch.get_default_dtype()
