@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -11,8 +12,10 @@ import torch
 import numeric
 from numeric.auditing import measured
 from numeric.draws.restoring import put_back
+from numeric.draws.taint import NotIntegrable
 from numeric.means.runs import Runs
 from numeric.noise import sampled
+from numeric.noise.dense import require_resolved
 from numeric.noise.probes import differ
 from numeric.noise.tails import Tails
 
@@ -137,10 +140,16 @@ STEEP = {
 }
 
 
-def are_apart(loss, th, objective):
+@contextmanager
+def started(loss, th, objective):
     runs = Runs({"th": th})
     with put_back(runs.params, (), runs.generators, {"loss": loss, "objective": objective}) as start:
         runs.reset, runs.bystanders = start.reset, start.bystanders
+        yield runs
+
+
+def are_apart(loss, th, objective):
+    with started(loss, th, objective) as runs:
         return differ(runs, loss, objective, 1000)
 
 
@@ -173,3 +182,16 @@ def test_a_peak_between_the_nodes_of_two_rules_is_not_acquitted(monkeypatch):
     assert verdict(loss, th, lambda: th.sum()) not in RIGHT
     monkeypatch.setattr(measured, "require_resolved", lambda *_: None)
     assert verdict(loss, th, lambda: th.sum()) == "unbiased"
+
+
+@pytest.mark.parametrize(("width", "size"), [(0.004, 1), (0.02, 2)])
+def test_dense_points_contradict_a_quadrature_that_misses_a_peak_and_no_other(width, size):
+    th, tolerance = vector(size), {"th": torch.full((size,), 1e-9, dtype=torch.float64)}
+    objective = lambda: (th + noise(size)).sum()  # noqa: E731
+    peaked = lambda: (x := th + noise(size)).sum() + torch.exp(-((x - 0.5) ** 2).sum() / (2 * width**2)) / width**size  # noqa: E731
+    unbiased = {"th": torch.zeros(size, dtype=torch.float64)}
+    with started(peaked, th, objective) as runs, pytest.raises(NotIntegrable, match="dense points"):
+        require_resolved(runs, peaked, objective, unbiased, tolerance)
+    noisy = lambda: ((th + noise(size)) ** 3 - noise(size)).sum()  # noqa: E731
+    with started(noisy, th, objective) as runs:
+        require_resolved(runs, noisy, lambda: (th**3 + 3 * th + 0 * noise(size)).sum(), unbiased, tolerance)

@@ -17,10 +17,13 @@ from numeric.draws.noise_rows import NotInRows
 from numeric.draws.taint import NotIntegrable
 from numeric.means.runs import Runs
 from numeric.noise.at_noise import AtNoise, flat
-from numeric.noise.probes import SUM, bulk
+from numeric.noise.probes import bulk
 
-FINE, WIDEST = 2**14, 10.0
-"""One scalar of noise: points on a grid that ends so many deviations out."""
+FINE, WIDEST = {1: 2**14, 2: 400}, 10.0
+"""One or two scalars of noise: points of each on a grid that ends so many deviations out."""
+
+ROWS, SUM = 2**12, 2**8
+"""So many rows are one run, and so many neighbours one sum, of which the size of the difference is taken."""
 
 REPLICATES, POINTS = 16, 2**12
 """More scalars: Sobol sequences, and points of each."""
@@ -28,8 +31,8 @@ REPLICATES, POINTS = 16, 2**12
 ERRORS = 8
 """So many standard errors of Sobol sequences are no contradiction."""
 
-SMOOTH_SHARE, ROUGH_SHARE = 1e-6, 1e-3
-"""The grid errs by less than these parts of E|difference|, where code is smooth and where it jumps."""
+SMOOTH, ROUGH = 1e-3, 1.0
+"""A grid errs by less than these parts of E|difference| times its step, where code is smooth and where it jumps."""
 
 
 def require_resolved(
@@ -46,7 +49,7 @@ def require_resolved(
     """
     with suppress(NotInRows):
         functions = AtNoise(runs, loss, objective)
-        mean, error = (_on_a_grid if functions.columns == 1 else _by_sequences)(functions)
+        mean, error = (_on_a_grid if functions.columns in FINE else _by_sequences)(functions)
         apart = (mean - flat(list(bias.values()))).abs()
         if bool((apart > error + 2 * flat(list(tolerance.values()))).any()):
             largest = float(apart.max())
@@ -57,11 +60,13 @@ def require_resolved(
 
 def _on_a_grid(functions: AtNoise) -> tuple[Tensor, Tensor]:
     """Return the mean difference by the trapezoidal rule on a fine grid, (coordinates,), and how far it may err."""
-    points = torch.linspace(-WIDEST, WIDEST, FINE, dtype=torch.float64)
-    weights = (-points.square() / 2).exp() / math.sqrt(2 * math.pi) * (2 * WIDEST / (FINE - 1))
-    sums = [_difference(functions, part[:, None], weight) for part, weight in _split(points, weights)]
-    share = ROUGH_SHARE if functions.rough or functions.runs.rough else SMOOTH_SHARE
-    return torch.cat(sums).sum(0), share * torch.cat(sums).abs().sum(0)
+    columns = functions.columns
+    line = torch.linspace(-WIDEST, WIDEST, FINE[columns], dtype=torch.float64)
+    step = 2 * WIDEST / (FINE[columns] - 1)
+    points = torch.cartesian_prod(*[line] * columns).reshape(-1, columns)
+    weights = (-points.square().sum(-1) / 2).exp() * (step / math.sqrt(2 * math.pi)) ** columns
+    sums = torch.cat([_difference(functions, part, weight) for part, weight in _split(points, weights)])
+    return sums.sum(0), (ROUGH if functions.rough or functions.runs.rough else SMOOTH) * step * sums.abs().sum(0)
 
 
 def _by_sequences(functions: AtNoise) -> tuple[Tensor, Tensor]:
@@ -71,7 +76,7 @@ def _by_sequences(functions: AtNoise) -> tuple[Tensor, Tensor]:
 
 
 def _split(points: Tensor, weights: Tensor) -> list[tuple[Tensor, Tensor]]:
-    return list(zip(points.split(16 * SUM), weights.split(16 * SUM), strict=True))
+    return list(zip(points.split(ROWS), weights.split(ROWS), strict=True))
 
 
 def _difference(functions: AtNoise, points: Tensor, weights: Tensor) -> Tensor:
