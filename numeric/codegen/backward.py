@@ -83,7 +83,7 @@ class Backward(Walk):
         codes = [self.value(factor) for factor in factors]
         if any(has_coordinates(factor, self.law_parameter) for factor in factors):
             return times(codes)
-        return times([*codes, Code(f"torch.ones_like({self.wrt})", Shape.COORDINATE)])
+        return times([*codes, Code(f"torch.ones_like({self.entries(self.wrt)})", Shape.COORDINATE)])
 
     def back(self, term: Term, weight: Code) -> Code | None:
         """The derivative by the parameter of the sum of weight * term; None is zero.
@@ -145,7 +145,7 @@ class Backward(Walk):
     def _by_temperature(self, soft: Apply) -> str:
         """d sigma(z, lambda) / d lambda: sigma is a function of z / lambda, so it is -z / lambda times that by z."""
         z, s, temperature = self.event(soft.args[0]), self.event(soft), self._temperature(soft)
-        return self.write.assign(f"d{s}", f"-({self.family.pull_soft(z, s, temperature)}) / {temperature}")
+        return self.write.assign(f"d{s}", f"-({self.outcomes.pull_soft(z, s, temperature)}) / {temperature}")
 
     def _temperature(self, soft: Apply) -> str:
         return self.value(soft.args[1]).at(Level.ATOM)
@@ -192,7 +192,7 @@ class Backward(Walk):
     def _bend(self, soft: Apply, along: str, weight: Code) -> Code:
         """How the direction `along` in sigma(z, lambda), that one in z belongs to, moves with lambda."""
         s, temperature = self.event(soft), self._temperature(soft)
-        bent = self.family.bend_soft(self.push(soft.args[0], weight), self._by_temperature(soft), s, temperature)
+        bent = self.outcomes.bend_soft(self.push(soft.args[0], weight), self._by_temperature(soft), s, temperature)
         return plus([coordinate(bent), Code(f"-{along} / {temperature}", Shape.COORDINATE, Level.PRODUCT)])
 
     def push(self, term: Term, weight: Code) -> str:
@@ -203,12 +203,12 @@ class Backward(Walk):
         """
         match term:
             case Apply(SoftThreshold(), (inner, _)):
-                text = self.family.pull_soft(self.push(inner, weight), self.event(term), self._temperature(term))
-            case Apply(Latent(), _):
-                text = self.family.push_latent(weight.text, self.write.assign)
-            case Apply(ConditionalLatent(), (v, b, *_)):
+                text = self.outcomes.pull_soft(self.push(inner, weight), self.event(term), self._temperature(term))
+            case Apply(Latent(law=law), _):
+                text = self.law(law).push_latent(weight.text, self.write.assign)
+            case Apply(ConditionalLatent(law=law), (v, b, *_)):
                 names = self._noise(v), self.event(b), self.hints.get(term, "z_tilde")
-                text = self.family.push_conditional(weight.text, *names, self.write.assign)
+                text = self.law(law).push_conditional(weight.text, *names, self.write.assign)
             case _:
                 self._refuse_parameter(term)
         return self.write.assign(f"along_{self.event(term)}", text)

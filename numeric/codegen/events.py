@@ -42,13 +42,15 @@ from numeric.codegen.expressions import (
     Writer,
     call,
     checked_identifier,
+    coordinate,
     one,
     plus,
     power,
     times,
     zero,
 )
-from numeric.codegen.families import Family
+from numeric.codegen.families import FAMILIES, Family, Finite, Normal
+from numeric.codegen.laws import is_several, key_of, logits_of_laws, noise_of, unstopped
 from numeric.codegen.inventory import constants_of, is_summed, law_parameter, location_and_scale, used_as_number
 
 
@@ -63,6 +65,7 @@ class Events(ABC):
     by: Symbol
     write: Writer
     parameters: tuple[str, ...]
+    by_parameters: tuple[str, ...]
     wrt: str
     location: dict[Term, str]
     hints: dict[Term, str]
@@ -74,9 +77,14 @@ class Events(ABC):
         self.summed = is_summed(estimator)
         self.by = self.law_parameter if self.summed else self.theta
         self.write = Writer(names)
-        self.parameters = family.parameters if self.theta == self.law_parameter else (names.of(self.theta),)
-        self.wrt = family.parameters[0] if self.summed else self.parameters[0]
         self.location = location_and_scale(estimator, family)
+        self.laws = logits_of_laws(estimator)
+        self.several = is_several(self.laws) or bool(self.laws and self.location)
+        self.logits = {key_of(one.law): names.fresh(f"{checked_identifier(one.name)}_logits") for one in self.laws if self.several}
+        self.outcomes = self._outcomes()
+        self.by_parameters = self._by_parameters()
+        self.parameters = self.by_parameters if self.theta == self.law_parameter else (names.of(self.theta),)
+        self.wrt = (self.by_parameters if self.summed else self.parameters)[0]
         self.hints = {term: checked_identifier(name) for name, term in estimator.where}
         self.sums = {term.args: term for term in self.hints if isinstance(term, Add)}
         self.bound: dict[RandomVariable, str] = {}
@@ -93,6 +101,87 @@ class Events(ABC):
     @abstractmethod
     def value(self, term: Term) -> Code:
         """The value of a scalar of the formula; `Values` has it."""
+
+    def _outcomes(self) -> Family:
+        """The family of the outcomes: with logits by name, a finite one."""
+        if not self.several or isinstance(self.family, Finite):
+            return self.family
+        if self.location:
+            return FAMILIES["categorical"]
+        message = (
+            f"{self.estimator.name!r} has the finite laws {', '.join(one.name for one in self.laws)}, each with logits of its "
+            f"own, which the {self.family.name} family has not: it runs in the bernoulli and categorical families."
+        )
+        raise UsageError(message)
+
+    def _by_parameters(self) -> tuple[str, ...]:
+        """The tensors that the symbol of the law's parameters stands for."""
+        if not self.several:
+            return self.family.parameters
+        moving = tuple(name for key, name in self.logits.items() if self.law_parameter in key[1])
+        return moving + (self.family.parameters if self.location else ())
+
+    # The tensors that are given
+
+    @property
+    def argument(self) -> str:
+        """The name of the first argument of the generated functions."""
+        return "params" if self.several else self.family.argument
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The names of the tensors of all parameters."""
+        return (*self.logits.values(), *(self.family.parameters if self.location or not self.several else ()))
+
+    def unpack(self, statements: list[str]) -> list[str]:
+        """The statements that open a generated function, for what these statements use."""
+        if not self.several:
+            return self.family.unpack()
+        used = [name for name in self.logits.values() if any(name in statement for statement in statements)]
+        given = ", ".join(f'params["{self.key(name)}"]' for name in used)
+        lines = [f"{', '.join(used)} = {given}"] if used else []
+        return lines + (self.family.unpack() if self.location else [])
+
+    def key(self, parameter: str) -> str:
+        """The name under which a tensor is given, and its gradient returned."""
+        return next((one.name for one in self.laws if self.logits.get(key_of(one.law)) == parameter), parameter)
+
+    def batch(self, tensor: str) -> str:
+        """The index that leaves the dimensions of the batch in a shape, where laws have sizes of their own."""
+        return f"[:{-self.dimensions(tensor)}]" if self.several else ""
+
+    def shape_of(self, draw: RandomVariable) -> str:
+        """The shape of a draw: that of its law, or of the first law where it is noise."""
+        if not self.several:
+            return "shape"
+        return f"(*shape, {self.tensor_of(draw)}.shape[-1])"
+
+    def tensor_of(self, draw: RandomVariable) -> str:
+        """The tensor whose events a draw is of the size of: that of its law, of the law that it is noise of, or the first one."""
+        laws = [draw.law, *noise_of(self.estimator.formula, draw)]
+        known = [self.logits[key_of(law)] for law in laws if isinstance(law, FiniteLaw) and key_of(law) in self.logits]
+        return known[0] if known else self.tensors[-1 if self.location else 0]
+
+    def shapes_of_parameters(self) -> str:
+        """What the first argument is, for the documentation of the module."""
+        if not self.several:
+            return self.family.shapes
+        last = "K" if self.outcomes.name == "categorical" else "n"
+        rows = {"K": "rows", "n": "2**n"}[last]
+        listed = [f"{one.name} (*batch, {''.join([f'{rows}, '] * one.conditions)}{last})" for one in self.laws]
+        kind = "one class of K" if last == "K" else "n independent bits"
+        table = "; of a law that is given outcomes, one row for each of them" if any(one.conditions for one in self.laws) else ""
+        normal = ", and loc and log_scale (*batch, n)" if self.location else ""
+        return f"params has the logits of each law, {kind}: {', '.join(listed)}{normal}{table}"
+
+    def entries(self, parameter: str) -> str:
+        """A tensor with its entries in one last dimension: those of a table stand in several."""
+        dimensions = self.dimensions(parameter)
+        return parameter if dimensions == 1 else f"{parameter}.flatten({-dimensions})"
+
+    def dimensions(self, parameter: str) -> int:
+        """How many dimensions of a tensor follow those of the batch: more than one of a table."""
+        return next((1 + len(one.law.given) for one in self.laws if self.logits.get(key_of(one.law)) == parameter), 1)
 
     def constant(self, symbol: Symbol, kind: Kind) -> str:
         """The name of a constant, used where it may be of this kind; it must suit everywhere."""
@@ -126,7 +215,7 @@ class Events(ABC):
         if type(function) is not Function:
             message = f"{function.name} gives a vector: use it as an argument of a function, such as f({function.name}(...))."
             raise UsageError(message)
-        if all(arg == self.law_parameter for arg in term.args) and len(self.family.parameters) > 1:
+        if all(arg == self.law_parameter for arg in term.args) and len(self.by_parameters) > 1:
             message = (
                 f"{function.name}({self.law_parameter.name}) is neither the mean nor the scale of the normal law of "
                 f"{self.estimator.name!r}; those are what the {self.family.name} family knows."
@@ -199,31 +288,29 @@ class Events(ABC):
 
     def _mean(self, body: Term, variable: RandomVariable) -> str:
         """E[b], a vector; the mean of anything else made of b is refused."""
-        self._check_law(variable.law)
         if body != variable:
             message = (
                 f"the formula of {self.estimator.name!r} uses the mean of something made of {variable.name} as a vector; the "
                 f"generated code knows that of {variable.name} itself, E({variable.name}, {variable.name})."
             )
             raise UsageError(message)
-        return self.write.assign("mean", self.family.mean(self.write.assign))
+        hint = f"mean_{variable.name}" if self.several else "mean"
+        return self.write.assign(hint, self.law(variable.law).mean(self.write.assign))
 
     def _map(self, function: Function, args: tuple[Term, ...], term: Term) -> str:
         """The maps of a relaxation: h, H, h_tilde and sigma."""
         match function:
             case Latent():
-                self._check_law(function.law)
                 self._check_place(term, function.law)
-                return self.family.latent(self._noise(args[0]), self.write.assign)
+                return self.law(function.law).latent(self._noise(args[0]), self.write.assign)
             case Threshold():
-                return self.family.threshold(self.event(args[0]))
+                return self.outcomes.threshold(self.event(args[0]))
             case ConditionalLatent():
-                self._check_law(function.law)
                 self._check_place(term, function.law)
                 hint = self.hints.get(term, "z_tilde")
-                return self.family.conditional(self._noise(args[0]), self.event(args[1]), hint, self.write.assign)
+                return self.law(function.law).conditional(self._noise(args[0]), self.event(args[1]), hint, self.write.assign)
             case SoftThreshold():
-                return self.family.soft(self.event(args[0]), self.value(args[1]).at(Level.ATOM))
+                return self.outcomes.soft(self.event(args[0]), self.value(args[1]).at(Level.ATOM))
         message = (
             f"{function.name} is used as a vector inside another function; the generated code knows the vectors of a "
             "relaxation and, in the normal family, the mean and scale of the target's law."
@@ -236,20 +323,61 @@ class Events(ABC):
             raise UsageError(message)
         return self.write.names.of(term)
 
-    # Refusals
+    # Laws
 
-    def _check_law(self, law: Law | None) -> None:
-        if isinstance(law, NormalLaw) and {law.loc, law.scale} <= set(self.location):
-            return
-        if isinstance(law, FiniteLaw) and law.parameters == (self.law_parameter,) and not law.given:
-            return
-        what = f"the law {law.name}" if isinstance(law, FiniteLaw) else f"a {type(law).__name__}"
-        name = self.law_parameter.name
+    def law(self, law: Law | None) -> Family:
+        """The family of a law, at the tensors of that law.
+
+        Raises
+            UsageError, if the law is neither finite nor normal.
+        """
+        match law:
+            case FiniteLaw():
+                return self._finite(law)
+            case NormalLaw(loc, scale) if {unstopped(loc), unstopped(scale)} <= set(self.location):
+                return self.family
+            case NormalLaw(loc, scale):
+                mean, deviation = self._event_code(loc), self.value(scale) if isinstance(scale, Symbol) else self._event_code(scale)
+                return Normal(mean.at(Level.PRODUCT), deviation.at(Level.ATOM), call(Log, deviation).text)
         message = (
-            f"{self.estimator.name!r} uses {what}, which is not the law of the {self.family.name} family: expected a finite "
-            f"law with the parameter {name} alone and nothing given, such as finite('b', {name})."
+            f"{self.estimator.name!r} uses the density, the score or the mean of a {type(law).__name__}; the generated code has "
+            "those of finite and normal laws."
         )
         raise UsageError(message)
+
+    def _finite(self, law: FiniteLaw) -> Family:
+        if not self.several or not isinstance(self.outcomes, Finite):
+            return self.outcomes
+        logits = self.logits[key_of(law)]
+        if law.given:
+            flat = logits if len(law.given) == 1 else f"{logits}.flatten({-len(law.given) - 1}, -2)"
+            hint = "_".join([logits, "given", *(word(self.event(term)) for term in law.given)])
+            logits = self.write.assign(hint, f"({self._row(law)}[..., None] * {flat}).sum(-2)")
+        return type(self.outcomes)(logits)
+
+    def _row(self, law: FiniteLaw) -> str:
+        """Which row of the table of a law belongs to the outcomes that it is given, one-hot."""
+        finite = self.outcomes
+        rows = [self.write.assign(f"row_{event}", finite.row(event)) for event in map(self.event, law.given)]
+        row = rows[0]
+        for other in rows[1:]:
+            row = self.write.assign("row", f"({row}[..., :, None] * {other}[..., None, :]).flatten(-2)")
+        return row
+
+    def by_logits(self, law: Law, text: str) -> Code | None:
+        """From the derivative by the logits of one outcome to that by all logits of the law, in one dimension; None is zero."""
+        if not isinstance(law, FiniteLaw) or self.by not in law.parameters:
+            return None
+        if not self.several:
+            return coordinate(text)
+        if self.logits[key_of(law)] != self.wrt:
+            return None
+        if not law.given:
+            return coordinate(text)
+        inner = text if text.isidentifier() else f"({text})"
+        return Code(f"({self._row(law)}[..., :, None] * {inner}[..., None, :]).flatten(-2)", Shape.COORDINATE)
+
+    # Refusals
 
     def _check_place(self, term: Term, law: FiniteLaw | None) -> None:
         """Refuse h(u, theta + t): the code draws from the law at its own parameter only."""

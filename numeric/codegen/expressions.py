@@ -80,6 +80,8 @@ def plus(terms: list[Code]) -> Code:
 def times(factors: list[Code], below: list[Code] | None = None) -> Code:
     """The product of expressions, batch tensors first where both kinds occur, divided by those `below`."""
     below = below or []
+    if any(factor.text == "0" for factor in factors):
+        return number(Fraction(0))
     shape = max(factor.shape for factor in factors + below)
     minus = sum(_negated(factor) for factor in factors) % 2 == 1
     factors = [Code(factor.text[1:], factor.shape) if _negated(factor) else factor for factor in factors]
@@ -117,7 +119,7 @@ class Names:
 
     RESERVED = frozenset({
         "torch", "math", "logsigmoid", "params", "noise", "logits", "loc", "log_scale", "scale", "draw", "estimate",
-        "generator", "sample_shape", "shape", "every_outcome", "value_and_gradient", "slope_gradient", "eps", "point",
+        "generator", "sample_shape", "shape", "every_outcome", "row_of", "value_and_gradient", "slope_gradient", "eps", "point",
         "probabilities", "classes",
     })  # fmt: skip
 
@@ -223,7 +225,7 @@ def power(base: Code, exponent: int) -> Code:
     """An integer power of an expression."""
     if exponent == 0:
         return number(Fraction(1))
-    if exponent == 1:
+    if exponent == 1 or (base.text == "0" and exponent > 0):
         return base
     return Code(f"{_positive(base.at(Level.ATOM))}**{exponent}" if exponent > 0 else f"{base.at(Level.ATOM)} ** ({exponent})",
                 base.shape, Level.PRODUCT)  # fmt: skip

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NoReturn
 
 from derive.language.errors import UsageError
@@ -34,6 +35,14 @@ def every_outcome(logits, shape):
     k = shape[-1]
     classes = torch.eye(k, dtype=logits.dtype, device=logits.device)
     return classes.reshape(k, *[1] * (len(shape) - 1), k).expand(k, *shape)
+'''
+
+ROW_OF_BITS = '''
+def row_of(b):
+    """Return which row of a table belongs to bits b, one-hot, shape (..., 2**n): the first bit is the lowest."""
+    n = b.shape[-1]
+    number = (b.long() << torch.arange(n, device=b.device)).sum(-1, keepdim=True)
+    return (number == torch.arange(2**n, device=b.device)).to(b.dtype)
 '''
 
 
@@ -111,30 +120,47 @@ class Family(ABC):
         raise UsageError(message)
 
 
-class Bernoulli(Family):
+@dataclass(frozen=True)
+class Finite(Family):
+    """A family of finite laws; `logits` is the expression of those of one law."""
+
+    logits: str = "logits"
+
+    every_row = ""
+
+    def row(self, b: str) -> str:
+        """Which row of a table belongs to an outcome, one-hot."""
+        return b
+
+
+class Bernoulli(Finite):
     """n independent bits with logits l: p(b) = prod sigmoid(l)^b sigmoid(-l)^(1-b)."""
 
     name = "bernoulli"
     shapes = "logits has shape (*batch, n): n independent bits"
     every_outcome = EVERY_BITS
+    every_row = ROW_OF_BITS
+
+    def row(self, b: str) -> str:
+        return f"row_of({b})"
 
     def draw(self, shape: str) -> list[str]:
-        return [f"torch.bernoulli(torch.sigmoid(logits).expand({shape}), generator=generator)"]
+        return [f"torch.bernoulli(torch.sigmoid({self.logits}).expand({shape}), generator=generator)"]
 
     def score(self, b: str, parameter: str, assign: Assign) -> str:
-        return f"{b} - torch.sigmoid(logits)"
+        return f"{b} - torch.sigmoid({self.logits})"
 
     def log_prob(self, b: str, assign: Assign, standard: str | None = None) -> str:
-        return f"logsigmoid((2 * {b} - 1) * logits).sum(-1)"
+        return f"logsigmoid((2 * {b} - 1) * {self.logits}).sum(-1)"
 
     def mean(self, assign: Assign) -> str:
-        return "torch.sigmoid(logits)"
+        return f"torch.sigmoid({self.logits})"
 
     def pull_mean(self, slope: str, parameter: str, assign: Assign) -> str:
-        return f"{slope} * {assign('mean', 'torch.sigmoid(logits)')} * torch.sigmoid(-logits)"
+        return f"{slope} * {assign('mean', self.mean(assign))} * torch.sigmoid(-{self.logits})"
 
     def latent(self, u: str, assign: Assign) -> str:
-        return f"logits + torch.logit({u})"
+        return f"{self.logits} + torch.logit({u})"
 
     def pull_latent(self, slope: str, assign: Assign) -> str:
         return slope
@@ -147,13 +173,13 @@ class Bernoulli(Family):
 
     def conditional(self, v: str, b: str, hint: str, assign: Assign) -> str:
         """Tucker et al. 2017, appendix: u given b is an affine map of v; logit of it, with the cancelling terms removed."""
-        one = assign(f"{hint}_if_1", f"-logsigmoid(-logits - torch.log({v})) - torch.log1p(-{v})")
-        zero = assign(f"{hint}_if_0", f"logsigmoid(logits - torch.log1p(-{v})) + torch.log({v})")
+        one = assign(f"{hint}_if_1", f"-logsigmoid(-{self.logits} - torch.log({v})) - torch.log1p(-{v})")
+        zero = assign(f"{hint}_if_0", f"logsigmoid({self.logits} - torch.log1p(-{v})) + torch.log({v})")
         return f"torch.where({b} > 0, {one}, {zero})"
 
     def pull_conditional(self, slope: str, v: str, b: str, hint: str, assign: Assign) -> str:
-        one = assign(f"d{hint}_if_1", f"torch.sigmoid(logits + torch.log({v}))")
-        zero = assign(f"d{hint}_if_0", f"torch.sigmoid(torch.log1p(-{v}) - logits)")
+        one = assign(f"d{hint}_if_1", f"torch.sigmoid({self.logits} + torch.log({v}))")
+        zero = assign(f"d{hint}_if_0", f"torch.sigmoid(torch.log1p(-{v}) - {self.logits})")
         return f"{slope} * {assign(f'd{hint}', f'torch.where({b} > 0, {one}, {zero})')}"
 
     def push_conditional(self, direction: str, v: str, b: str, hint: str, assign: Assign) -> str:
@@ -169,7 +195,7 @@ class Bernoulli(Family):
         return f"{direction} * {ds} * (1 - 2 * {s}) / {temperature}"
 
 
-class Categorical(Family):
+class Categorical(Finite):
     """One of K classes, b one-hot; the relaxation is Gumbel: z = log p + g, b = argmax z."""
 
     name = "categorical"
@@ -178,22 +204,22 @@ class Categorical(Family):
 
     def draw(self, shape: str) -> list[str]:
         return [
-            f"probabilities = torch.softmax(logits, -1).expand({shape})",
-            "classes = torch.multinomial(probabilities.reshape(-1, logits.shape[-1]), 1, generator=generator)",
+            f"probabilities = torch.softmax({self.logits}, -1).expand({shape})",
+            f"classes = torch.multinomial(probabilities.reshape(-1, {self.logits}.shape[-1]), 1, generator=generator)",
             "torch.zeros_like(probabilities).scatter_(-1, classes.reshape(*probabilities.shape[:-1], 1), 1.0)",
         ]
 
     def score(self, b: str, parameter: str, assign: Assign) -> str:
-        return f"{b} - torch.softmax(logits, -1)"
+        return f"{b} - torch.softmax({self.logits}, -1)"
 
     def log_prob(self, b: str, assign: Assign, standard: str | None = None) -> str:
         return f"({b} * {self._log_p(assign)}).sum(-1)"
 
     def mean(self, assign: Assign) -> str:
-        return "torch.softmax(logits, -1)"
+        return f"torch.softmax({self.logits}, -1)"
 
     def pull_mean(self, slope: str, parameter: str, assign: Assign) -> str:
-        mean = assign("mean", "torch.softmax(logits, -1)")
+        mean = assign("mean", f"torch.softmax({self.logits}, -1)")
         return f"{mean} * ({slope} - ({slope} * {mean}).sum(-1, keepdim=True))"
 
     def latent(self, u: str, assign: Assign) -> str:
@@ -202,11 +228,11 @@ class Categorical(Family):
     def pull_latent(self, slope: str, assign: Assign) -> str:
         """From log p = log_softmax(logits) to the logits."""
         slope = assign("slope", slope)
-        return f"{slope} - torch.softmax(logits, -1) * {slope}.sum(-1, keepdim=True)"
+        return f"{slope} - torch.softmax({self.logits}, -1) * {slope}.sum(-1, keepdim=True)"
 
     def push_latent(self, direction: str, assign: Assign) -> str:
         direction = assign("direction", direction)
-        return f"{direction} - (torch.softmax(logits, -1) * {direction}).sum(-1, keepdim=True)"
+        return f"{direction} - (torch.softmax({self.logits}, -1) * {direction}).sum(-1, keepdim=True)"
 
     def threshold(self, z: str) -> str:
         return f"torch.zeros_like({z}).scatter_(-1, {z}.argmax(-1, keepdim=True), 1.0)"
@@ -241,14 +267,23 @@ class Categorical(Family):
         return f"({moved} - {s} * ({direction} * {ds}).sum(-1, keepdim=True)) / {temperature}"
 
     def _log_p(self, assign: Assign) -> str:
-        return assign("log_p", "torch.log_softmax(logits, -1)")
+        hint = "log_p" if self.logits == "logits" else f"log_{self.logits.replace('_logits', '', 1)}"
+        return assign(hint, f"torch.log_softmax({self.logits}, -1)")
 
 
+@dataclass(frozen=True)
 class Normal(Family):
-    """n independent normal coordinates with mean loc and standard deviation exp(log_scale)."""
+    """n independent normal coordinates with mean loc and standard deviation exp(log_scale).
+
+    `loc`, `scale` and `log_scale` are the expressions of a law of another mean and scale.
+    """
+
+    loc: str = "loc"
+    scale: str = "scale"
+    log_scale: str = "log_scale"
 
     name = "normal"
-    parameters: tuple[str, ...] = ("loc", "log_scale")
+    parameters = ("loc", "log_scale")
     argument = "params"
     shapes = 'params is {"loc": ..., "log_scale": ...}, both of shape (*batch, n): n independent normal coordinates'
 
@@ -256,27 +291,57 @@ class Normal(Family):
         return ['loc, log_scale = params["loc"], params["log_scale"]', "scale = torch.exp(log_scale)"]
 
     def draw(self, shape: str) -> list[str]:
-        return [f"loc + scale * torch.randn({shape}, generator=generator, dtype=loc.dtype, device=loc.device)"]
+        return [f"{self.loc} + {self.scale} * torch.randn({shape}, generator=generator, dtype=loc.dtype, device=loc.device)"]
 
     def score(self, b: str, parameter: str, assign: Assign) -> str:
-        standard = assign(f"{b}_standard", f"({b} - loc) / scale")
-        return f"{standard} / scale" if parameter == "loc" else f"{standard}**2 - 1"
+        standard = self.standard(b, assign)
+        return f"{standard} / {self.scale}" if parameter == "loc" else f"{standard}**2 - 1"
 
     def log_prob(self, b: str, assign: Assign, standard: str | None = None) -> str:
-        standard = standard or assign(f"{b}_standard", f"({b} - loc) / scale")
-        return f"(-0.5 * {standard}**2 - log_scale - 0.5 * math.log(2 * math.pi)).sum(-1)"
+        standard = standard or self.standard(b, assign)
+        return f"(-0.5 * {standard}**2 - {self.log_scale} - 0.5 * math.log(2 * math.pi)).sum(-1)"
 
     def pull_log_prob(self, b: str, assign: Assign) -> str:
-        return f"-{assign(f'{b}_standard', f'({b} - loc) / scale')} / scale"
+        return f"-{self.standard(b, assign)} / {self.scale}"
+
+    def standard(self, b: str, assign: Assign) -> str:
+        """The name of b less its mean, over its standard deviation."""
+        return assign(f"{b}_standard", f"({b} - {self.loc}) / {self.scale}")
 
     def mean(self, assign: Assign) -> str:
-        return "loc"
+        return self.loc
 
     def pull_mean(self, slope: str, parameter: str, assign: Assign) -> str | None:
         return slope if parameter == "loc" else None
 
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (Bernoulli(), Categorical(), Normal())}
+class Vector(Family):
+    """A parameter that is a vector of n real numbers itself, and stands in the formula: no law has it as its logits."""
+
+    name = "vector"
+    shapes = "theta has shape (*batch, n): n real numbers"
+
+    def __init__(self, theta: str = "theta") -> None:
+        self.parameters, self.argument = (theta,), theta
+        self.shapes = f"{theta} has shape (*batch, n): n real numbers"
+
+    def draw(self, shape: str) -> list[str]:
+        self._refuse("law of its own")
+
+    def score(self, b: str, parameter: str, assign: Assign) -> str:
+        self._refuse("score of its own")
+
+    def log_prob(self, b: str, assign: Assign, standard: str | None = None) -> str:
+        self._refuse("density of its own")
+
+    def mean(self, assign: Assign) -> str:
+        self._refuse("mean of its own")
+
+    def pull_mean(self, slope: str, parameter: str, assign: Assign) -> str | None:
+        self._refuse("mean of its own")
+
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (Bernoulli(), Categorical(), Normal(), Vector())}
 
 
 def family_of(name: str) -> Family:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
 import torch
@@ -11,20 +12,79 @@ from torch import Tensor
 from derive.language.errors import UsageError
 from numeric.codegen.expressions import Kind
 from numeric.codegen.families import Family, family_of
+from numeric.codegen.laws import Logits, key_of, law_of
 
 Params: TypeAlias = Tensor | Mapping[str, Tensor]
 Gradient: TypeAlias = Tensor | dict[str, Tensor]
 Objective: TypeAlias = Callable[..., Tensor]
 
 
-def checked_params(params: Params, family: str) -> Params:
+@dataclass(frozen=True)
+class Laws:
+    """The laws whose logits are given by name, what else is, and the pairs of laws whose outcomes are of one size."""
+
+    logits: tuple[Logits, ...] = ()
+    alike: frozenset[tuple[str, str]] = frozenset()
+
+    def checked(self, params: Params, family: Family) -> dict[str, Tensor]:
+        """Return the tensors of all laws, detached, if they fit each other; errors as `checked_params`."""
+        normal = family.parameters if family.name == "normal" else ()
+        wanted = [*(one.name for one in self.logits), *normal]
+        if not isinstance(params, Mapping) or set(params) != set(wanted):
+            got = f"keys {sorted(params)}" if isinstance(params, Mapping) else f"a {type(params).__name__}"
+            message = f"this estimator has several laws: expected a dictionary with a tensor for each of {', '.join(wanted)}, got {got}."
+            raise UsageError(message)
+        found = {name: checked_tensor(params[name], name, family) for name in wanted}
+        self._require_one_batch(found)
+        for a, b in sorted(self.alike):
+            if found[a].shape[-1] != found[b].shape[-1]:
+                message = f"{a} is taken at outcomes of {b}: expected as many entries, got {found[a].shape[-1]} and {found[b].shape[-1]}."
+                raise UsageError(message)
+        for one in self.logits:
+            self._require_rows(one, found, bits=family.name == "bernoulli")
+        return found
+
+    def batch(self, params: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
+        """The shape of the batch, as the tensor of this name has it."""
+        events = next((1 + one.conditions for one in self.logits if one.name == name), 1)
+        return tuple(params[name].shape[:-events]) if params[name].ndim >= events else (-1,)
+
+    def _require_one_batch(self, found: dict[str, Tensor]) -> None:
+        if len({(self.batch(found, name), part.dtype, part.device) for name, part in found.items()}) > 1:
+            got = ", ".join(f"{name} {tuple(part.shape)} {part.dtype} on {part.device}" for name, part in found.items())
+            tables = ", ".join(f"{one.name} has {one.conditions + 1}" for one in self.logits if one.conditions)
+            message = f"the laws must agree in batch, dtype and device, got {got}"
+            raise UsageError(message + (f"; dimensions after the batch: {tables}, others 1." if tables else "."))
+
+    def _require_rows(self, one: Logits, found: dict[str, Tensor], *, bits: bool) -> None:
+        """Refuse a table that has not one row for each outcome that its law is given."""
+        names = {key_of(other.law): other.name for other in self.logits}
+        for i, given in enumerate(one.law.given):
+            law = law_of(given)
+            name = None if law is None else names.get(key_of(law))
+            size = None if name is None else found[name].shape[-1]
+            rows = found[one.name].shape[i - one.conditions - 1]
+            if size is not None and rows != (2**size if bits else size):
+                message = (
+                    f"{one.name} is given an outcome of {name}: expected a table with {2**size if bits else size} rows in "
+                    f"dimension {i - one.conditions - 1}, one for each, got {rows}."
+                )
+                raise UsageError(message)
+
+
+NONE_BY_NAME = Laws()
+
+
+def checked_params(params: Params, family: str, laws: Laws = NONE_BY_NAME) -> Params:
     """Return the parameters, detached, if they are what the family needs.
 
     Raises
-        UsageError, for something that is no tensor, an integer dtype, no event dimension, nan or infinity, or parts of a normal
-        law whose shapes differ.
+        UsageError, for something that is no tensor, an integer dtype, no event dimension, nan or infinity, parts of a normal
+        law whose shapes differ, or logits of several laws that do not fit each other.
     """
     law = family_of(family)
+    if laws.logits:
+        return laws.checked(params, law)
     if len(law.parameters) == 1:
         return checked_tensor(params, law.parameters[0], law)
     if not isinstance(params, Mapping) or set(params) != set(law.parameters):

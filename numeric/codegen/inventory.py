@@ -27,55 +27,30 @@ from derive.language.term import (
     parts,
 )
 from numeric.codegen.families import Family
+from numeric.codegen.laws import laws_of, unstopped
 
-
-def laws_of(estimator: Estimator) -> list[Law]:
-    """The laws of an estimator: of its target, its formula and its draws."""
-    return _laws(estimator.target) + _laws(estimator.formula) + [draw.law for draw in estimator.draws]
-
-
-def _laws(term: Term) -> list[Law]:
-    """The laws that occur in a term, with those of bound variables."""
-    own = []
-    match term:
-        case Density(law, _) | Score(law, _, _):
-            own = [law]
-        case Expect(_, variable) | Over(_, variable):
-            own = [variable.law]
-    return own + [law for part in parts(term) for law in _laws(part)]
-
-
-def refuse_what_is_not_drawn(estimator: Estimator) -> None:
-    """Refuse an estimator that cannot be drawn from one family: one without draws, and one of several finite laws.
-
-    Raises
-        UsageError, which says what was expected.
-    """
-    if not estimator.draws:
-        message = f"{estimator.name!r} draws nothing, so there is no code to sample with: its formula is exact as it stands."
-        raise UsageError(message)
-    names = sorted({law.name for law in laws_of(estimator) if isinstance(law, FiniteLaw)})
-    if len(names) > 1:
-        message = (
-            f"{estimator.name!r} uses the law {names[1]} beside {names[0]}, and the code has the parameters of one: write it"
-            " with one law, and what the others weigh as functions of the outcome."
-        )
-        raise UsageError(message)
+NO_PARAMETER = Symbol("no parameter of a law")
 
 
 def law_parameter(estimator: Estimator) -> Symbol:
     """The symbol that stands for the family's parameters: the one that the laws depend on.
 
     It is the parameter of the target, unless no law depends on that one: then the target is differentiated by a parameter of
-    the user's own functions, as for a learned baseline.
+    the user's own functions, as for a learned baseline, or for a model whose samples come from a law without parameters.
 
     >>> from derive.catalogue import catalogue
     >>> law_parameter(catalogue["nvil-baseline"]).name, catalogue["nvil-baseline"].parameter.name
     ('theta', 'psi')
     """
-    terms = [term for law in laws_of(estimator) for term in law.terms]
-    symbols = sorted({leaf for term in terms for leaf in free(term) if isinstance(leaf, Symbol)}, key=lambda leaf: leaf.name)
-    return estimator.parameter if estimator.parameter in symbols or len(symbols) != 1 else symbols[0]
+    laws = laws_of(estimator)
+    symbols = sorted({leaf for law in laws for term in law.terms for leaf in free(term) if isinstance(leaf, Symbol)}, key=_name)
+    if estimator.parameter in symbols or not any(isinstance(law, FiniteLaw) for law in laws):
+        return estimator.parameter
+    return symbols[0] if len(symbols) == 1 else NO_PARAMETER
+
+
+def _name(symbol: Symbol) -> str:
+    return symbol.name
 
 
 def is_summed(estimator: Estimator) -> bool:
@@ -102,11 +77,11 @@ def location_and_scale(estimator: Estimator, family: Family) -> dict[Term, str]:
     """The terms that stand for loc and scale, read off the normal law of the target; empty where there is none.
 
     Raises
-        UsageError, if the target has a normal law in another family, or one that does not move in mean and scale separately.
+        UsageError, if a normal law moves in another family, or none of them moves in mean and scale separately.
     """
     theta = law_parameter(estimator)
-    laws = {law for law in laws_of(estimator) if isinstance(law, NormalLaw) and depends(law.loc + law.scale, theta)}
-    if not laws:
+    moving = [law for law in laws_of(estimator) if isinstance(law, NormalLaw) and depends(law.loc + law.scale, theta)]
+    if not moving or family.name == "vector":
         return {}
     if family.name != "normal":
         message = (
@@ -114,11 +89,12 @@ def location_and_scale(estimator: Estimator, family: Family) -> dict[Term, str]:
             "only (--family normal)."
         )
         raise UsageError(message)
-    law = laws.pop()
-    if laws or law.loc == law.scale or not all(_is_map_of(term, theta) for term in (law.loc, law.scale)):
+    maps = {(unstopped(law.loc), unstopped(law.scale)) for law in moving}
+    loc, scale = maps.pop()
+    if maps or loc == scale or not all(_is_map_of(term, theta) for term in (loc, scale)):
         message = f"{estimator.name!r} needs one normal law, normal('z', mu(theta), sigma(theta)) with abstract mu and sigma."
         raise UsageError(message)
-    return {law.loc: "loc", law.scale: "scale"}
+    return {loc: "loc", scale: "scale"}
 
 
 def _is_map_of(term: Term, theta: Symbol) -> bool:
@@ -132,12 +108,13 @@ def standardised(law: NormalLaw, at: Term) -> Term | None:
     >>> standardised(z.law, z_of_epsilon).name
     'epsilon'
     """
-    if not (isinstance(at, Add) and len(at.args) == 2 and law.loc in at.args):
+    loc, scale = unstopped(law.loc), unstopped(law.scale)
+    if not (isinstance(at, Add) and len(at.args) == 2 and loc in at.args):
         return None
-    (rest,) = [arg for arg in at.args if arg != law.loc] or [law.loc]
-    if not (isinstance(rest, Mul) and law.scale in rest.args):
+    (rest,) = [arg for arg in at.args if arg != loc] or [loc]
+    if not (isinstance(rest, Mul) and scale in rest.args):
         return None
-    i = rest.args.index(law.scale)
+    i = rest.args.index(scale)
     factors = (*rest.args[:i], *rest.args[i + 1 :])
     return factors[0] if len(factors) == 1 else Mul(factors)
 

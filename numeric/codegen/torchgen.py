@@ -28,17 +28,20 @@ from derive.language.estimator import Estimator
 from derive.language.scope import depends
 from derive.language.term import (
     Apply,
+    FiniteLaw,
     Function,
     NormalLaw,
     Number,
     RandomVariable,
     Symbol,
+    Term,
     UniformLaw,
 )
 from numeric.codegen.backward import SLOPE_GRADIENT, Backward
 from numeric.codegen.expressions import Code, Kind, Level, Names, Shape, checked_identifier, layout, number
-from numeric.codegen.families import Family, family_of
-from numeric.codegen.inventory import constants_of, functions_of, law_parameter, laws_of, refuse_what_is_not_drawn
+from numeric.codegen.families import Family, Finite, Normal, Vector, family_of
+from numeric.codegen.inventory import constants_of, functions_of, law_parameter
+from numeric.codegen.laws import Logits, laws_of, taken_at, unstopped
 from numeric.codegen.walk import sum_of
 
 DEFAULTS = {"c": 0.0, "eta": 1.0, "lambda_": 0.5}
@@ -73,6 +76,9 @@ class Generated:
         names       the name in the source of each function and constant of the formula
         noise       the keys of the dictionary that `draw` returns
         enumerates  whether `estimate` runs over every outcome, for an expectation inside the formula
+        laws        the finite laws whose logits are given by name; none where there is one law, whose logits are given alone
+        sizes       with laws by name: for each noise, the name of the tensor whose last dimension it has
+        alike       the pairs of names of which one law is taken at an outcome of the other
     """
 
     source: str
@@ -86,28 +92,41 @@ class Generated:
     names: dict[Function | Symbol, str]
     noise: tuple[str, ...]
     enumerates: bool
+    laws: tuple[Logits, ...] = ()
+    sizes: tuple[str, ...] = ()
+    alike: frozenset[tuple[str, str]] = frozenset()
 
 
 def natural_family(estimator: Estimator) -> str:
-    """Return the family that is meant where none is named: normal for a normal law, else Bernoulli.
+    """Return the family that is meant where none is named: of a normal law of mean mu(theta) normal, of a finite law Bernoulli.
+
+    Where no law has parameters but theta stands in the formula, as that of evolution strategies does, it is a vector.
 
     >>> from derive.catalogue import catalogue
     >>> natural_family(catalogue["pathwise"]), natural_family(catalogue["rebar"])
     ('normal', 'bernoulli')
     """
-    theta = law_parameter(estimator)
-    normal = any(isinstance(law, NormalLaw) and depends(law.loc + law.scale, theta) for law in laws_of(estimator))
-    return "normal" if normal else "bernoulli"
+    theta, laws = law_parameter(estimator), laws_of(estimator)
+    if any(isinstance(law, NormalLaw) and _is_map(law.loc, theta) for law in laws):
+        return "normal"
+    return "bernoulli" if any(isinstance(law, FiniteLaw) for law in laws) else "vector"
+
+
+def _is_map(term: Term, theta: Symbol) -> bool:
+    """Whether a term is a function of theta, such as mu(theta), and not theta as a vector."""
+    inner = unstopped(term)
+    return isinstance(inner, Apply) and depends(inner, theta)
 
 
 def usual_families(estimator: Estimator) -> tuple[str, ...]:
-    """Return the families that an estimator is about: normal for a normal law, else those of discrete variables.
+    """Return the families that an estimator is about: those of discrete variables where there are any.
 
     >>> from derive.catalogue import catalogue
     >>> usual_families(catalogue["vimco"])
     ('bernoulli', 'categorical')
     """
-    return ("normal",) if natural_family(estimator) == "normal" else ("bernoulli", "categorical")
+    natural = natural_family(estimator)
+    return (natural,) if natural in {"normal", "vector"} else ("bernoulli", "categorical")
 
 
 def generate(estimator: Estimator, family: str | None = None) -> Generated:
@@ -121,14 +140,13 @@ def generate(estimator: Estimator, family: str | None = None) -> Generated:
     >>> generate(catalogue["constant-baseline"]).symbols
     (('c', 0.0),)
     """
-    refuse_what_is_not_drawn(estimator)
     family = family or natural_family(estimator)
     law = family_of(family)
     walk, estimates = _walk_twice(estimator, law)
     users, constants, names = _users(estimator, walk), constants_of(estimator), walk.write.names
     functions, symbols = tuple(map(names.of, users)), _signature_symbols(estimator, names)
-    blocks = [_header(estimator, law), *_helpers(walk)]
-    blocks += [_draw_source(estimator, walk), _estimate_source(estimator, walk, estimates, functions, symbols)]
+    blocks = [_header(estimator, walk), *_helpers(walk)]
+    blocks += [_draw_source(estimator, law), _estimate_source(estimator, walk, estimates, functions, symbols)]
     return Generated(
         source=_with_imports("\n\n\n".join(block.strip("\n") for block in blocks) + "\n"),
         family=family,
@@ -141,7 +159,15 @@ def generate(estimator: Estimator, family: str | None = None) -> Generated:
         names={function: names.of(function) for function in users} | {symbol: names.of(symbol) for symbol in constants},
         noise=tuple(map(names.of, estimator.draws)),
         enumerates=walk.enumerates,
+        laws=walk.laws if walk.several else (),
+        sizes=tuple(walk.key(walk.tensor_of(draw)) for draw in estimator.draws) if walk.several else (),
+        alike=_alike(estimator, walk) if walk.several else frozenset(),
     )
+
+
+def _alike(estimator: Estimator, walk: Backward) -> frozenset[tuple[str, str]]:
+    pairs = [(walk.logits.get(a), walk.logits.get(b)) for a, b in taken_at(estimator.formula)]
+    return frozenset((walk.key(a), walk.key(b)) for a, b in pairs if a and b and a != b)
 
 
 def emit(estimator: Estimator, family: str | None = None) -> str:
@@ -161,12 +187,18 @@ def _walk_twice(estimator: Estimator, family: Family) -> tuple[Backward, list[Co
     """Walk once to learn which function values are differentiated too, and again to compute both of them in one call."""
     wanted: frozenset[str] = frozenset()
     for _ in range(2):
-        names = Names()
-        _reserve(estimator, names)
-        walk = Backward(estimator, family, names, wanted)
+        walk = _walk(estimator, family, wanted)
         estimates = [_at(walk, parameter) for parameter in walk.parameters]
         wanted = frozenset(walk.differentiated)
     return walk, estimates
+
+
+def _walk(estimator: Estimator, family: Family, wanted: frozenset[str] = frozenset()) -> Backward:
+    names = Names()
+    _reserve(estimator, names)
+    if family.name == "vector":
+        family = Vector(names.of(law_parameter(estimator)))
+    return Backward(estimator, family, names, wanted)
 
 
 def _reserve(estimator: Estimator, names: Names) -> None:
@@ -186,12 +218,15 @@ def _reserve(estimator: Estimator, names: Names) -> None:
 def _at(walk: Backward, parameter: str) -> Code:
     """The formula for one parameter, broadcast over its coordinates and the samples where it is the same for all of them."""
     code = _total(walk) if walk.summed else _value(walk, parameter)
-    drawn = {walk.write.names.of(draw) for draw in walk.estimator.draws}
-    if not _reaches(code.text, walk.write.lines, drawn):
-        first = walk.write.names.of(walk.estimator.draws[0])
-        last = f"[..., :1] * torch.zeros_like({parameter})" if parameter not in walk.family.parameters else ""
-        return _broadcast(code, f"torch.zeros_like({first}){last}")
-    return code if code.shape is Shape.COORDINATE else _broadcast(code, f"torch.zeros_like({parameter})")
+    drawn, entries = [walk.write.names.of(draw) for draw in walk.estimator.draws], walk.entries(parameter)
+    if drawn and not _reaches(code.text, walk.write.lines, set(drawn)):
+        last = f"[..., :1] * torch.zeros_like({entries})" if parameter not in walk.family.parameters else ""
+        code = _broadcast(code, f"torch.zeros_like({drawn[0]}){last}")
+    elif code.shape is not Shape.COORDINATE:
+        code = _broadcast(code, f"torch.zeros_like({entries})")
+    if (dimensions := walk.dimensions(parameter)) == 1:
+        return code
+    return Code(f"{code.at(Level.ATOM)}.unflatten(-1, {parameter}.shape[{-dimensions}:])", Shape.COORDINATE)
 
 
 def _value(walk: Backward, parameter: str) -> Code:
@@ -202,7 +237,7 @@ def _value(walk: Backward, parameter: str) -> Code:
 def _total(walk: Backward) -> Code:
     """The sum over the coordinates of every parameter of the family."""
     totals = []
-    for parameter in walk.family.parameters:
+    for parameter in walk.by_parameters:
         walk.wrt = parameter
         totals.append(walk.total(walk.estimator.formula))
     return sum_of(totals) or number(Fraction(0))
@@ -240,11 +275,11 @@ def _signature_symbols(estimator: Estimator, names: Names) -> tuple[tuple[str, f
     return tuple(sorted(defaults.items(), key=lambda item: item[1] is not None))
 
 
-def _header(estimator: Estimator, family: Family) -> str:
-    lines = [f"{_plain(estimator.name)}, {family.name} family."]
+def _header(estimator: Estimator, walk: Backward) -> str:
+    lines = [f"{_plain(estimator.name)}, {walk.family.name} family."]
     lines += ["", *wrap(_plain(estimator.summary), LINE)] if estimator.summary else []
     lines += ["", f"Source: {_plain(estimator.source)}."] if estimator.source else []
-    text = "\n".join([*lines, "", f"{family.shapes}."])
+    text = "\n".join([*lines, "", *wrap(f"{walk.shapes_of_parameters()}.", LINE)])
     return f'"""{text}\n"""\n\nIMPORTS'
 
 
@@ -263,37 +298,47 @@ def _with_imports(source: str) -> str:
 def _helpers(walk: Backward) -> list[str]:
     helpers = [VALUE_AND_GRADIENT] if walk.differentiated else []
     helpers += [SLOPE_GRADIENT] if walk.differentiates_twice else []
-    return helpers + ([walk.family.every_outcome] if walk.enumerates else [])
+    helpers += [walk.outcomes.every_outcome] if walk.enumerates else []
+    given = walk.several and any(one.conditions for one in walk.laws)
+    return helpers + ([walk.outcomes.every_row] if given and isinstance(walk.outcomes, Finite) and walk.outcomes.every_row else [])
 
 
-def _draw_source(estimator: Estimator, walk: Backward) -> str:
-    family = walk.family
-    lines = ["@torch.no_grad()", f"def draw({family.argument}, generator=None, sample_shape=()):"]
-    lines.append('    """Sample the noise, each entry of shape (*sample_shape, *batch, n)."""')
-    lines += [f"    {line}" for line in family.unpack()]
-    first = family.parameters[0]
-    lines.append(f"    shape = (*sample_shape, *{first}.shape)")
-    if any(isinstance(draw.law, UniformLaw) for draw in estimator.draws):
-        lines.append(f"    eps = torch.finfo({first}.dtype).eps")
+def _draw_source(estimator: Estimator, family: Family) -> str:
+    walk = _walk(estimator, family)
+    body, like = [], walk.tensors[0]
     for draw in estimator.draws:
-        *before, last = _draw_text(draw, walk, first)
-        lines += [f"    {line}" for line in before] + [f"    {walk.write.names.of(draw)} = {last}"]
-    entries = ", ".join(f'"{name}": {name}' for name in (walk.write.names.of(draw) for draw in estimator.draws))
-    return "\n".join([*lines, *(f"    {line}" for line in _wrapped(f"return {{{entries}}}"))])
+        *before, last = _draw_text(draw, walk, like)
+        body += [*walk.write.lines, *before, f"{walk.write.names.of(draw)} = {last}"]
+        walk.write.lines.clear()
+    entries = ", ".join(f'"{name}": {name}' for name in map(walk.write.names.of, estimator.draws))
+    lines = ["@torch.no_grad()", f"def draw({walk.argument}, generator=None, sample_shape=()):"]
+    if not estimator.draws:
+        return "\n".join([*lines, '    """Sample nothing: the formula has no draws."""', "    return {}"])
+    opening = [f"shape = (*sample_shape, *{like}.shape{walk.batch(like)})"]
+    opening += [f"eps = torch.finfo({like}.dtype).eps"] if any("clamp(eps" in line for line in body) else []
+    every = [*opening, *body, *_wrapped(f"return {{{entries}}}")]
+    lines.append('    """Sample the noise, each entry of shape (*sample_shape, *batch, n)."""')
+    return "\n".join([*lines, *(f"    {line}" for line in [*walk.unpack(every), *every])])
 
 
 def _draw_text(draw: RandomVariable, walk: Backward, first: str) -> list[str]:
     """The statements that sample one draw; a uniform stays inside its open interval."""
     like = f"generator=generator, dtype={first}.dtype, device={first}.device"
+    shape = walk.shape_of(draw)
     match draw.law:
         case UniformLaw(Number(low), Number(high)):
-            text = f"torch.rand(shape, {like}).clamp(eps, 1 - eps)"
+            text = f"torch.rand({shape}, {like}).clamp(eps, 1 - eps)"
             return [text if (low == 0 and high == 1) else f"{number(low).text} + {number(high - low).text} * {text}"]
         case NormalLaw(Number(loc), Number(scale)):
-            text = f"torch.randn(shape, {like})"
+            text = f"torch.randn({shape}, {like})"
             return [text if (loc == 0 and scale == 1) else f"{number(loc).text} + {number(scale).text} * {text}"]
-    walk._check_law(draw.law)
-    return walk.family.draw("shape")
+        case UniformLaw():
+            message = f"{draw.name} is uniform between terms; the generated code draws uniform noise between numbers only."
+            raise UsageError(message)
+    law = walk.law(draw.law)
+    if isinstance(law, Normal) and law is not walk.family:
+        return [f"{law.loc} + {law.scale} * torch.randn({shape}, {like})"]
+    return law.draw(shape)
 
 
 def _estimate_source(
@@ -304,23 +349,34 @@ def _estimate_source(
     symbols: tuple[tuple[str, float | None], ...],
 ) -> str:
     keywords = [*functions[1:], *(name if default is None else f"{name}={default}" for name, default in symbols)]
-    arguments = [walk.family.argument, "noise", *functions[:1], *(["*", *keywords] if keywords else [])]
+    arguments = [walk.argument, "noise", *functions[:1], *(["*", *keywords] if keywords else [])]
     lines = ["@torch.no_grad()", *_wrapped(f"def estimate({', '.join(arguments)}):")]
     lines += [f"    {line}" for line in _docstring(walk)]
-    lines += [f"    {line}" for line in walk.family.unpack()]
-    drawn = [walk.write.names.of(draw) for draw in estimator.draws]
-    used = [name for name in drawn if any(_mentions(text, name) for text in [*walk.write.lines, *(e.text for e in estimates)])]
-    if used:
-        entries = ", ".join(f'noise["{name}"]' for name in used)
-        lines += [f"    {line}" for line in _wrapped(f"{', '.join(used)} = {entries}")]
-    lines += [f"    {part}" for line in walk.write.lines for part in _wrapped(line)]
-    return "\n".join([*lines, *(f"    {line}" for line in _returns(walk.parameters, estimates))])
+    texts = [code.text for code in estimates]
+    statements = _needed(walk.write.lines, texts) if walk.several else walk.write.lines
+    body = [part for line in statements for part in _wrapped(line)] + _returns(walk, estimates)
+    drawn = map(walk.write.names.of, estimator.draws)
+    used = [name for name in drawn if any(_mentions(line, name) for line in [*statements, *texts])]
+    entries = ", ".join(f'noise["{name}"]' for name in used)
+    noise = _wrapped(f"{', '.join(used)} = {entries}") if used else []
+    return "\n".join([*lines, *(f"    {line}" for line in [*walk.unpack([*body, *texts]), *noise, *body])])
+
+
+def _needed(lines: list[str], texts: list[str]) -> list[str]:
+    """The statements that have a part in the results: those for the logits of another law have none in these."""
+    kept: list[str] = []
+    for line in reversed(lines):
+        names = line.partition(" = ")[0].split(", ")
+        if any(_mentions(text, name) for text in [*texts, *kept] for name in names):
+            kept.append(line)
+    return kept[::-1]
 
 
 def _docstring(walk: Backward) -> list[str]:
     """What the shapes are."""
     own = "*batch, n" if walk.theta == walk.law_parameter else f"*{walk.parameters[0]}.shape"
-    shape = f"(*sample_shape, {own})"
+    own = "*batch, ..., n" if any(walk.dimensions(parameter) > 1 for parameter in walk.parameters) else own
+    shape = f"(*sample_shape, {own})" if walk.estimator.draws else f"({own})"
     maps = "functions map (..., n) to (...)" if walk.applied else ""
     names = ", ".join(sorted(walk.baselines))
     fixed = f"{names} give{'' if ',' in names else 's'} one value for each batch element" if names else ""
@@ -328,12 +384,12 @@ def _docstring(walk: Backward) -> list[str]:
     return lines if len(lines[0]) + 4 <= LINE else [*wrap(lines[0][:-3], LINE - 4), '"""']
 
 
-def _returns(parameters: tuple[str, ...], estimates: list[Code]) -> list[str]:
-    if len(estimates) == 1:
+def _returns(walk: Backward, estimates: list[Code]) -> list[str]:
+    keys = [walk.key(parameter) for parameter in walk.parameters]
+    if len(estimates) == 1 and not (walk.several and walk.theta == walk.law_parameter):
         return _wrapped(f"return {estimates[0].text}")
-    named = list(zip(parameters, estimates, strict=True))
-    lines = [line for name, code in named for line in _wrapped(f"d_{name} = {code.text}")]
-    entries = ", ".join(f'"{name}": d_{name}' for name in parameters)
+    lines = [line for key, code in zip(keys, estimates, strict=True) for line in _wrapped(f"d_{key} = {code.text}")]
+    entries = ", ".join(f'"{key}": d_{key}' for key in keys)
     return [*lines, *_wrapped(f"return {{{entries}}}")]
 
 

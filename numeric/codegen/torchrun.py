@@ -16,6 +16,7 @@ from derive.language.estimator import Estimator
 from numeric.codegen.expressions import Kind
 from numeric.codegen.inputs import (
     Gradient,
+    Laws,
     Objective,
     Params,
     checked_baseline,
@@ -39,6 +40,10 @@ class Compiled:
     Shapes: logits are (*batch, n) in the bernoulli family (n independent bits) and (*batch, K) in the categorical family
     (one-hot outcomes); params of the normal family are {"loc", "log_scale"}, both (*batch, n). f maps outcomes (..., n) to
     values (...), for any leading dimensions. A gradient has the shape of the parameters; device and dtype follow them.
+
+    Several finite laws take their logits by name, {"pi": ..., "mu": ...}, and the gradient is a dictionary of those that depend
+    on the parameter of the target. A law that is given outcomes is a table, with one row for each of them before the last
+    dimension: (*batch, K, K) given a class, (*batch, 2**n, n) given n bits, of which the first is the lowest.
 
     Constants are numbers. One that stands beside values of f (a baseline) may be a tensor (*batch); one that multiplies an
     outcome, or is subtracted from it, a tensor (*batch, n): a product of two vectors is their inner product. A function gets
@@ -74,6 +79,7 @@ class Compiled:
         self.parameter = generated.parameter
         self.noise = generated.noise
         self._generated = generated
+        self._laws = Laws(generated.laws, generated.alike)
         self._module = _execute(generated.source, estimator.name)
 
     def __repr__(self) -> str:
@@ -109,6 +115,8 @@ class Compiled:
             raise UsageError(message)
         noise = self.draw(params, generator, (samples,))
         estimates = self.estimate(params, noise, f, **keywords)
+        if not self.noise:
+            return estimates
         return {k: g.mean(0) for k, g in estimates.items()} if isinstance(estimates, dict) else estimates.mean(0)
 
     def draw(
@@ -119,7 +127,7 @@ class Compiled:
         Raises
             UsageError, if the parameters are not as they must be, or the generator lives on another device.
         """
-        params = checked_params(params, self.family)
+        params = checked_params(params, self.family, self._laws)
         device = first(params).device
         if generator is not None and generator.device.type != device.type:
             message = (
@@ -136,10 +144,10 @@ class Compiled:
             UsageError, if an input or a value of f is not as it must be.
             TooLarge, if the formula enumerates more outcomes than fit.
         """
-        params = checked_params(params, self.family)
+        params = checked_params(params, self.family, self._laws)
         self._check_noise(noise, params)
         self._check_enumeration(noise, params)
-        arguments = self._checked_keywords(keywords, first(params))
+        arguments = self._checked_keywords(keywords, self._like(params))
         gradient: Gradient = self._module["estimate"](params, noise, *self._objective(f), **arguments)
         return gradient
 
@@ -217,9 +225,24 @@ class Compiled:
             return checked_tensor_constant(value, name, like, like.shape if kind is Kind.VECTOR else like.shape[:-1])
         return checked_constant(name, value)
 
+    def _like(self, params: Params) -> Tensor:
+        """A tensor (*batch, n): the parameters, or the first of them without the rows of a table."""
+        tensor = first(params)
+        if not isinstance(params, Mapping) or not self._laws.logits:
+            return tensor
+        rows = self._laws.logits[0].conditions
+        return tensor if not rows else tensor.flatten(-rows - 1, -2)[..., 0, :]
+
+    def _shape(self, params: Params, k: int) -> torch.Size:
+        """The shape of the k-th noise, without the samples."""
+        like = self._like(params).shape
+        if not isinstance(params, Mapping) or not self._generated.sizes:
+            return like
+        return torch.Size([*like[:-1], params[self._generated.sizes[k]].shape[-1]])
+
     def _check_noise(self, noise: Mapping[str, Tensor], params: Params) -> None:
-        shape = first(params).shape
-        for name in self._generated.noise:
+        for k, name in enumerate(self._generated.noise):
+            shape = self._shape(params, k)
             if name not in noise:
                 message = f"noise for {self.name!r} lacks {name!r}; expected {', '.join(self.noise)}, got {list(noise)}."
                 raise UsageError(message)
@@ -231,7 +254,8 @@ class Compiled:
     def _check_enumeration(self, noise: Mapping[str, Tensor], params: Params) -> None:
         if not self._generated.enumerates:
             return
-        shape = first(params).shape
+        parts = list(params.values()) if isinstance(params, Mapping) else [params]
+        shape = max((part.shape for part in parts), key=torch.Size.numel)
         outcomes = 2 ** shape[-1] if self.family == "bernoulli" else shape[-1]
         if outcomes * shape.numel() > MAX_ELEMENTS:
             message = (

@@ -31,7 +31,20 @@ from derive.language.term import (
     Term,
 )
 from numeric.codegen.events import Events, unknown
-from numeric.codegen.expressions import Code, Kind, Level, Shape, call, checked_identifier, number, plus, power, times
+from numeric.codegen.expressions import (
+    Code,
+    Kind,
+    Level,
+    Shape,
+    call,
+    checked_identifier,
+    coordinate,
+    number,
+    plus,
+    power,
+    times,
+)
+from numeric.codegen.families import Finite, Normal
 from numeric.codegen.inventory import is_vector, standardised
 from numeric.codegen.logarithms import Exponentials, exponentials
 
@@ -103,10 +116,10 @@ class Values(Events):
             return Code(self.write.names.of(symbol), Shape.COORDINATE)
         if symbol != self.law_parameter:
             return Code(self.constant(symbol, Kind.NUMBER), Shape.NUMBER)
-        if len(self.family.parameters) > 1 or symbol != self.by:
+        if len(self.by_parameters) != 1 or symbol != self.by:
             message = (
-                f"{symbol.name} stands for {' and '.join(self.family.parameters)} in the {self.family.name} family, so it "
-                "has no value of its own: write mu(theta) and sigma(theta)."
+                f"{symbol.name} stands for {' and '.join(self.by_parameters)} in the {self.family.name} family, so it "
+                "has no value of its own: write it as the parameter of laws, or mu(theta) and sigma(theta)."
             )
             raise UsageError(message)
         return Code(self.wrt, Shape.COORDINATE)
@@ -223,32 +236,51 @@ class Values(Events):
     # Laws
 
     def _score(self, law: Law, at: Term, parameter: Symbol) -> Code:
-        self._check_law(law)
         self._check_parameter(parameter)
         b = self.event(at)
-        text = self.family.score(b, self.wrt, self.write.assign)
-        hint = f"score_{b}" if len(self.family.parameters) == 1 else f"score_{b}_{self.wrt}"
-        return Code(self.write.assign(hint, text), Shape.COORDINATE)
+        if isinstance(law, NormalLaw):
+            code = self._score_of_normal(law, b)
+        else:
+            code = self.by_logits(law, self.law(law).score(b, self.wrt, self.write.assign))
+        if code is None:
+            return number(Fraction(0))
+        of = f"{law.name}_{b}" if self.several and isinstance(law, FiniteLaw) else b
+        hint = f"score_{of}" if len(self.family.parameters) == 1 else f"score_{of}_{self.wrt}"
+        return Code(self.write.assign(hint, code.text), Shape.COORDINATE)
+
+    def _score_of_normal(self, law: NormalLaw, b: str) -> Code | None:
+        """Through its mean and its standard deviation, where those are no tensors themselves."""
+        family = self.law(law)
+        if {law.loc, law.scale} <= set(self.location):
+            known = self.wrt in family.parameters
+            return coordinate(family.score(b, self.wrt, self.write.assign)) if known else None
+        if not isinstance(family, Normal):
+            return None
+        standard, scale = family.standard(b, self.write.assign), family.scale
+        through_loc = self.pull(law.loc, Code(f"{standard} / {scale}", Shape.COORDINATE, Level.PRODUCT))
+        through_scale = self.pull(law.scale, Code(f"({standard}**2 - 1) / {scale}", Shape.COORDINATE, Level.PRODUCT))
+        found = [code for code in (through_loc, through_scale) if code is not None]
+        return plus(found) if found else None
 
     def _log_prob(self, law: Law, at: Term) -> Code:
-        self._check_law(law)
         b, standard = self.event(at), standardised(law, at) if isinstance(law, NormalLaw) else None
         name = checked_identifier(law.name) if isinstance(law, FiniteLaw) else "q"
-        text = self.family.log_prob(b, self.write.assign, None if standard is None else self.event(standard))
+        text = self.law(law).log_prob(b, self.write.assign, None if standard is None else self.event(standard))
         return Code(self.write.assign(f"log_{name}_{b}", text), Shape.BATCH)
 
     def _enumerate(self, term: Expect | Over, body: Term) -> Code:
         """E or the sum over every outcome of a finite law, with `body` in place of the body of the term."""
         variable = term.variable
-        self._check_law(variable.law)
-        if not self.family.every_outcome:
+        family = self.law(variable.law)
+        if not isinstance(family, Finite):
             message = (
                 f"the {self.family.name} family has no finite set of outcomes, so the expectation over {variable.name} inside "
                 f"the formula of {self.estimator.name!r} cannot be computed; it runs in the bernoulli and categorical families."
             )
             raise UsageError(message)
         self.enumerates = True
-        every = self.write.assign(f"every_{variable.name}", f"every_outcome(logits, {self._outer_shape(body, variable)})")
+        shape = self._outer_shape(body, variable, family.logits)
+        every = self.write.assign(f"every_{variable.name}", f"every_outcome({family.logits}, {shape})")
         outer = self.bound.get(variable)
         self.bound[variable] = every
         self.shapes.append(f"{every}.shape")
@@ -257,6 +289,8 @@ class Values(Events):
         self.bound.pop(variable)
         if outer is not None:
             self.bound[variable] = outer
+        if summand.text == "0":
+            return summand
         return Code(f"{summand.at(Level.ATOM)}.sum(0)", summand.shape)
 
     def _weighted(self, term: Expect | Over, body: Term) -> Code:
@@ -265,12 +299,14 @@ class Values(Events):
         ones = Code(f"torch.ones_like({self.bound[term.variable]}[..., 0])", Shape.BATCH)
         return times([ones, self.value(body)])
 
-    def _outer_shape(self, body: Term, variable: RandomVariable) -> str:
-        """The shape that the outcomes extend: the whole outer one if the body uses an outer variable, else the parameters'."""
-        outside = [leaf for leaf in free(body) if isinstance(leaf, RandomVariable) and leaf != variable]
+    def _outer_shape(self, body: Term, variable: RandomVariable, logits: str) -> str:
+        """The shape that the outcomes extend: the whole outer one if an outer variable is used, else that of the logits."""
+        leaves = free(body).union(*(free(term) for term in variable.law.terms))
+        outside = sorted({leaf.name: leaf for leaf in leaves if isinstance(leaf, RandomVariable) and leaf != variable}.items())
         if not outside:
-            return f"{self.family.parameters[0]}.shape"
-        return self.shapes[-1] if self.shapes else f"{self.event(outside[0])}.shape"
+            return f"{logits}.shape"
+        shape = self.shapes[-1] if self.shapes else f"{self.event(outside[0][1])}.shape"
+        return f"(*{shape}[:-1], {logits}.shape[-1])" if self.several else shape
 
 
 def _constant(term: Term, law_parameter: Symbol) -> Symbol | None:

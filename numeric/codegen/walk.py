@@ -14,6 +14,7 @@ from derive.language.term import (
     Density,
     Exp,
     Expect,
+    FiniteLaw,
     Function,
     Grad,
     Latent,
@@ -122,10 +123,9 @@ class Walk(Values):
         """The score, and what goes through the point where that moves with theta."""
         if not depends(at, self.by) or (isinstance(at, Apply) and isinstance(at.function, Threshold)):
             return self.value(Score(law, at, self.by))
-        self._check_law(law)
-        noise = standardised(law, at) if isinstance(law, NormalLaw) else None
+        noise = standardised(law, at) if isinstance(law, NormalLaw) and {law.loc, law.scale} <= set(self.location) else None
         if noise is None:
-            through = self.pull(at, Code(self.family.pull_log_prob(self.event(at), self.write.assign), Shape.COORDINATE))
+            through = self.pull(at, Code(self.law(law).pull_log_prob(self.event(at), self.write.assign), Shape.COORDINATE))
             return sum_of([self.value(Score(law, at, self.by)), through])
         # log q(loc + scale x) = -x^2 / 2 - log scale: nothing of it moves with loc
         own = number(Fraction(-1)) if self.wrt == "log_scale" else None
@@ -182,8 +182,10 @@ class Walk(Values):
                 return self.pull(arg, Code(f"{slope.at(Level.PRODUCT)} * {s} * (1 - {s})", Shape.COORDINATE, Level.PRODUCT))
             case Expect(body, variable):
                 self._mean(body, variable)
-                text = self.family.pull_mean(slope.at(Level.ATOM), self.wrt, self.write.assign)
-                return None if text is None else coordinate(text)
+                if isinstance(variable.law, NormalLaw):
+                    return self.pull(variable.law.loc, slope)
+                text = self.law(variable.law).pull_mean(slope.at(Level.ATOM), self.wrt, self.write.assign)
+                return None if text is None else self.by_logits(variable.law, text)
         unknown(term)
 
     def _others(self, args: tuple[Term, ...], i: int, slope: Code) -> Code:
@@ -199,13 +201,13 @@ class Walk(Values):
         text, assign = self.write.assign(f"d_{self.event(term)}", slope.text), self.write.assign
         match function:
             case SoftThreshold():
-                inner = self.family.pull_soft(text, self.event(term), self.value(args[1]).at(Level.ATOM))
+                inner = self.outcomes.pull_soft(text, self.event(term), self.value(args[1]).at(Level.ATOM))
                 return self.pull(args[0], coordinate(inner))
-            case Latent():
-                return coordinate(self.family.pull_latent(text, assign))
-            case ConditionalLatent():
+            case Latent(law=FiniteLaw() as law):
+                return self.by_logits(law, self.law(law).pull_latent(text, assign))
+            case ConditionalLatent(law=FiniteLaw() as law):
                 v, b, hint = self._noise(args[0]), self.event(args[1]), self.hints.get(term, "z_tilde")
-                return coordinate(self.family.pull_conditional(text, v, b, hint, assign))
+                return self.by_logits(law, self.law(law).pull_conditional(text, v, b, hint, assign))
         unknown(term)
 
 
