@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
 from derive.language.scope import depends, free
-from derive.language.term import Apply, Expect, FiniteLaw, Function, NormalLaw, RandomVariable, Symbol, UniformLaw
+from derive.language.term import Apply, Expect, FiniteLaw, Function, NormalLaw, RandomVariable, Symbol, Term, UniformLaw
 from numeric.checking.exact_gradient import exact_gradient
-from numeric.checking.exact_target import exact_target
+from numeric.checking.exact_target import Interpreter, exact_target
 from numeric.checking.exact_variance import exact_variance_gradient
+from numeric.checking.joint_rows import FiniteLaws, joint_rows
+from numeric.checking.noise_nodes import noise_rows
 from numeric.codegen.expressions import Kind
 from numeric.codegen.families import family_of
 from numeric.codegen.inputs import Gradient, Objective
-from numeric.codegen.inventory import is_summed, vector_constants
+from numeric.codegen.inventory import is_coordinatewise, is_summed, used_as_number, vector_constants
+from numeric.codegen.laws import Logits, logits_of_laws
 from numeric.codegen.noise_roles import exact_rule, is_polynomial, latent_controls, reparameterized, roles, uses_raw_latent
 from numeric.codegen.torchgen import Generated, generate
 
@@ -30,6 +36,7 @@ MAX_ROWS = 2**16
 MAX_JUDGED = 2**20
 MAX_OUTCOMES = 2**12
 MAX_POLYNOMIAL = 2**21
+MOST_JOINT_NODES = 48
 SIZE = 3
 CONSTANTS = {"c": 0.3, "eta": 0.7}
 TEMPERATURES = (1.0, 0.5)
@@ -41,8 +48,10 @@ class Case:
     estimator: Estimator
     family: str
     generated: Generated
+    joint: bool
     polynomial: bool
     size: int
+    laws: tuple[Logits, ...]
     names: tuple[str, ...]
     device: torch.device
     function: dict[str, Objective]
@@ -54,12 +63,14 @@ class Case:
     def __init__(self, estimator: Estimator, family: str, device: str, size: int | None) -> None:
         self.estimator, self.family = estimator, family
         self.generated = generate(estimator, family)
-        self.polynomial = family != "normal" or is_polynomial(estimator)
+        self.joint = bool(self.generated.laws) or family == "vector"
+        self.polynomial = not self.joint and (family != "normal" or is_polynomial(estimator))
         self.size = natural_size(estimator, family) if size is None else size
-        self.names = family_of(family).parameters
+        self.names = self.generated.gives or family_of(family).parameters
+        self.laws = logits_of_laws(estimator, target=True) if self.generated.laws else ()
         self.device = torch.device(device)
         self.function = self._functions()
-        self.plain, self.summed = _is_plain(estimator), is_summed(estimator)
+        self.plain, self.summed = not self.joint and _is_plain(estimator), is_summed(estimator)
         self.unbounded = roles(estimator).unbounded
         self.vectors = self._vectors()
 
@@ -67,7 +78,7 @@ class Case:
         """One for each function of the formula; a control of the latent variable of a class also gets a part that shifts."""
         squash = {"bernoulli": torch.sigmoid, "categorical": lambda x: torch.softmax(x, -1)}.get(self.family)
         raw = squash if uses_raw_latent(self.estimator.formula) else None
-        make = _objective if self.polynomial else _log_joint
+        make = _generic if self.joint else _objective if self.polynomial else _log_joint
         made = {name: make(i, raw) for i, name in enumerate(self.generated.functions)}
         if raw is not None and self.family == "categorical" and roles(self.estimator).shifted:
             controls = {self.generated.names[function] for function in latent_controls(self.estimator.formula)}
@@ -81,9 +92,23 @@ class Case:
 
     def parameters(self, k: int, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
         """The k-th parameter point, each of shape (size,); spread over both signs."""
+        if self.laws:
+            return {name: value.to(self.device, dtype) for name, value in self._of_laws(k).items() if name in self.names}
         spread = 0.3 if self.family == "categorical" else 0.8
-        values = [spread * self._wave(1.7, k), 0.4 * torch.sin(1.3 * self._count() - k)][: len(self.names)]
+        steep = 0.4 if self.polynomial or reparameterized(self.estimator) else 0.2  # of a ratio of weights, slow to integrate
+        values = [spread * self._wave(1.7, k), steep * torch.sin(1.3 * self._count() - k)][: len(self.names)]
         return {name: value.to(self.device, dtype) for name, value in zip(self.names, values, strict=True)}
+
+    def _of_laws(self, k: int) -> dict[str, Tensor]:
+        """The logits of every law, those of the target too: each law and each row another."""
+        found = {}
+        for i, one in enumerate(self.laws):
+            rows = 2**self.size if self.family == "bernoulli" else self.size
+            shape = [rows] * one.conditions + [self.size]
+            count = torch.arange(1, 1 + math.prod(shape), dtype=torch.float32)
+            found[one.name] = (0.6 * torch.cos((1.7 + 0.2 * i) * count + k + 0.9 * i)).reshape(shape)
+        normal = {"loc": 0.8 * self._wave(1.7, k), "log_scale": 0.4 * torch.sin(1.3 * self._count() - k)}
+        return found | (normal if self.family == "normal" else {})
 
     def _count(self) -> Tensor:
         return torch.arange(1, self.size + 1, dtype=torch.float32)
@@ -93,7 +118,7 @@ class Case:
 
     def shaped(self, parameters: dict[str, Tensor]) -> Tensor | dict[str, Tensor]:
         """What `compile` takes: the logits themselves, or a dictionary."""
-        return parameters if len(self.names) > 1 else parameters[self.names[0]]
+        return parameters if len(self.names) > 1 or self.laws else parameters[self.names[0]]
 
     def keywords(self, k: int, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
         """Values for all constants and other functions of the formula."""
@@ -108,18 +133,56 @@ class Case:
                 constants[name] = known.get(name, 0.4 + 0.1 * i)
         return {name: self.function[name] for name in self.generated.functions[1:]} | constants
 
+    def drawn_with(self, k: int, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
+        """The constants of the laws of the draws."""
+        return {name: value for name, value in self.keywords(k, dtype).items() if name in self.generated.drawn_with}
+
     def _vectors(self) -> set[str]:
         """The constants that get a vector: they multiply one, are an argument of a function, or are differentiated by."""
         kinds, names = self.generated.kinds, self.generated.names
         of_formula = {name for name, kind in kinds.items() if kind in {Kind.VECTOR, Kind.ANYTHING}}
         of_target = {names[symbol] for symbol in vector_constants(self.estimator.objective) if symbol in names}
+        if self.joint:  # there a constant times noise is no inner product
+            of_target = set()
         by = {self.generated.parameter} if self.generated.parameter else set()
         return of_formula | of_target | by
 
     # Both sides of the comparison
 
+    def rows(self, k: int, nodes: int) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        """Every outcome and node of the draws, with their weights."""
+        if not self.joint:
+            yield from noise_rows(self.estimator, self.family, self.parameters(k), nodes)
+            return
+        parameters = self._every_parameter(k)
+        laws = FiniteLaws.of(self.estimator, self.family, parameters)
+        known = self._constants(self.keywords(k))
+        objective = partial(Interpreter, self.estimator, self.family, parameters, {}, known, nodes)
+
+        def vector(term: Term, draws: Mapping[str, Tensor]) -> Tensor:
+            values = {draw: draws[draw.name] for draw in self.estimator.draws if draw.name in draws}
+            return objective(values=values).vector(term)
+
+        yield joint_rows(self.estimator, laws, self.size, nodes, vector)
+
+    def probabilities(self) -> dict[tuple[float, ...], float]:
+        """The probability of each joint outcome of the draws at the first point, all of them finite."""
+        parameters = {name: part.cpu() for name, part in self._every_parameter(0).items()}
+        laws = FiniteLaws.of(self.estimator, self.family, parameters)
+        names = {draw: draw.name for draw in self.estimator.draws}
+        noise, weights = joint_rows(self.estimator, laws, self.size, 0, lambda term, draws: draws[names[term]])
+        keys = torch.cat([noise[name] for name in names.values()], -1)
+        return dict(zip(map(tuple, keys.tolist()), weights.tolist(), strict=True))
+
+    def _every_parameter(self, k: int) -> dict[str, Tensor]:
+        """The parameters, and the logits of laws that occur in the target only."""
+        every = self._of_laws(k) if self.laws else {}
+        return {name: value.to(self.device, torch.float64) for name, value in every.items()} | self.parameters(k)
+
     def nodes(self) -> int:
         """Nodes for each noise: as many as are exact, or as reach rounding, or as are not too many together."""
+        if self.joint:
+            return min(MOST_JOINT_NODES, self._nodes_within(MAX_ROWS))
         if self.unbounded:
             return UNBOUNDED_NODES[self.size > {"categorical": 2, "bernoulli": 1}[self.family]]
         if not exact_rule(self.estimator):
@@ -156,12 +219,19 @@ class Case:
         if self.plain:
             nodes = HERMITE_NODES if self.polynomial else nodes
             return flat(exact_gradient(self.objective[0], self.shaped(parameters), self.family, nodes=nodes))
-        names, keywords = self.generated.names, self.keywords(k)
+        names, constants = self.generated.names, self._constants(self.keywords(k))
         functions = {thing.name: self.function[name] for thing, name in names.items() if isinstance(thing, Function)}
-        constants = {thing.name: keywords[name] for thing, name in names.items() if isinstance(thing, Symbol)}
-        constants = self._of_target_only() | constants
-        exact = exact_variance_gradient if self.summed else exact_target
-        return exact(self.estimator, self.family, parameters, functions, constants, nodes)
+        if self.joint and self.summed:
+            message = f"the crosscheck has no exact gradient of the variance of {self.estimator.name!r}, under several laws."
+            raise UsageError(message)
+        exact, every = exact_variance_gradient if self.summed else exact_target, self._every_parameter(k)
+        return exact(self.estimator, self.family, every if self.joint else parameters, functions, constants, nodes)
+
+    def _constants(self, keywords: Mapping[str, Any]) -> dict[str, Any]:
+        """The constants by their names in the formula."""
+        names = self.generated.names
+        given = {thing.name: keywords[name] for thing, name in names.items() if isinstance(thing, Symbol)}
+        return self._of_target_only() | given
 
     def _of_target_only(self) -> dict[str, Any]:
         """Values for constants of the target that the formula has left out."""
@@ -184,6 +254,9 @@ def natural_size(estimator: Estimator, family: str) -> int:
     >>> natural_size(catalogue["vimco"], "bernoulli"), natural_size(catalogue["iwae"], "normal")
     (3, 2)
     """
+    if family == "vector":
+        number = used_as_number(estimator.objective, estimator.parameter)
+        return SIZE - 1 if is_coordinatewise(estimator) and not number else 1
     known = roles(estimator)
     if not known.separate:  # three classes where 1e-12 is within reach: of two, a Gumbel and minus a Gumbel have one law
         return 3 if family == "categorical" and not known.unbounded else 2
@@ -241,6 +314,23 @@ def _log_joint(k: int, squash: Objective | None) -> Objective:
     return lambda *args: -0.5 * args[0].square().sum(-1) - 0.1 * other(*args)
 
 
-def flat(gradient: Gradient) -> Tensor:
-    """All coordinates in the last dimension, loc first."""
-    return torch.cat(list(gradient.values()), -1) if isinstance(gradient, dict) else gradient
+def _generic(k: int, squash: Objective | None) -> Objective:
+    """A function that is no polynomial, a cubic, a sine and an exponential, with weights of its own for each k; positive.
+
+    On outcomes it is a table: no two outcomes, and no two orders of the arguments, have the same value.
+    """
+
+    def generic(*args: Tensor) -> Tensor:
+        x = _weighted_sum(args)
+        x = x if squash is None else squash(x)
+        count = torch.arange(1, x.shape[-1] + 1, device=x.device, dtype=x.dtype)
+        t, s = (x * torch.cos(count * (1 + 0.37 * k))).sum(-1), (x * torch.sin(count + 0.21 * k)).sum(-1)
+        return 1.2 + torch.sin(t + 0.3 * k) + 0.02 * (t + s) ** 3 + torch.exp(0.3 * s)
+
+    return generic
+
+
+def flat(gradient: Gradient, leading: int = -1) -> Tensor:
+    """All coordinates in the last dimension, loc first; tables have their entries in those after the `leading` ones."""
+    parts = list(gradient.values()) if isinstance(gradient, dict) else [gradient]
+    return torch.cat([part.flatten(leading) for part in parts], -1)

@@ -29,7 +29,6 @@ from derive.language.errors import NotEvaluable, UsageError
 from derive.language.estimator import Estimator
 from numeric.checking.cases import TEMPERATURES, Case, flat
 from numeric.checking.exact_draws import draw_error
-from numeric.checking.noise_nodes import noise_rows
 from numeric.codegen.torchgen import natural_family
 from numeric.codegen.torchrun import Compiled, compile as compile_estimator
 
@@ -234,7 +233,7 @@ def crosscheck(
     if progress is not None:
         progress("sampling", total, total)
     batch_error = _batch_error(compiled, case, seed)
-    law_error = draw_error(estimator, compiled, next(iter(case.parameters(0).values())).cpu())
+    law_error = draw_error(case, compiled)
     report = CrosscheckReport(estimator.name, family, device, case.size, tuple(checks), sampling, batch_error, law_error)
     return _decided(report, case)
 
@@ -295,11 +294,12 @@ def _named(case: Case, k: int) -> str:
 
 def _mean(compiled: Compiled, case: Case, k: int, nodes: int) -> tuple[Tensor, int, bool]:
     """The weighted mean of the estimate over every row of noise, the number of rows, and whether every estimate is zero."""
-    parameters, keywords = case.parameters(k), case.keywords(k)
+    parameters, keywords, leading = case.parameters(k), case.keywords(k), int(bool(compiled.noise))
     total, rows, silent = torch.zeros((), dtype=torch.float64, device=case.device), 0, True
-    for noise, weights in noise_rows(case.estimator, case.family, parameters, nodes):
+    for noise, weights in case.rows(k, nodes):
         named = dict(zip(compiled.noise, (noise[draw.name] for draw in case.estimator.draws), strict=True))
-        estimates = flat(compiled.estimate(case.shaped(parameters), named, *case.objective, **keywords))
+        estimates = flat(compiled.estimate(case.shaped(parameters), named, *case.objective, **keywords), leading)
+        estimates = estimates if leading else estimates[None]
         total, silent = total + weights @ estimates, silent and float(estimates.abs().max()) <= TOLERANCE
         rows += weights.numel()
     return total, rows, silent
@@ -313,13 +313,14 @@ def _batch_error(compiled: Compiled, case: Case, seed: int) -> float:
     if compiled.parameter is not None:
         together[compiled.parameter] = keywords[compiled.parameter].expand(2, -1)
     generator = torch.Generator(case.device).manual_seed(seed)
-    noise = compiled.draw(case.shaped(batch), generator, (BATCHES,))
-    found = flat(compiled.estimate(case.shaped(batch), noise, *case.objective, **together))
+    noise, samples = compiled.draw(case.shaped(batch), generator, (BATCHES,), **case.drawn_with(0)), int(bool(compiled.noise))
+    found = flat(compiled.estimate(case.shaped(batch), noise, *case.objective, **together), samples + 1)
+    parts = [{name: value[:, i] for name, value in noise.items()} for i in range(len(points))]
     alone = [
-        flat(compiled.estimate(case.shaped(point), {k: v[:, i] for k, v in noise.items()}, *case.objective, **keywords))
-        for i, point in enumerate(points)
+        flat(compiled.estimate(case.shaped(point), part, *case.objective, **keywords), samples)
+        for point, part in zip(points, parts, strict=True)
     ]
-    each = torch.stack(alone, 1)
+    each = torch.stack(alone, samples)
     return float(((found - each).abs() / (1 + each.abs())).max())
 
 
@@ -330,8 +331,10 @@ def _sampling(compiled: Compiled, case: Case, samples: int, false_alarm: float, 
     """In float32, as users run it; the sums in float64."""
     parameters, keywords = case.shaped(case.parameters(0, torch.float32)), case.keywords(0, torch.float32)
     generator = torch.Generator(case.device).manual_seed(seed)
-    noise = compiled.draw(parameters, generator, (samples,))
-    estimates = flat(compiled.estimate(parameters, noise, *case.objective, **keywords)).double()
+    noise = compiled.draw(parameters, generator, (samples,), **case.drawn_with(0, torch.float32))
+    leading = int(bool(compiled.noise))
+    estimates = flat(compiled.estimate(parameters, noise, *case.objective, **keywords), leading).double()
+    estimates = estimates if leading else estimates.expand(samples, -1)
     exact, change = case.converged(0)
     mean, error = estimates.mean(0), estimates.std(0) / samples**0.5
     rounding = 1e-6 * (1 + exact.abs()) + change

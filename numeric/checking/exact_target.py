@@ -12,14 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NoReturn, TypeGuard
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from derive.language.errors import TooLarge, UsageError
 from derive.language.estimator import Estimator
+from derive.language.scope import free
 from derive.language.term import (
     Add,
     Apply,
@@ -33,16 +34,20 @@ from derive.language.term import (
     Mul,
     NormalLaw,
     Number,
+    Over,
     Power,
     RandomVariable,
     Sigmoid,
     Stop,
     Symbol,
     Term,
+    UniformLaw,
 )
-from numeric.checking.exact_gradient import gauss_hermite
+from numeric.checking.exact_gradient import gauss_hermite, gauss_legendre
+from numeric.checking.joint_rows import FiniteLaws
 from numeric.codegen.families import family_of
 from numeric.codegen.inventory import law_parameter, location_and_scale
+from numeric.codegen.laws import logits_of_laws
 
 MAX_ELEMENTS = 2**24
 
@@ -60,13 +65,14 @@ def exact_target(
     """Return the gradient of the estimator's target, in float64, all parameters of the family in one dimension.
 
     Args
-        parameters  {"logits": (n,)} or {"loc": (n,), "log_scale": (n,)}
+        parameters  {"logits": (n,)} or {"loc": (n,), "log_scale": (n,)}; of several laws the logits of each, by its name
         functions   the functions of the formula by their names: outcomes (..., n) to values (...), for any leading dimensions
         constants   the constants by their names: numbers, or tensors where the formula multiplies them with outcomes
         nodes       Gauss-Hermite nodes for each coordinate of a normal variable
 
     Returns
-        Shape (n,) for logits, (2 n,) for loc and log_scale, that of the constant where the target is differentiated by one.
+        Shape (n,) for logits, (2 n,) for loc and log_scale, that of the constant where the target is differentiated by one; the
+        entries of all laws that depend on its parameter, where there are several.
 
     Raises
         UsageError, if the objective is of a form that has no value here; the message says which part.
@@ -83,16 +89,18 @@ def exact_target(
         given[by.name] = given[by.name].detach().clone().requires_grad_()
         wanted = [given[by.name]]
     else:
-        wanted = list(leaves.values())
+        still = {one.name for one in logits_of_laws(estimator, target=True) if not one.moves}
+        wanted = [leaf for name, leaf in leaves.items() if name not in still]
     with torch.enable_grad():
-        value = _Objective(estimator, family, leaves, functions, given, nodes).scalar(estimator.objective)
+        value = Interpreter(estimator, family, leaves, functions, given, nodes).scalar(estimator.objective)
     if not value.requires_grad:
-        return torch.cat([torch.zeros_like(part) for part in wanted], -1)
-    return torch.cat(torch.autograd.grad(value.sum(), wanted, materialize_grads=True), -1)
+        return torch.cat([torch.zeros_like(part).flatten() for part in wanted], -1)
+    gradients = torch.autograd.grad(value.sum(), wanted, materialize_grads=True)
+    return torch.cat([gradient.flatten() for gradient in gradients], -1)
 
 
 @dataclass
-class _Objective:
+class Interpreter:
     """An interpreter of one objective; each bound variable adds a dimension in front, with every outcome of it."""
 
     estimator: Estimator
@@ -109,6 +117,10 @@ class _Objective:
     def _first(self) -> Tensor:
         return next(iter(self.parameters.values())).detach()
 
+    @cached_property
+    def _laws(self) -> FiniteLaws:
+        return FiniteLaws.of(self.estimator, self.family, self.parameters)
+
     def scalar(self, term: Term) -> Tensor:
         """The value of a scalar, shape (outcomes of the last bound variable, ..., outcomes of the first)."""
         match term:
@@ -116,6 +128,8 @@ class _Objective:
                 return self._first.new_full((), float(value))
             case Symbol(name) if self._is_constant(term):
                 return torch.as_tensor(self._constant(name), dtype=torch.float64, device=self._first.device)
+            case Symbol() if self.family == "vector" and self._first.numel() == 1:
+                return self.parameters[next(iter(self.parameters))].sum()
             case Add(args):
                 return fold(torch.add, [self.scalar(arg) for arg in args])
             case Mul(args):
@@ -136,6 +150,8 @@ class _Objective:
                 return self.scalar(body).detach()
             case Expect(body, variable):
                 return self._mean(body, variable, self.scalar)
+            case Over(body, variable) if isinstance(variable.law, FiniteLaw):
+                return self._mean(body, variable, self.scalar, weighted=False)
             case Apply(function, args) if type(function) is Function:
                 return self._apply(function.name, args)
         self._refuse(term)
@@ -151,14 +167,22 @@ class _Objective:
                 return self.vector(body).detach()
             case Number(value):
                 return self._first.new_full((1,), float(value))
-            case Symbol() if term == law_parameter(self.estimator) and self.family != "normal":
-                return self.parameters["logits"]
+            case Symbol() if term == law_parameter(self.estimator) and len(self.parameters) == 1:
+                return next(iter(self.parameters.values()))
             case Symbol(name) if self._is_constant(term):
                 return torch.as_tensor(self._constant(name), dtype=torch.float64, device=self._first.device)
             case Add(args):
                 return fold(torch.add, [self.vector(arg) for arg in args])
             case Mul(args):
                 return fold(torch.mul, [self.vector(arg) for arg in args])
+            case Power(base, exponent):
+                return self.vector(base) ** exponent
+            case Log(arg):
+                return self.vector(arg).log()
+            case Exp(arg):
+                return self.vector(arg).exp()
+            case Sigmoid(arg):
+                return self.vector(arg).sigmoid()
             case Apply() if term in (names := location_and_scale(self.estimator, family_of(self.family))):
                 return self.parameters["loc"] if names[term] == "loc" else self.parameters["log_scale"].exp()
         self._refuse(term)
@@ -188,72 +212,89 @@ class _Objective:
 
     def _apply(self, name: str, args: tuple[Term, ...]) -> Tensor:
         function = self.functions[name]
-        if not any(_holds_vector(arg) for arg in args):
+        if not any(map(self._is_event, args)):
             return function(*(self._constant(arg.name) if self._is_constant(arg) else self.scalar(arg) for arg in args))
         return function(*map(self.vector, args)).double()
+
+    def _is_event(self, arg: Term) -> bool:
+        leaves = free(arg)
+        theta = law_parameter(self.estimator)
+        return _holds_vector(arg) or any(leaf == theta or isinstance(leaf, RandomVariable) for leaf in leaves)
 
     def _is_constant(self, term: Term) -> TypeGuard[Symbol]:
         return isinstance(term, Symbol) and term != law_parameter(self.estimator)
 
-    def _mean(self, body: Term, variable: RandomVariable, read: Callable[[Term], Tensor]) -> Tensor:
-        """The weighted sum over every outcome, in a new first dimension."""
+    def _mean(
+        self, body: Term, variable: RandomVariable, read: Callable[[Term], Tensor], *, weighted: bool = True
+    ) -> Tensor:
+        """The weighted sum over every outcome, in a new first dimension; without weights, the sum."""
         outcomes, weights = self._outcomes(variable.law)
+        weights = weights if weighted else torch.ones_like(weights)
         depth, outer, rows = self.depth, self.values, self.rows
         size = rows * outcomes.numel()
         if size > MAX_ELEMENTS:
             message = f"the target of {self.estimator.name!r} has {size} numbers, more than {MAX_ELEMENTS}: use a smaller size."
             raise TooLarge(message)
-        self.values = {**outer, variable: outcomes.reshape(-1, *[1] * depth, outcomes.shape[-1])}
+        self.values = {**outer, variable: outcomes}
         self.depth, self.rows = depth + 1, rows * len(outcomes)
         value = read(body)
         self.depth, self.values, self.rows = depth, outer, rows
         last = [1] if read == self.vector else []
-        return (value * weights.reshape(-1, *[1] * depth, *last)).sum(0)
+        value = value if value.ndim > depth + len(last) else value[None]
+        return (value * weights.reshape(*weights.shape, *last)).sum(0)
 
     # Laws
 
     def _outcomes(self, law: Law) -> tuple[Tensor, Tensor]:
-        """Every outcome, shape (outcomes, n), and the probabilities, shape (outcomes,), both differentiable."""
-        self._check(law)
-        if self.family == "normal":
-            return self._normal_nodes()
-        logits = self.parameters["logits"]
-        n = logits.numel()
-        if self.family == "categorical":
-            return torch.eye(n, dtype=torch.float64, device=logits.device), torch.softmax(logits, 0)
-        bits = torch.cartesian_prod(*[torch.arange(2, device=logits.device)] * n).reshape(-1, n).double()
-        return bits, self._log_density(law, bits).exp()
+        """Every outcome, shape (outcomes, *dimensions, n), and the probabilities, (outcomes, *dimensions), differentiable.
 
-    def _normal_nodes(self) -> tuple[Tensor, Tensor]:
-        loc, scale = self.parameters["loc"], self.parameters["log_scale"].exp()
-        n = loc.numel()
+        There is a dimension for each variable that is bound outside, of size 1 where the law is not given that one.
+        """
+        ones = [1] * self.depth
+        if isinstance(law, FiniteLaw) and not self._as_normal:
+            outcomes = self._laws.outcomes(law)
+            outcomes = outcomes.reshape(-1, *ones, outcomes.shape[-1])
+            weights = self._log_density(law, outcomes).exp()
+            return outcomes, weights.reshape(len(outcomes), *[1] * (self.depth + 1 - weights.ndim), *weights.shape[1:])
+        x, w = self._noise(law)
+        x, w = x.reshape(-1, *ones, x.shape[-1]), w.reshape(-1, *ones)
+        if isinstance(law, UniformLaw):
+            low, high = self.vector(law.low), self.vector(law.high)
+            return low + (high - low) * x, w
+        loc, scale = self._loc_and_scale(law)
+        return loc + scale * x, w
+
+    @property
+    def _as_normal(self) -> bool:
+        """Whether the law p(b; theta) of a formula is a normal one, of loc and log_scale."""
+        return self.family == "normal" and set(self.parameters) == {"loc", "log_scale"}
+
+    def _noise(self, law: Law) -> tuple[Tensor, Tensor]:
+        """The nodes of the noise of a continuous law, shape (rows, n), and their weights, shape (rows,)."""
+        like = self.parameters.get("loc", self._first)
+        n = like.shape[-1]
         if self.nodes**n * n > MAX_ELEMENTS:
             message = f"{self.nodes} nodes for each of {n} coordinates are too many: use a smaller size."
             raise TooLarge(message)
-        x, w = gauss_hermite(self.nodes, loc)
-        grid = torch.cartesian_prod(*[torch.arange(self.nodes, device=loc.device)] * n).reshape(-1, n)
-        return loc + scale * x[grid], w[grid].prod(-1)
+        x, w = (gauss_legendre if isinstance(law, UniformLaw) else gauss_hermite)(self.nodes, like)
+        grid = torch.cartesian_prod(*[torch.arange(self.nodes, device=like.device)] * n).reshape(-1, n)
+        return x[grid], w[grid].prod(-1)
+
+    def _loc_and_scale(self, law: Law) -> tuple[Tensor, Tensor]:
+        if isinstance(law, FiniteLaw) and self._as_normal:
+            return self.parameters["loc"], self.parameters["log_scale"].exp()
+        if isinstance(law, NormalLaw):
+            return self.vector(law.loc), self.vector(law.scale)
+        what = type(law).__name__
+        message = f"the target of {self.estimator.name!r} has a {what}: expected a finite, a normal or a uniform law."
+        raise UsageError(message)
 
     def _log_density(self, law: Law, at: Tensor) -> Tensor:
-        self._check(law)
-        if self.family == "normal":
-            normal = torch.distributions.Normal(self.parameters["loc"], self.parameters["log_scale"].exp(), validate_args=False)
-            log_p: Tensor = normal.log_prob(at).sum(-1)
-            return log_p
-        logits = self.parameters["logits"]
-        if self.family == "categorical":
-            return (at * torch.log_softmax(logits, 0)).sum(-1)
-        return (at * logsigmoid(logits) + (1 - at) * logsigmoid(-logits)).sum(-1)
-
-    def _check(self, law: Law) -> None:
-        theta = law_parameter(self.estimator)
-        if isinstance(law, FiniteLaw) and law.parameters == (theta,) and not law.given:
-            return
-        known = location_and_scale(self.estimator, family_of(self.family))
-        if isinstance(law, NormalLaw) and {law.loc, law.scale} <= set(known):
-            return
-        message = f"the target of {self.estimator.name!r} has a law that is not the one of the {self.family} family."
-        raise UsageError(message)
+        if isinstance(law, FiniteLaw) and not self._as_normal:
+            return self._laws.log_probability(law, at, self.vector)
+        normal = torch.distributions.Normal(*self._loc_and_scale(law), validate_args=False)
+        log_p: Tensor = normal.log_prob(at).sum(-1)
+        return log_p
 
 
 def fold(operation: Callable[[Tensor, Tensor], Tensor], parts: list[Tensor]) -> Tensor:

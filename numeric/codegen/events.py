@@ -50,8 +50,8 @@ from numeric.codegen.expressions import (
     zero,
 )
 from numeric.codegen.families import FAMILIES, Family, Finite, Normal
+from numeric.codegen.inventory import NO_PARAMETER, constants_of, is_summed, law_parameter, location_and_scale, used_as_number
 from numeric.codegen.laws import is_several, key_of, logits_of_laws, noise_of, unstopped
-from numeric.codegen.inventory import constants_of, is_summed, law_parameter, location_and_scale, used_as_number
 
 
 class Events(ABC):
@@ -80,7 +80,8 @@ class Events(ABC):
         self.location = location_and_scale(estimator, family)
         self.laws = logits_of_laws(estimator)
         self.several = is_several(self.laws) or bool(self.laws and self.location)
-        self.logits = {key_of(one.law): names.fresh(f"{checked_identifier(one.name)}_logits") for one in self.laws if self.several}
+        by_name = self.laws if self.several else ()
+        self.logits = {key_of(one.law): names.fresh(f"{checked_identifier(one.name)}_logits") for one in by_name}
         self.outcomes = self._outcomes()
         self.by_parameters = self._by_parameters()
         self.parameters = self.by_parameters if self.theta == self.law_parameter else (names.of(self.theta),)
@@ -91,7 +92,8 @@ class Events(ABC):
         self.shapes: list[str] = []
         self.wanted = differentiated
         self.differentiated: set[str] = set()
-        is_number = self.summed and any(used_as_number(term, self.theta) for term in (estimator.formula, estimator.objective))
+        by_constant = self.summed or self.law_parameter == NO_PARAMETER
+        is_number = by_constant and any(used_as_number(term, self.theta) for term in (estimator.formula, estimator.objective))
         self.kinds: dict[Symbol, Kind] = {self.theta: Kind.NUMBER} if is_number else {}
         self.fixed: set[tuple[str, int]] = set()
         self.baselines: set[str] = set()
@@ -157,7 +159,7 @@ class Events(ABC):
         return f"(*shape, {self.tensor_of(draw)}.shape[-1])"
 
     def tensor_of(self, draw: RandomVariable) -> str:
-        """The tensor whose events a draw is of the size of: that of its law, of the law that it is noise of, or the first one."""
+        """The tensor whose last dimension a draw has: that of its law, of the law that it is noise of, or the first one."""
         laws = [draw.law, *noise_of(self.estimator.formula, draw)]
         known = [self.logits[key_of(law)] for law in laws if isinstance(law, FiniteLaw) and key_of(law) in self.logits]
         return known[0] if known else self.tensors[-1 if self.location else 0]
@@ -170,7 +172,8 @@ class Events(ABC):
         rows = {"K": "rows", "n": "2**n"}[last]
         listed = [f"{one.name} (*batch, {''.join([f'{rows}, '] * one.conditions)}{last})" for one in self.laws]
         kind = "one class of K" if last == "K" else "n independent bits"
-        table = "; of a law that is given outcomes, one row for each of them" if any(one.conditions for one in self.laws) else ""
+        given = any(one.conditions for one in self.laws)
+        table = "; of a law that is given outcomes, one row for each of them" if given else ""
         normal = ", and loc and log_scale (*batch, n)" if self.location else ""
         return f"params has the logits of each law, {kind}: {', '.join(listed)}{normal}{table}"
 
@@ -337,11 +340,12 @@ class Events(ABC):
             case NormalLaw(loc, scale) if {unstopped(loc), unstopped(scale)} <= set(self.location):
                 return self.family
             case NormalLaw(loc, scale):
-                mean, deviation = self._event_code(loc), self.value(scale) if isinstance(scale, Symbol) else self._event_code(scale)
-                return Normal(mean.at(Level.PRODUCT), deviation.at(Level.ATOM), call(Log, deviation).text)
+                deviation = self.value(scale) if isinstance(scale, Symbol) else self._event_code(scale)
+                mean = self._event_code(loc).at(Level.PRODUCT)
+                return Normal(mean, deviation.at(Level.ATOM), call(Log, deviation).text)
         message = (
-            f"{self.estimator.name!r} uses the density, the score or the mean of a {type(law).__name__}; the generated code has "
-            "those of finite and normal laws."
+            f"{self.estimator.name!r} uses the density, the score or the mean of a {type(law).__name__}; the generated code"
+            " has those of finite and normal laws."
         )
         raise UsageError(message)
 
@@ -365,7 +369,7 @@ class Events(ABC):
         return row
 
     def by_logits(self, law: Law, text: str) -> Code | None:
-        """From the derivative by the logits of one outcome to that by all logits of the law, in one dimension; None is zero."""
+        """From the derivative by the logits of one row to that by all entries of the table, in one dimension; None is zero."""
         if not isinstance(law, FiniteLaw) or self.by not in law.parameters:
             return None
         if not self.several:

@@ -32,13 +32,14 @@ class Laws:
         wanted = [*(one.name for one in self.logits), *normal]
         if not isinstance(params, Mapping) or set(params) != set(wanted):
             got = f"keys {sorted(params)}" if isinstance(params, Mapping) else f"a {type(params).__name__}"
-            message = f"this estimator has several laws: expected a dictionary with a tensor for each of {', '.join(wanted)}, got {got}."
+            message = f"several laws have logits by name: expected a dictionary of {', '.join(wanted)}, got {got}."
             raise UsageError(message)
         found = {name: checked_tensor(params[name], name, family) for name in wanted}
         self._require_one_batch(found)
         for a, b in sorted(self.alike):
             if found[a].shape[-1] != found[b].shape[-1]:
-                message = f"{a} is taken at outcomes of {b}: expected as many entries, got {found[a].shape[-1]} and {found[b].shape[-1]}."
+                sizes = f"{found[a].shape[-1]} and {found[b].shape[-1]}"
+                message = f"{a} is taken at outcomes of {b}: expected as many entries in the last dimension, got {sizes}."
                 raise UsageError(message)
         for one in self.logits:
             self._require_rows(one, found, bits=family.name == "bernoulli")

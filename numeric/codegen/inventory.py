@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
-from derive.language.scope import depends, free
+from derive.language.scope import depends, free, substitute
 from derive.language.term import (
     Add,
     Apply,
-    Density,
     Expect,
     FiniteLaw,
     Function,
     Grad,
-    Law,
     Mul,
     NormalLaw,
     Number,
-    Over,
     RandomVariable,
     Score,
     Stop,
@@ -119,13 +116,49 @@ def standardised(law: NormalLaw, at: Term) -> Term | None:
     return factors[0] if len(factors) == 1 else Mul(factors)
 
 
+def is_coordinatewise(estimator: Estimator) -> bool:
+    """Whether a formula about a number theta is right for each coordinate of a vector theta.
+
+    A formula is about one coordinate, and the functions of the user see all of them: with the others held fixed they are
+    functions of that one, and the same function wherever they are called only where every call, that of the target too, is at
+    the same point, or at one of the same law. f(theta + u/2) and f(theta + 1/2 + u/2) cover an interval, but no square.
+
+    >>> from derive.notation import E, constant, function, grad, normal, parameter
+    >>> theta, s, e, f = parameter("theta"), constant("s"), normal("e"), function("f")
+    >>> smooth = grad(E(f(theta + s * e), e), theta)
+    >>> one, two = f(theta + s * e) * e / s, (f(theta + s * e) - f(theta - s * e)) * e / (2 * s)
+    >>> [is_coordinatewise(Estimator("es", formula, (e,), smooth)) for formula in (one, two)]
+    [True, False]
+    """
+    calls = [*_calls(estimator.formula), *_calls(estimator.objective)]
+    moving = [args for args in calls if any(_is_point(arg, law_parameter(estimator)) for arg in args)]
+    return len({tuple(map(_anonymous, args)) for args in moving}) <= 1
+
+
+def _calls(term: Term) -> list[tuple[Term, ...]]:
+    own = [term.args] if isinstance(term, Apply) and type(term.function) is Function else []
+    return own + [args for part in parts(term) for args in _calls(part)]
+
+
+def _is_point(arg: Term, theta: Symbol) -> bool:
+    return any(leaf == theta or isinstance(leaf, RandomVariable) for leaf in free(arg))
+
+
+def _anonymous(term: Term) -> Term:
+    """The term with variables of the same law under the same name."""
+    variables = [leaf for leaf in free(term) if isinstance(leaf, RandomVariable)]
+    return substitute(term, {leaf: RandomVariable("x", leaf.law) for leaf in variables}) if len(variables) == 1 else term
+
+
 def constants_of(estimator: Estimator) -> list[Symbol]:
-    """The free symbols of the formula other than the one that stands for the family's parameters, by name.
+    """The free symbols of formula and draws other than the one that stands for the family's parameters, by name.
 
     Where the target is differentiated by another parameter, that one is a constant of the formula too.
     """
     theta = law_parameter(estimator)
-    symbols = {leaf for leaf in free(estimator.formula) if isinstance(leaf, Symbol)}
+    laws = [draw.law for draw in estimator.draws if isinstance(draw.law, NormalLaw)]
+    terms = [estimator.formula, *(term for law in laws for term in law.terms)]
+    symbols = {leaf for term in terms for leaf in free(term) if isinstance(leaf, Symbol)}
     return sorted((symbols | {estimator.parameter}) - {theta}, key=lambda symbol: symbol.name)
 
 

@@ -166,8 +166,8 @@ def _checked(law: FiniteLaw, estimator: Estimator) -> FiniteLaw:
     if len(parameters) <= 1 and all(isinstance(term, Symbol) for term in parameters):
         return FiniteLaw(law.name, parameters, law.given)
     message = (
-        f"{estimator.name!r} uses the law {law.name} of {len(law.parameters)} parameters; its logits are one tensor: expected a "
-        f"finite law of one parameter, or of none, such as finite('b', {estimator.parameter.name}, law={law.name!r})."
+        f"{estimator.name!r} uses the law {law.name} of {len(law.parameters)} parameters; its logits are one tensor: expected"
+        f" a finite law of one parameter, or of none, such as finite('b', {estimator.parameter.name}, law={law.name!r})."
     )
     raise UsageError(message)
 

@@ -187,7 +187,9 @@ def _polynomial(term: Term) -> bool:
 
 
 def reparameterized(estimator: Estimator) -> bool:
-    """Whether every draw is a standard normal: then the estimate is a derivative of the objective at the same nodes."""
+    """Whether the estimate is a derivative of the objective at the same nodes: it draws standard normals and stops nothing."""
+    if anywhere(estimator.formula, lambda part: isinstance(part, Stop)):
+        return False
     return all(isinstance(draw.law, NormalLaw) and draw.law == NormalLaw(zero(), one()) for draw in estimator.draws)
 
 

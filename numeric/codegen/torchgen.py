@@ -25,7 +25,7 @@ from textwrap import wrap
 
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
-from derive.language.scope import depends
+from derive.language.scope import depends, free
 from derive.language.term import (
     Apply,
     FiniteLaw,
@@ -38,9 +38,9 @@ from derive.language.term import (
     UniformLaw,
 )
 from numeric.codegen.backward import SLOPE_GRADIENT, Backward
-from numeric.codegen.expressions import Code, Kind, Level, Names, Shape, checked_identifier, layout, number
+from numeric.codegen.expressions import Code, Kind, Level, Names, Shape, checked_identifier, coordinate, layout, number
 from numeric.codegen.families import Family, Finite, Normal, Vector, family_of
-from numeric.codegen.inventory import constants_of, functions_of, law_parameter
+from numeric.codegen.inventory import constants_of, functions_of, is_coordinatewise, law_parameter
 from numeric.codegen.laws import Logits, laws_of, taken_at, unstopped
 from numeric.codegen.walk import sum_of
 
@@ -77,6 +77,9 @@ class Generated:
         noise       the keys of the dictionary that `draw` returns
         enumerates  whether `estimate` runs over every outcome, for an expectation inside the formula
         laws        the finite laws whose logits are given by name; none where there is one law, whose logits are given alone
+        gives       with laws by name: the names of all tensors that are given
+        coordinatewise  whether a parameter that is a vector may have more than one entry
+        drawn_with  the constants that `draw` takes, as keyword arguments
         sizes       with laws by name: for each noise, the name of the tensor whose last dimension it has
         alike       the pairs of names of which one law is taken at an outcome of the other
     """
@@ -93,6 +96,9 @@ class Generated:
     noise: tuple[str, ...]
     enumerates: bool
     laws: tuple[Logits, ...] = ()
+    gives: tuple[str, ...] = ()
+    coordinatewise: bool = True
+    drawn_with: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()
     alike: frozenset[tuple[str, str]] = frozenset()
 
@@ -160,6 +166,9 @@ def generate(estimator: Estimator, family: str | None = None) -> Generated:
         noise=tuple(map(names.of, estimator.draws)),
         enumerates=walk.enumerates,
         laws=walk.laws if walk.several else (),
+        coordinatewise=walk.family.name != "vector" or is_coordinatewise(estimator),
+        drawn_with=_drawn_with(estimator, names),
+        gives=tuple(map(walk.key, walk.tensors)) if walk.several else (),
         sizes=tuple(walk.key(walk.tensor_of(draw)) for draw in estimator.draws) if walk.several else (),
         alike=_alike(estimator, walk) if walk.several else frozenset(),
     )
@@ -245,7 +254,7 @@ def _total(walk: Backward) -> Code:
 
 def _broadcast(code: Code, zeros: str) -> Code:
     if code.text == "0":
-        return Code(zeros, Shape.COORDINATE)
+        return coordinate(zeros)
     return Code(f"{code.lifted(Shape.COORDINATE, Level.PRODUCT)} + {zeros}", Shape.COORDINATE, Level.SUM)
 
 
@@ -299,8 +308,8 @@ def _helpers(walk: Backward) -> list[str]:
     helpers = [VALUE_AND_GRADIENT] if walk.differentiated else []
     helpers += [SLOPE_GRADIENT] if walk.differentiates_twice else []
     helpers += [walk.outcomes.every_outcome] if walk.enumerates else []
-    given = walk.several and any(one.conditions for one in walk.laws)
-    return helpers + ([walk.outcomes.every_row] if given and isinstance(walk.outcomes, Finite) and walk.outcomes.every_row else [])
+    rows = walk.outcomes.every_row if isinstance(walk.outcomes, Finite) else ""
+    return helpers + ([rows] if rows and any(one.conditions for one in walk.laws) else [])
 
 
 def _draw_source(estimator: Estimator, family: Family) -> str:
@@ -311,7 +320,9 @@ def _draw_source(estimator: Estimator, family: Family) -> str:
         body += [*walk.write.lines, *before, f"{walk.write.names.of(draw)} = {last}"]
         walk.write.lines.clear()
     entries = ", ".join(f'"{name}": {name}' for name in map(walk.write.names.of, estimator.draws))
-    lines = ["@torch.no_grad()", f"def draw({walk.argument}, generator=None, sample_shape=()):"]
+    keywords = "".join(f", {name}" for name in _drawn_with(estimator, walk.write.names))
+    keywords = f", *{keywords}" if keywords else ""
+    lines = ["@torch.no_grad()", f"def draw({walk.argument}, generator=None, sample_shape=(){keywords}):"]
     if not estimator.draws:
         return "\n".join([*lines, '    """Sample nothing: the formula has no draws."""', "    return {}"])
     opening = [f"shape = (*sample_shape, *{like}.shape{walk.batch(like)})"]
@@ -319,6 +330,12 @@ def _draw_source(estimator: Estimator, family: Family) -> str:
     every = [*opening, *body, *_wrapped(f"return {{{entries}}}")]
     lines.append('    """Sample the noise, each entry of shape (*sample_shape, *batch, n)."""')
     return "\n".join([*lines, *(f"    {line}" for line in [*walk.unpack(every), *every])])
+
+
+def _drawn_with(estimator: Estimator, names: Names) -> tuple[str, ...]:
+    """The constants of the laws of the draws."""
+    leaves = {leaf for draw in estimator.draws for term in draw.law.terms for leaf in free(term)}
+    return tuple(names.of(symbol) for symbol in constants_of(estimator) if symbol in leaves)
 
 
 def _draw_text(draw: RandomVariable, walk: Backward, first: str) -> list[str]:
@@ -388,8 +405,9 @@ def _returns(walk: Backward, estimates: list[Code]) -> list[str]:
     keys = [walk.key(parameter) for parameter in walk.parameters]
     if len(estimates) == 1 and not (walk.several and walk.theta == walk.law_parameter):
         return _wrapped(f"return {estimates[0].text}")
-    lines = [line for key, code in zip(keys, estimates, strict=True) for line in _wrapped(f"d_{key} = {code.text}")]
-    entries = ", ".join(f'"{key}": d_{key}' for key in keys)
+    names = [walk.write.names.fresh(f"d_{key}") for key in keys]
+    lines = [line for name, code in zip(names, estimates, strict=True) for line in _wrapped(f"{name} = {code.text}")]
+    entries = ", ".join(f'"{key}": {name}' for key, name in zip(keys, names, strict=True))
     return [*lines, *_wrapped(f"return {{{entries}}}")]
 
 

@@ -113,29 +113,46 @@ class Compiled:
         if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
             message = f"samples must be a positive integer, got {samples!r}."
             raise UsageError(message)
-        noise = self.draw(params, generator, (samples,))
+        drawn_with = {name: keywords[name] for name in self._generated.drawn_with if name in keywords}
+        noise = self.draw(params, generator, (samples,), **drawn_with)
         estimates = self.estimate(params, noise, f, **keywords)
         if not self.noise:
             return estimates
         return {k: g.mean(0) for k, g in estimates.items()} if isinstance(estimates, dict) else estimates.mean(0)
 
     def draw(
-        self, params: Params, generator: torch.Generator | None = None, sample_shape: tuple[int, ...] = ()
+        self,
+        params: Params,
+        generator: torch.Generator | None = None,
+        sample_shape: tuple[int, ...] = (),
+        **constants: Any,
     ) -> dict[str, Tensor]:
-        """Sample the noise: each entry has shape (*sample_shape, *batch, n).
+        """Sample the noise: each entry has shape (*sample_shape, *batch, n); `constants` are those of the laws of the draws.
 
         Raises
             UsageError, if the parameters are not as they must be, or the generator lives on another device.
         """
-        params = checked_params(params, self.family, self._laws)
+        params = self._checked_params(params)
         device = first(params).device
         if generator is not None and generator.device.type != device.type:
             message = (
                 f"the generator is on {generator.device}, the parameters on {device}: use torch.Generator({device.type!r})."
             )
             raise UsageError(message)
-        drawn: dict[str, Tensor] = self._module["draw"](params, generator, sample_shape)
+        given = self._checked_constants(constants, params)
+        drawn: dict[str, Tensor] = self._module["draw"](params, generator, sample_shape, **given)
         return drawn
+
+    def _checked_constants(self, constants: dict[str, Any], params: Params) -> dict[str, Any]:
+        """The constants that `draw` needs, checked; those that have a default get it."""
+        wanted, defaults = self._generated.drawn_with, dict(self._generated.symbols)
+        given = {name: constants.get(name, defaults[name]) for name in wanted}
+        unknown, missing = sorted(set(constants) - set(wanted)), [name for name, value in given.items() if value is None]
+        if unknown or missing:
+            wrong = "; ".join(filter(None, [_listed("unknown", unknown), _listed("missing", missing)]))
+            message = f"the draws of {self.name!r} take {', '.join(wanted) or 'no constants'}: {wrong}."
+            raise UsageError(message)
+        return {name: self._checked_constant(value, name, self._like(params)) for name, value in given.items()}
 
     def estimate(self, params: Params, noise: Mapping[str, Tensor], f: Objective | None = None, **keywords: Any) -> Gradient:
         """Compute the formula from noise: shape (*sample_shape, *batch, n), one estimate for each sample.
@@ -144,12 +161,22 @@ class Compiled:
             UsageError, if an input or a value of f is not as it must be.
             TooLarge, if the formula enumerates more outcomes than fit.
         """
-        params = checked_params(params, self.family, self._laws)
+        params = self._checked_params(params)
         self._check_noise(noise, params)
         self._check_enumeration(noise, params)
         arguments = self._checked_keywords(keywords, self._like(params))
         gradient: Gradient = self._module["estimate"](params, noise, *self._objective(f), **arguments)
         return gradient
+
+    def _checked_params(self, params: Params) -> Params:
+        checked = checked_params(params, self.family, self._laws)
+        if not self._generated.coordinatewise and (n := first(checked).shape[-1]) > 1:
+            message = (
+                f"{self.name!r} calls a function at several points, which is right for one number each: expected shape"
+                f" (*batch, 1), got {n} entries, of which each call would move all at once."
+            )
+            raise UsageError(message)
+        return checked
 
     def _objective(self, f: Objective | None) -> tuple[Objective, ...]:
         if not self.functions:

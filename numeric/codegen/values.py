@@ -99,6 +99,8 @@ class Values(Events):
                 return self.derivative(body) or number(Fraction(0))
             case Stop(body):
                 return self.value(body)
+            case RandomVariable() if self.family.name == "vector":
+                return self._event_code(term)
             case RandomVariable():
                 self._refuse_vector(term)
         unknown(term)
@@ -170,6 +172,8 @@ class Values(Events):
 
     def _inner_product(self, args: Sequence[Term]) -> tuple[Term, list[Symbol], list[Term]] | None:
         """The one vector of a product, the constants that multiply it, and the other factors; None where there is none."""
+        if self.family.name == "vector":
+            return None
         vectors = [arg for arg in args if is_vector(arg) or (isinstance(arg, Grad) and is_vector(arg.body))]
         if not vectors:
             return None
