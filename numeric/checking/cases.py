@@ -169,7 +169,7 @@ class Case:
         """The probability of each joint outcome of the draws at the first point, all of them finite."""
         parameters = {name: part.cpu() for name, part in self._every_parameter(0).items()}
         laws = FiniteLaws.of(self.estimator, self.family, parameters)
-        names = {draw: draw.name for draw in self.estimator.draws}
+        names: dict[Term, str] = {draw: draw.name for draw in self.estimator.draws}
         noise, weights = joint_rows(self.estimator, laws, self.size, 0, lambda term, draws: draws[names[term]])
         keys = torch.cat([noise[name] for name in names.values()], -1)
         return dict(zip(map(tuple, keys.tolist()), weights.tolist(), strict=True))

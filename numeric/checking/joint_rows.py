@@ -16,7 +16,7 @@ from derive.language.errors import TooLarge, UsageError
 from derive.language.estimator import Estimator
 from derive.language.term import FiniteLaw, NormalLaw, Number, Term, UniformLaw
 from numeric.checking.exact_gradient import gauss_hermite, gauss_legendre
-from numeric.codegen.laws import key_of, logits_of_laws
+from numeric.codegen.laws import Key, key_of, logits_of_laws
 
 MAX_ROWS = 2**18
 
@@ -33,7 +33,7 @@ class FiniteLaws:
     """
 
     family: str
-    logits: Mapping[tuple[object, ...], Tensor]
+    logits: Mapping[Key, Tensor]
 
     @classmethod
     def of(cls, estimator: Estimator, family: str, tensors: Mapping[str, Tensor]) -> FiniteLaws:

@@ -54,6 +54,11 @@ class Family(ABC):
     argument = "logits"
     shapes = ""
     every_outcome = ""
+    every_row = ""
+
+    def row(self, b: str) -> str:
+        """Which row of a table belongs to an outcome that a law is given, one-hot."""
+        return b
 
     def unpack(self) -> list[str]:
         """The statements that open every generated function."""
@@ -125,12 +130,6 @@ class Finite(Family):
     """A family of finite laws; `logits` is the expression of those of one law."""
 
     logits: str = "logits"
-
-    every_row = ""
-
-    def row(self, b: str) -> str:
-        """Which row of a table belongs to an outcome, one-hot."""
-        return b
 
 
 class Bernoulli(Finite):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
@@ -25,6 +26,10 @@ from derive.language.term import (
     Threshold,
     parts,
 )
+
+
+Key: TypeAlias = tuple[str, tuple[Term, ...], int]
+"""What laws with the same logits have in common: the name, the parameters without stop, and how many outcomes are given."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ def logits_of_laws(estimator: Estimator, *, target: bool = False) -> tuple[Logit
     >>> [logits.name for logits in logits_of_laws(catalogue["score-function"])]
     ['p']
     """
-    found: dict[tuple[object, ...], FiniteLaw] = {}
+    found: dict[Key, FiniteLaw] = {}
     moving = [law for law in laws_in(estimator.target) if target or _moves(law, estimator)]
     for law in [*_used(estimator), *moving]:
         _refuse_density(law, estimator)
@@ -91,8 +96,8 @@ def logits_of_laws(estimator: Estimator, *, target: bool = False) -> tuple[Logit
     return tuple(Logits(_name(law, names), law, _moves(law, estimator)) for law in found.values())
 
 
-def key_of(law: FiniteLaw) -> tuple[object, ...]:
-    """What two laws with the same logits have in common: a stopped parameter is the same number."""
+def key_of(law: FiniteLaw) -> Key:
+    """Return the same for two laws with the same logits: a stopped parameter is the same number."""
     return law.name, tuple(map(unstopped, law.parameters)), len(law.given)
 
 
@@ -101,7 +106,7 @@ def unstopped(term: Term) -> Term:
     return unstopped(term.body) if isinstance(term, Stop) else term
 
 
-def taken_at(term: Term) -> set[tuple[object, object]]:
+def taken_at(term: Term) -> set[tuple[Key, Key]]:
     """The pairs of laws, by their keys, of which one is taken at an outcome of the other: their outcomes are of one size.
 
     >>> from derive.notation import finite, p
@@ -109,7 +114,7 @@ def taken_at(term: Term) -> set[tuple[object, object]]:
     >>> [tuple(name for name, *_ in pair) for pair in taken_at(p(b, at=a))]
     [('pi', 'mu')]
     """
-    own: set[tuple[object, object]] = set()
+    own: set[tuple[Key, Key]] = set()
     match term:
         case Density(FiniteLaw() as law, at) | Score(FiniteLaw() as law, at, _):
             drawn = law_of(at)

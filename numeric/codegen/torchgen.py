@@ -39,7 +39,7 @@ from derive.language.term import (
 )
 from numeric.codegen.backward import SLOPE_GRADIENT, Backward
 from numeric.codegen.expressions import Code, Kind, Level, Names, Shape, checked_identifier, coordinate, layout, number
-from numeric.codegen.families import Family, Finite, Normal, Vector, family_of
+from numeric.codegen.families import Family, Normal, Vector, family_of
 from numeric.codegen.inventory import constants_of, functions_of, is_coordinatewise, law_parameter
 from numeric.codegen.laws import Logits, laws_of, taken_at, unstopped
 from numeric.codegen.walk import sum_of
@@ -308,8 +308,8 @@ def _helpers(walk: Backward) -> list[str]:
     helpers = [VALUE_AND_GRADIENT] if walk.differentiated else []
     helpers += [SLOPE_GRADIENT] if walk.differentiates_twice else []
     helpers += [walk.outcomes.every_outcome] if walk.enumerates else []
-    rows = walk.outcomes.every_row if isinstance(walk.outcomes, Finite) else ""
-    return helpers + ([rows] if rows and any(one.conditions for one in walk.laws) else [])
+    rows = walk.outcomes.every_row if any(one.conditions for one in walk.laws) else ""
+    return helpers + ([rows] if rows else [])
 
 
 def _draw_source(estimator: Estimator, family: Family) -> str:
