@@ -327,7 +327,7 @@ def test_bad_arguments_are_refused(arguments, message):
 def test_a_target_without_an_exact_value_is_refused_and_its_part_is_named():
     r = relaxation(B)
     relaxed_target = grad(E(F(r.sigma(r.h(U, THETA), constant("lambda"))), U), THETA)
-    with pytest.raises(UsageError, match="law that is not the one of the bernoulli family"):
+    with pytest.raises(UsageError, match="no exact value for a Apply in the target"):
         crosscheck(Estimator("mine", F(B) * score(B), draws=(B,), target=relaxed_target))
 
 
@@ -381,19 +381,19 @@ def test_the_crosscheck_agrees_on_a_gpu(name, family):
 # What has no code, or no exact value, is refused
 
 
-def test_the_crosscheck_refuses_two_laws_which_the_code_would_draw_from_one():
+def test_two_laws_are_not_taken_for_one():
     other = finite("q", THETA, law="q")
     target = grad(E(F(B), B), THETA)
     for formula, draw in ((F(other) * score(other), other), (F(B) * score(other, at=B), B)):
-        with pytest.raises(UsageError, match="uses the law q beside p"):
-            crosscheck(Estimator("two-laws", formula, (draw,), target), samples=2000)
-    with pytest.raises(UsageError, match="uses the law q beside p"):
-        crosscheck(Estimator("mixture", F(B) * score(B), (B,), grad(E(F(B), B) / 2 + E(F(other), other) / 2, THETA)))
+        assert not quick(Estimator("two-laws", formula, (draw,), target)).agrees
+    assert not quick(Estimator("mixture", F(B) * score(B), (B,), grad(E(F(B), B) / 2 + E(F(other), other) / 2, THETA))).agrees
 
 
-def test_the_crosscheck_refuses_an_estimator_without_draws():
-    with pytest.raises(UsageError, match="draws nothing"):
-        crosscheck(Estimator("exact", E(F(B) * score(B), B) + 1, (), grad(E(F(B), B), THETA)))
+def test_a_formula_without_draws_is_compared_too():
+    exact = E(F(B) * score(B), B)
+    right, wrong = (quick(Estimator("exact", formula, (), grad(E(F(B), B), THETA))) for formula in (exact, exact + 1))
+    assert right.agrees
+    assert not wrong.agrees
 
 
 def test_the_exact_target_differentiates_the_parameter_in_the_integrand_and_not_what_is_stopped():

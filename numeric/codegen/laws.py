@@ -27,7 +27,6 @@ from derive.language.term import (
     parts,
 )
 
-
 Key: TypeAlias = tuple[str, tuple[Term, ...], int]
 """What laws with the same logits have in common: the name, the parameters without stop, and how many outcomes are given."""
 
