@@ -204,7 +204,8 @@ def _too_small_for_instances(witness: Counterexample | None) -> bool:
     """Whether an exact difference is below what the floating-point instances can tell from rounding."""
     if witness is None:
         return False
-    return abs(witness.mean - witness.target) <= RESOLVED * max(1, abs(witness.mean), abs(witness.target))
+    size = max(Fraction(1), abs(witness.mean), abs(witness.target))
+    return abs(witness.mean - witness.target) <= RESOLVED * size
 
 
 def _refuse_derivation(evidence: Evidence) -> None:
