@@ -290,8 +290,8 @@ def test_what_changes_between_runs_is_found_by_the_second_run():
 
 def test_noise_that_only_the_loss_draws_is_integrated():
     theta = parameter(0.4)
-    noise = lambda: torch.randn(3).double()  # noqa: E731
-    assert audit(lambda: (theta + noise()).square().sum(), theta, lambda: (theta.square() + 1).sum() * 3).quadrature
+    noise = lambda: torch.randn(2).double()  # noqa: E731
+    assert audit(lambda: (theta + noise()).square().sum(), theta, lambda: (theta.square() + 1).sum() * 2).quadrature
     report = audit(lambda: (theta + torch.randn(12)).square().sum(), theta, lambda: (theta.square() + 1).sum() * 12)
     assert report.verdict == "unbiased up to x"
 
