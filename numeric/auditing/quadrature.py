@@ -8,210 +8,32 @@ together has no fixed breakpoints, and is refused.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from derive.language.errors import TooLarge, UsageError
+from derive.language.errors import TooLarge
 from numeric.auditing.audit_mean import Found, Tolerances, compared, exact_mean_of, moments_of
-from numeric.draws.interception import Source
-from numeric.draws.noise_sources import NODE, Breakpoints, Cells, Decisions, Grid, Line, Scalar
-from numeric.draws.quadrature_rules import Bracket, cumulative, tanh_sinh
-from numeric.draws.taint import NotFreezable, NotIntegrable, Taint
-from numeric.draws.tape import Choice, Count, NotAuditable, Tape, count
+from numeric.auditing.integration.integrand import COARSEST, Integrand
+from numeric.auditing.integration.rows import RowRuns, in_rows_or
+from numeric.draws.moments import Moments
+from numeric.draws.taint import NotFreezable, NotIntegrable
+from numeric.draws.tape import Count, NotAuditable, Tape, count
 from numeric.means.exact_mean import ExactMean
 from numeric.means.runs import Runs, default_tolerance
 
-CONTEXTS = 4
-"""Along so many lines, with all else at other random values, each scalar of noise is searched for breakpoints."""
-
-MOST_BREAKPOINTS = 100
-PROBES = 32
-COARSEST = 2
+PROBES = 4
+"""So many random runs tell how many nodes a grid has, where not all runs are known to draw alike."""
 LEVELS = {"Gauss": range(COARSEST, 8), "tanh-sinh": range(1, 7)}
-FEWEST = len(tanh_sinh(2)[0])
-"""Nodes of the coarsest rule that is held against Gauss rules."""
-
 HOPELESS, PATIENCE = 0.5, 3
 """A method is given up where doubling the nodes leaves more than this part of an error that is too large."""
 LARGEST_ERROR = 1e-4
 """An error estimate larger than this part of E|gradient| is no convergence."""
 MOST_APART = 1e-2
 """Where one of two unrelated rules converges slowly, they may be apart by this part of E|gradient|."""
-
-_STEPS = torch.linspace(-13, 13, 41, dtype=torch.float64).tolist()
-_GIVEN_WIDTH = 1e-12
-
-
-@dataclass
-class AlongLine:
-    """Runs with noise on a line; what the last run decided is in `decisions.made`."""
-
-    line: Line
-    refuse: bool
-    leaves: bool
-
-    def begin(self) -> tuple[Source, Taint]:
-        """Return the source of noise and what follows it, for one run."""
-        self.decisions: Decisions = Decisions(refuse=self.refuse, leaves=self.leaves)
-        return self.line, self.decisions
-
-    def end(self, tape: Tape) -> None:
-        """Do nothing after a run."""
-
-
-@dataclass
-class OnGrid:
-    """Runs with noise at the nodes of a grid; what is decided in a cell must not depend on the node."""
-
-    grid: Grid
-    refuse: bool
-    leaves: bool
-
-    def __post_init__(self) -> None:
-        self._cells = Cells()
-
-    def begin(self) -> tuple[Source, Taint]:
-        """Return the source of noise and what follows it, for one run."""
-        self._now = replace(self.grid, cell=[])
-        self._decisions = Decisions(refuse=self.refuse, leaves=self.leaves)
-        return self._now, self._decisions
-
-    def end(self, tape: Tape) -> None:
-        """Hold the decisions of a run against those of others in its cell."""
-        self._cells.require_same(tape, self._now.cell, self._decisions.made)
-
-
-@dataclass(frozen=True)
-class Integrand:
-    """A loss or an objective as a function of its noise."""
-
-    runs: Runs
-    run: Callable[[Tape], Any]
-    refuse: bool
-    given: Sequence[Sequence[float]] | None
-
-    def on_grid(self, breakpoints: Breakpoints, method: str, level: int) -> OnGrid:
-        """Return what makes the runs draw their noise from a grid."""
-        return OnGrid(Grid(breakpoints, method, level), self.refuse, self.given is not None)
-
-    def breakpoints(self) -> Breakpoints:
-        """Return the breakpoints that are given, or those that are found.
-
-        Raises
-            NotIntegrable, where they are too many, or where decisions do not change at breakpoints alone.
-        """
-        if self.given is not None:
-            return self._from_given(self.given)
-        found: dict[Scalar, list[Bracket]] = {}
-        alone = len(self.along(Line(0)).seen) == 1 and not self.runs.draws
-        for context in range(1 if alone else CONTEXTS):
-            for scalar in self.along(Line(context)).seen:
-                found.setdefault(scalar, []).extend(self._on_line(context, scalar))
-        return {scalar: _merged(brackets) for scalar, brackets in found.items()}
-
-    def require_cells(self, breakpoints: Breakpoints) -> None:
-        """Run at random nodes and at others of the same cells; raise NotIntegrable if two in one cell decide differently."""
-        self.runs.integrated = self.on_grid(breakpoints, "Gauss", COARSEST)
-        for probe in range(PROBES):
-            tape = Tape(probe=random.Random(probe))
-            self.run(tape)
-            self.run(Tape([_beside(choice) for choice in tape.choices], strict=False))
-
-    def require_few(self, budget: int) -> None:
-        """Raise TooLarge if the noise has so many scalars that only one of two unrelated rules is within the budget."""
-        scalars = len(self.along(Line(0)).seen)
-        fewest = (FEWEST if scalars > 2 else 2 ** (COARSEST + 1) - 1) ** scalars
-        if fewest > budget:
-            message = (
-                f"{scalars} scalars of noise need a grid of {fewest:.3g} nodes, more than the budget of {budget}. Audit a "
-                "smaller case, raise budget=, or test by sampling: numeric.sequential_test."
-            )
-            raise TooLarge(message)
-
-    def along(self, line: Line) -> Line:
-        """Run at one point of a line and return the line, which has seen the scalars of noise."""
-        self._made(line)
-        return line
-
-    def _made(self, line: Line) -> list[Any]:
-        along = AlongLine(line, self.refuse, self.given is not None)
-        self.runs.integrated = along
-        self.run(Tape(probe=random.Random(line.context)))
-        return along.decisions.made
-
-    def _on_line(self, context: int, scalar: Scalar) -> Iterator[Bracket]:
-        def made(at: float) -> list[Any]:
-            u, rest = torch.sigmoid(torch.tensor([at, -at], dtype=torch.float64)).tolist()
-            return self._made(Line(context, scalar, u, rest))
-
-        found, before = 0, made(_STEPS[0])
-        for start, end in pairwise(_STEPS):
-            after = made(end)
-            while before != after:
-                start, bracket, before = _bisected(made, start, end, before)
-                yield bracket
-                found += 1
-                if found > MOST_BREAKPOINTS:
-                    message = f"continuous noise decides at over {MOST_BREAKPOINTS} places; give them as breakpoints=."
-                    raise NotIntegrable(message)
-
-    def _from_given(self, given: Sequence[Sequence[float]]) -> Breakpoints:
-        seen = self.along(Line(0)).seen
-        draws = 1 + max((number for number, _ in seen), default=-1)
-        if len(given) != draws:
-            message = f"breakpoints has {len(given)} lists, and continuous noise is drawn {draws} times; give one list a draw."
-            raise UsageError(message)
-        return {scalar: _merged([_given(family, value) for value in given[scalar[0]]]) for scalar, family in seen.items()}
-
-
-def _beside(choice: Choice) -> Choice:
-    """Another node of the coarsest rule in the same segment; a discrete choice as it is."""
-    if not choice.draw.startswith(NODE):
-        return choice
-    nodes = 2**COARSEST - 1
-    start = choice.index // nodes * nodes
-    return replace(choice, index=start + (choice.index - start + 1) % nodes)
-
-
-def _given(family: str, value: float) -> Bracket:
-    u = cumulative(family, float(value))
-    if not 0 < u < 1:
-        message = f"the breakpoint {value} is outside of the {family} law; give values that the noise can take."
-        raise UsageError(message)
-    return Bracket(u - min(_GIVEN_WIDTH, u / 2), u + min(_GIVEN_WIDTH, (1 - u) / 2))
-
-
-def _bisected(
-    made: Callable[[float], list[Any]], start: float, end: float, before: list[Any]
-) -> tuple[float, Bracket, list[Any]]:
-    """Return the first place where something changes in between, and what is decided behind it."""
-    after = before
-    while (middle := (start + end) / 2) not in (start, end):
-        there = made(middle)
-        if there == before:
-            start = middle
-        else:
-            end, after = middle, there
-    if after == before:
-        after = made(end)
-    below, above = torch.sigmoid(torch.tensor([start, end], dtype=torch.float64)).tolist()
-    return end, Bracket(below, above), after
-
-
-def _merged(brackets: Sequence[Bracket]) -> tuple[Bracket, ...]:
-    merged: list[Bracket] = []
-    for bracket in sorted(brackets):
-        if merged and bracket.below <= merged[-1].above + _GIVEN_WIDTH:
-            merged[-1] = Bracket(merged[-1].below, max(merged[-1].above, bracket.above))
-        else:
-            merged.append(bracket)
-    return tuple(merged)
 
 
 @dataclass(frozen=True)
@@ -265,23 +87,28 @@ def integrated(
         TooLarge, if even the coarsest two grids have more nodes than the budget.
     """
     aim = _Aim(runs, objective, budget)
-    sought = Integrand(runs, lambda tape: runs.loss(loss, tape), refuse=False, given=given)
+    rows = RowRuns(runs, loss, by_numbers=False, possible=given is None)
+    sought = Integrand(runs, lambda tape: runs.loss(loss, tape), rows, refuse=False, given=given)
     sought.require_few(budget)
     breakpoints = sought.breakpoints()
     sought.require_cells(breakpoints)
     runs.require_repeatable(loss)
 
     def level(method: str, size: int) -> Found:
-        runs.integrated = sought.on_grid(breakpoints, method, size)
-        expected = count(lambda tape: runs.loss(loss, tape), budget)
+        sought.on_grid(breakpoints, method, size)
+        expected = count(lambda tape: runs.loss(loss, tape), budget, 1 if rows.possible else PROBES)
         progress("loss", expected)
-        moments = moments_of(runs, loss, budget, expected)
+        moments: Moments = in_rows_or(
+            rows,
+            lambda: sought.moments(breakpoints, method, size),
+            lambda: moments_of(runs, loss, budget, expected),
+        )
         runs.bystanders.require_untouched()
         return compared(runs, moments, aim.exact(method, size), tolerances)
 
     best, error = _converged(runs, level)
     exact = aim.exact(best.method, best.size, check=True)
-    runs.integrated = sought.on_grid(breakpoints, best.method, best.size)
+    sought.on_grid(breakpoints, best.method, best.size)
     runs.require_repeated(loss, best.found.moments.kept)
     found = compared(runs, best.found.moments, exact, tolerances, error)
     segments = max((len(each) + 1 for each in breakpoints.values()), default=1)
@@ -301,7 +128,8 @@ class _Aim:
             message = f"in the objective, {error} Its gradient must be exact: write it with discrete draws, or in closed form."
             raise NotAuditable(message) from error
         if self._fixed is None:
-            self._kinks = Integrand(runs, self._run, refuse=True, given=None)
+            self._rows = RowRuns(runs, objective, by_numbers=True)
+            self._kinks = Integrand(runs, self._run, self._rows, refuse=True, given=None)
             self._kinks.require_few(budget)
             self._breakpoints = self._kinks.breakpoints()
 
@@ -309,9 +137,14 @@ class _Aim:
         """Return the mean and its gradient by a rule; only the one that decides is held against the numbers."""
         if self._fixed is not None:
             return self._fixed
-        self._runs.integrated = self._kinks.on_grid(self._breakpoints, method, size)
-        count(self._run, self._budget)
-        return exact_mean_of(self._runs, self._objective, self._budget, check=check)
+        self._kinks.on_grid(self._breakpoints, method, size)
+        count(self._run, self._budget, 1 if self._rows.possible else PROBES)
+        found: ExactMean = in_rows_or(
+            self._rows,
+            lambda: self._kinks.exact_mean(self._breakpoints, method, size, check=check),
+            lambda: exact_mean_of(self._runs, self._objective, self._budget, check=check),
+        )
+        return found
 
     def _run(self, tape: Tape) -> Any:
         return self._runs.objective(self._objective, tape, differentiate=False)

@@ -59,6 +59,7 @@ class Moments:
             weighted = torch.einsum("n,n...->n...", weights, part)
             self.mean[position] += weighted.sum(0)
             self.size[position] += weighted.abs().sum(0)
+            self.peak[position] = torch.maximum(self.peak[position], part.abs().amax(0))
             if added > 0:
                 self._merge(position, weights, part, before, added)
         self._note(outcomes, weights, gradients)

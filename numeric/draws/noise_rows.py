@@ -92,9 +92,13 @@ class NoiseRows(TorchDispatchMode):
             message = f"{func} draws one value for all rows."
             raise NotInRows(message)
         size = output.numel() // rows
-        scores = _columns(self.points, self.used, size, call)
+        given = _columns(self.points, self.used, size, call)
         self.used += size
-        return output.copy_(drawn(call, _value(standard_family(call), scores), output))
+        return output.copy_(drawn(call, self.standard(call, given), output))
+
+    def standard(self, call: Call, given: Tensor) -> Tensor:
+        """Return the values of the standard law of a draw, (rows, size), where the points have these scores."""
+        return _value(standard_family(call), given)
 
 
 class FreshRows(TorchFunctionMode):

@@ -16,12 +16,11 @@ import numpy
 import torch
 from scipy.special import gammainccinv, gammaincinv, ndtr
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from numeric.draws.quadrature_rules import FAMILIES, Bracket, quantile, rule
 from numeric.draws.random_ops import NOISE, SAMPLING, Call
 from numeric.draws.smooth_ops import is_kinked
-from numeric.draws.taint import NotFreezable, NotIntegrable, Taint, checks_a_law, decides, leaves_torch
+from numeric.draws.taint import NotFreezable, NotIntegrable, Taint, checks_a_law, decides, leaves_torch, tensors_in
 from numeric.draws.tape import Tape
 
 Scalar: TypeAlias = tuple[int, int]
@@ -56,7 +55,7 @@ class Decisions(Taint):
         return super().intercept(call, touched, tape) if self._refuse else None
 
     def propagate(self, call: Call, touched: list[Tensor], output: Any) -> None:
-        leaves = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        leaves = tensors_in(output)
         if call.name == "_local_scalar_dense" and not self._leaves:
             raise NotIntegrable(leaves_torch(call.func))
         if self._refuse:
@@ -64,22 +63,25 @@ class Decisions(Taint):
         else:
             self.note_rough(call)
             self.mark(touched, leaves)
-        if checks_a_law():
-            return
-        self.made.append((call.name, *(tuple(each.reshape(-1).tolist()) for each in _decided(call, leaves))))
+        if not checks_a_law():
+            self.note(call, leaves)
+
+    def note(self, call: Call, leaves: Sequence[Tensor]) -> None:
+        """Write down what an operation decides about noise by the tensors that it gives."""
+        self.made.append((call.name, *(tuple(each.reshape(-1).tolist()) for each in decided(call, leaves))))
 
     def leave(self, way: str) -> None:
         if not self._leaves:
             raise NotIntegrable(leaves_torch(way))
 
 
-def _decided(call: Call, leaves: Sequence[Tensor]) -> list[Tensor]:
-    """What an operation decides about noise: its integers, or its steps; where clamp and its like leave a value as it is."""
-    decided = list(leaves) if decides(call, leaves) else []
-    decided = [leaf for leaf in decided if not leaf.is_floating_point()] or decided
+def decided(call: Call, leaves: Sequence[Tensor]) -> list[Tensor]:
+    """Return what an operation decides about noise: integers, or steps; where clamp and its like leave a value as it is."""
+    found = list(leaves) if decides(call, leaves) else []
+    found = [leaf for leaf in found if not leaf.is_floating_point()] or found
     if is_kinked(call) and isinstance(call.args[0], Tensor) and leaves[0].shape == call.args[0].shape:
-        decided.append(leaves[0] == call.args[0])
-    return decided
+        found.append(leaves[0] == call.args[0])
+    return found
 
 
 def standard_family(call: Call) -> str:
@@ -150,13 +152,20 @@ class Line:
     """The scalars of noise that the run drew, with their standard laws."""
 
     def __call__(self, call: Call, number: int, tape: Tape, output: Tensor) -> Tensor:
-        family, pairs = standard_family(call), []
-        for position in range(output.numel()):
-            self.seen[number, position] = family
-            u = random.Random(f"{self.context} {number} {position}").random()
-            pairs.append((self.at, self.rest) if self.moved == (number, position) else (u, 1 - u))
-        ends = torch.tensor(pairs, dtype=torch.float64).reshape(-1, 2)
-        return drawn(call, quantile(family, ends[:, 0], ends[:, 1]), output)
+        family, scalars = standard_family(call), [(number, position) for position in range(output.numel())]
+        self.seen |= dict.fromkeys(scalars, family)
+        return drawn(call, self.values(family, scalars), output)
+
+    def values(self, family: str, scalars: Sequence[Scalar]) -> Tensor:
+        """Return the values of some scalars of noise with a standard law, (scalars,) in float64."""
+        ends = torch.tensor([self._ends(*scalar) for scalar in scalars], dtype=torch.float64).reshape(-1, 2)
+        return quantile(family, ends[:, 0], ends[:, 1])
+
+    def _ends(self, number: int, position: int) -> tuple[float, float]:
+        if self.moved == (number, position):
+            return self.at, self.rest
+        u = random.Random(f"{self.context} {number} {position}").random()
+        return u, 1 - u
 
 
 @dataclass
@@ -189,8 +198,11 @@ class Cells:
     def require_same(self, tape: Tape, cell: Sequence[int], made: Sequence[Any]) -> None:
         """Raise NotIntegrable if a run decided something else than another one in the same cell."""
         discrete = tuple(choice.index for choice in tape.choices if not choice.draw.startswith(NODE))
-        found = hash(tuple(made))
-        if self._decided.setdefault((discrete, tuple(cell)), found) != found:
+        self.require_equal((discrete, tuple(cell)), hash(tuple(made)))
+
+    def require_equal(self, cell: Any, found: int) -> None:
+        """Raise NotIntegrable if something else was found in the same cell before."""
+        if self._decided.setdefault(cell, found) != found:
             message = (
                 "continuous noise decides the outcome, and not at fixed breakpoints: two values of it between the same "
                 f"breakpoints decide differently, as where several noises decide together (an argmax); {SAMPLING}, or give the "

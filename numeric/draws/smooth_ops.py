@@ -5,7 +5,7 @@ The lists say what is known to be smooth, not what is known to jump: an operatio
 
 from __future__ import annotations
 
-from torch.utils._pytree import tree_leaves
+from functools import cache
 
 from numeric.draws.random_ops import Call
 
@@ -75,7 +75,12 @@ def functional(call: Call) -> str:
     >>> functional(Call(torch.ops.aten.sign_.default, (torch.zeros(1),), {}))
     'sign'
     """
-    return call.name.removeprefix("_foreach_").rstrip("_")
+    return _functional(call.name)
+
+
+@cache
+def _functional(name: str) -> str:
+    return name.removeprefix("_foreach_").rstrip("_")
 
 
 def is_smooth(call: Call) -> bool:
@@ -86,8 +91,9 @@ def is_smooth(call: Call) -> bool:
     >>> [is_smooth(Call(op, (x, x), {})) for op in (torch.ops.aten.mul.Tensor, torch.ops.aten.copysign.Tensor)]
     [True, False]
     """
-    rounds = any(value in ("floor", "trunc") for value in tree_leaves((call.args, call.kwargs)) if isinstance(value, str))
-    return functional(call) in SMOOTH and not rounds
+    if functional(call) not in SMOOTH:
+        return False
+    return not any(isinstance(value, str) and value in ("floor", "trunc") for value in (*call.args, *call.kwargs.values()))
 
 
 def is_kinked(call: Call) -> bool:

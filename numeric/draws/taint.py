@@ -133,7 +133,7 @@ class Taint:
         if call.name in _SHAPES:
             return
         origin = self._origin[_address(touched[0])]
-        outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        outputs = tensors_in(output)
         if decides(call, outputs) and not _asks_for_nan(call) and not _is_allowed():
             raise _decides(origin, call)
         self.note_rough(call)
@@ -144,7 +144,7 @@ class Taint:
         """Note the form of what an operation made of noise; where it has none, the noise is used."""
         if call.name in _HARMLESS or _asks_for_nan(call) or checks_a_law():
             return
-        outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        outputs = tensors_in(output)
         forms = [self._forms.get(_place(tensor)) for tensor in touched]
         known = [form for form in forms if form is not None]
         found = None if len(known) < len(forms) or _in_backward() else followed(call, known, touched, output, self._before)
@@ -205,6 +205,11 @@ class Taint:
         self._origin[_address(tensor)] = origin
 
 
+def tensors_in(output: Any) -> list[Tensor]:
+    """Return the tensors that an operation gives."""
+    return [output] if isinstance(output, Tensor) else [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+
+
 def decides(call: Call, outputs: Sequence[Tensor]) -> bool:
     """Whether an operation may give the same for many values of its argument and jump between them."""
     discrete = any(not (leaf.is_floating_point() or leaf.is_complex()) for leaf in outputs)
@@ -251,7 +256,7 @@ def checks_a_law() -> bool:
     """Whether the code that runs is that of a law which checks its arguments."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if frame.f_code.co_filename.endswith(_CHECKING_FILES) and frame.f_code.co_name in _CHECKING_FUNCTIONS:
+        if frame.f_code.co_name in _CHECKING_FUNCTIONS and frame.f_code.co_filename.endswith(_CHECKING_FILES):
             return True
         frame = frame.f_back
     return False

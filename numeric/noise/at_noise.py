@@ -158,7 +158,7 @@ class AtNoise:
         self.runs.reset()
         start = torch.zeros(len(points), dtype=torch.float64)
         try:
-            with _unchecked_laws(), NoiseRows(points), ByNumbers() if by_numbers else nullcontext():
+            with unchecked_laws(), NoiseRows(points), ByNumbers() if by_numbers else nullcontext():
                 values: Tensor = torch.vmap(one, randomness="different")(start)
         except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError, UsageError) as error:
             raise NotInRows(str(error)) from error
@@ -228,7 +228,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _unchecked_laws() -> Iterator[None]:
+def unchecked_laws() -> Iterator[None]:
     """Without checks of the arguments of laws, which branch on values; a row that runs alone has them."""
     default = torch.distributions.Distribution._validate_args
     torch.distributions.Distribution.set_default_validate_args(False)

@@ -1,0 +1,242 @@
+"""Runs of a loss or an objective at many values of its noise as rows of one run, and what they give on a grid.
+
+Nothing is taken from rows that runs alone do not confirm: on each grid the first row, the last one, those with the largest
+gradients and one of each cell are run alone too, and must give the same gradient. Code that cannot be run on rows, or whose
+rows do not agree with runs alone, raises NotInRows and is run one by one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from derive.language.errors import GradproofError
+from numeric.draws.decided_rows import OwnParameters, RowDecisions, ValueRows, filled
+from numeric.draws.moments import Moments
+from numeric.draws.noise_rows import NotInRows
+from numeric.draws.noise_sources import NODE, Breakpoints, Cells, Line, Scalar
+from numeric.draws.quadrature_rules import rule
+from numeric.draws.tape import Choice, Tape
+from numeric.means.exact_mean import ByNumbers, ExactMean, as_scalar, require_total
+from numeric.means.runs import Runs, default_tolerance
+from numeric.means.slope import slope_error
+from numeric.noise.at_noise import unchecked_laws
+
+MOST_ROWS = 2**13
+MOST_ALONE = 16
+"""Of so many cells a row is run alone on each grid."""
+_ROUNDING = 2**10
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The nodes of a grid, in the order in which they are run one by one.
+
+    Args
+        values   of the standard laws, (n, scalars)
+        weights  (n,)
+        choices  the index of the node of each scalar, (n, scalars)
+        cells    the segment of each scalar, (n, scalars)
+    """
+
+    values: Tensor
+    weights: Tensor
+    choices: Tensor
+    cells: Tensor
+
+    def split(self) -> Iterator[Nodes]:
+        """Return the nodes in parts of as many as are run at once."""
+        parts = (each.split(MOST_ROWS) for each in (self.values, self.weights, self.choices, self.cells))
+        return (Nodes(*each) for each in zip(*parts, strict=True))
+
+    def tape(self, row: int) -> Tape:
+        """Return a tape on which a run alone is at one node."""
+        return Tape([Choice(NODE, (), index) for index in self.choices[row].tolist()], strict=False)
+
+
+def nodes_of(families: Mapping[Scalar, str], breakpoints: Breakpoints, method: str, level: int) -> Nodes:
+    """Return the nodes of a grid over scalars of noise with these standard laws."""
+    rules = [rule(family, breakpoints.get(scalar, ()), method, level) for scalar, family in families.items()]
+    kept = [[index for index, node in enumerate(nodes) if node.weight > 0] for nodes in rules]
+    grids = torch.meshgrid(*(torch.tensor(each) for each in kept), indexing="ij") if kept else ()
+    choices = torch.stack([grid.reshape(-1) for grid in grids], 1) if kept else torch.zeros(1, 0, dtype=torch.int64)
+    columns = [torch.tensor(nodes, dtype=torch.float64)[at] for nodes, at in zip(rules, choices.unbind(1), strict=True)]
+    weights = math.prod((column[:, 1] for column in columns), start=torch.ones(len(choices), dtype=torch.float64))
+    values, cells = (torch.stack([column[:, place] for column in columns], 1) if columns else choices for place in (0, 2))
+    return Nodes(values, weights, choices, cells.long())
+
+
+@dataclass
+class RowRuns:
+    """One function of audited code, run on rows of noise as long as that is possible.
+
+    Args
+        by_numbers  it is an objective: what it detaches is followed all the same
+    """
+
+    runs: Runs
+    function: Callable[[], Any]
+    by_numbers: bool
+    possible: bool = True
+
+    def decided(self, lines: Sequence[Line], *, refuse: bool) -> list[int]:
+        """Return a number for what is decided at each of some points of lines that have seen the scalars of noise.
+
+        Raises
+            NotInRows, if the code cannot be run on rows.
+        """
+        points = [torch.cat([line.values(family, [scalar]) for scalar, family in line.seen.items()]) for line in lines]
+        decisions = self._run(torch.stack(points), refuse=refuse, differentiate=not self.by_numbers)[2]
+        return decisions.keys()[: len(lines)]
+
+    def moments(self, nodes: Nodes, cells: Cells) -> Moments:
+        """Return the moments of the gradient of a loss on a grid, in whose cells it must decide alike.
+
+        Raises
+            NotInRows, if the code cannot be run on rows, or a row does not give what it gives alone.
+        """
+        moments, seen = Moments(), set[tuple[int, ...]]()
+        for part in nodes.split():
+            _, gradients = self._at(part, cells, refuse=False, differentiate=True)
+            moments.add_rows(part.choices, part.weights, self._by_parameter(gradients))
+            for row in _sample(part, gradients, seen):
+                moments.kept.append(self._alone(part.tape(row), gradients[row]))
+        require_total(moments.total)
+        return moments
+
+    def exact_mean(self, nodes: Nodes, cells: Cells, *, check: bool) -> ExactMean:
+        """Return the mean of an objective on a grid and its gradient, held against its slope if wanted.
+
+        Raises
+            NotInRows, if the code cannot be run on rows, or a row does not give what it gives alone, or the slope is another.
+        """
+        values, seen = list[Tensor](), set[tuple[int, ...]]()
+        gradient = torch.zeros(sum(param.numel() for param in self.runs.params.values()), dtype=torch.float64)
+        for part in nodes.split():
+            value, gradients = self._at(part, cells, refuse=True, differentiate=True)
+            values.append(part.weights * value)
+            gradient += part.weights @ gradients
+            for row in _sample(part, gradients, seen):
+                self._require_alone(part.tape(row), float(value[row]), gradients[row])
+        require_total(float(nodes.weights.sum()))
+        by_name = self.runs.split(gradient)
+        size = float(torch.cat(values).abs().sum()) + float(gradient.norm())
+        error = self._slope_error(nodes, cells, list(by_name.values()), size) if check else math.nan
+        return ExactMean(math.fsum(torch.cat(values).tolist()), by_name, len(nodes.weights), error)
+
+    def _slope_error(self, nodes: Nodes, cells: Cells, gradient: list[Tensor], size: float) -> float:
+        standard = default_tolerance(self.runs.coarsest)
+
+        def mean() -> float:
+            parts = [part.weights * self._at(part, cells, refuse=True, differentiate=False)[0] for part in nodes.split()]
+            return math.fsum(torch.cat(parts).tolist())
+
+        return slope_error(mean, self.runs.params, gradient, standard.step, standard.slope * max(size, 1e-30))
+
+    def _at(self, nodes: Nodes, cells: Cells, *, refuse: bool, differentiate: bool) -> tuple[Tensor, Tensor]:
+        """Return the values at nodes, (n,), and the gradients, (n, coordinates)."""
+        value, gradients, decisions = self._run(nodes.values, refuse=refuse, differentiate=differentiate)
+        for cell, found in zip(nodes.cells.tolist(), decisions.keys()[: len(value)], strict=True):
+            cells.require_equal((ROWS, *cell), found)
+        return value, gradients
+
+    def _run(self, values: Tensor, *, refuse: bool, differentiate: bool) -> tuple[Tensor, Tensor, RowDecisions]:
+        rows = filled(len(values))
+        values_of_all = torch.cat([values, values[-1:].expand(rows - len(values), -1)])
+        decisions = RowDecisions(rows, refuse=refuse)
+        noise = ValueRows(values_of_all, decisions)
+        own = [param.detach().expand(rows, *param.shape).clone().requires_grad_() for param in self.runs.params.values()]
+        self.runs.reset()
+        with _in_rows(), unchecked_laws():
+            with noise:
+                with ByNumbers() if self.by_numbers else nullcontext():
+                    found = torch.vmap(self._one, randomness="different")(torch.zeros(rows, dtype=torch.float64), *own)
+                gradients = self._gradients(found, own) if differentiate and not self.by_numbers else None
+            if gradients is None:
+                gradients = self._gradients(found, own) if differentiate else found.detach()[:, None]
+            noise.require_all_drawn()
+        return found.detach()[: len(values)], gradients[: len(values)], decisions
+
+    def _one(self, row: Tensor, *own: Tensor) -> Tensor:
+        with OwnParameters(row, list(self.runs.params.values()), own):
+            returned = self.function()
+            if returned is None:
+                message = "loss() calls backward itself."
+                raise NotInRows(message)
+            return as_scalar(returned, "the function").double()
+
+    def _gradients(self, values: Tensor, own: Sequence[Tensor]) -> Tensor:
+        """Return the gradient of each row, (rows, coordinates)."""
+        shared = list(self.runs.params.values())
+        none: list[Tensor | None] = [None] * (len(own) + len(shared))
+        found = torch.autograd.grad(values.sum(), [*own, *shared], allow_unused=True) if values.requires_grad else none
+        if any(each is not None for each in found[len(own) :]):
+            message = "the code reads parameters by ways on which rows have no copy of their own."
+            raise NotInRows(message)
+        parts = (torch.zeros_like(each) if g is None else g for g, each in zip(found, own, strict=False))
+        return torch.cat([part.detach().double().reshape(len(values), -1).cpu() for part in parts], 1)
+
+    def _by_parameter(self, gradients: Tensor) -> list[Tensor]:
+        params = list(self.runs.params.values())
+        parts = gradients.split([param.numel() for param in params], 1)
+        return [part.reshape(len(part), *param.shape) for part, param in zip(parts, params, strict=True)]
+
+    def _alone(self, tape: Tape, gradient: Tensor) -> tuple[Tape, list[Tensor]]:
+        found = self.runs.loss(self.function, tape, salt=1)
+        self.runs.remember_keys(tape)
+        self._require_equal(gradient, torch.cat([part.reshape(-1).cpu() for part in found]))
+        return tape, found
+
+    def _require_alone(self, tape: Tape, value: float, gradient: Tensor) -> None:
+        alone, found = self.runs.objective(self.function, tape, differentiate=True)
+        both = torch.cat([part.double().reshape(-1).cpu() for part in found]) / tape.weight
+        self._require_equal(gradient, both)
+        self._require_equal(torch.tensor([value]).double(), torch.tensor([alone]).double())
+
+    def _require_equal(self, row: Tensor, alone: Tensor) -> None:
+        slack = _ROUNDING * torch.finfo(self.runs.coarsest).eps
+        if not torch.allclose(row, alone, rtol=slack, atol=slack * float(alone.abs().nan_to_num().amax()), equal_nan=True):
+            message = "a row that is run alone gives something else."
+            raise NotInRows(message)
+
+
+ROWS = "rows"
+"""What rows decide is held against other rows, not against runs alone: `torch.vmap` makes other operations of the code."""
+
+
+@contextmanager
+def _in_rows() -> Iterator[None]:
+    """Raise NotInRows for all that stops a run on rows: the same code is then run one by one, which decides what is raised."""
+    try:
+        yield
+    except NotInRows:
+        raise
+    except Exception as error:
+        raise NotInRows(str(error)) from error
+
+
+def _sample(nodes: Nodes, gradients: Tensor, seen: set[tuple[int, ...]]) -> list[int]:
+    """The first row, the last one, the ones with the largest gradients, and the first one of each of a few cells."""
+    size = gradients.abs().amax(-1).nan_to_num(nan=torch.inf) if gradients.shape[1] else nodes.weights
+    found = {0, len(size) - 1, int(size.argmax()), int((nodes.weights * size).nan_to_num(nan=torch.inf).argmax())}
+    for row, cell in enumerate(map(tuple, nodes.cells.tolist())):
+        if len(seen) < MOST_ALONE and cell not in seen:
+            seen.add(cell)
+            found.add(row)
+    return sorted(found)
+
+
+def in_rows_or(runs: RowRuns, by_rows: Callable[[], Any], one_by_one: Callable[[], Any]) -> Any:
+    """Return what rows give, and where they are not possible, now or before, what runs alone give."""
+    if runs.possible:
+        try:
+            return by_rows()
+        except GradproofError:
+            runs.possible = False
+    return one_by_one()
