@@ -105,8 +105,9 @@ class RowRuns:
         for part in nodes.split():
             _, gradients = self._at(part, cells, refuse=False, differentiate=True)
             moments.add_rows(part.choices, part.weights, self._by_parameter(gradients))
+            usual = float((part.weights @ gradients.abs()).nan_to_num().amax())
             for row in _sample(part, gradients, seen):
-                moments.kept.append(self._alone(part.tape(row), gradients[row]))
+                moments.kept.append(self._alone(part.tape(row), gradients[row], usual))
         require_total(moments.total)
         return moments
 
@@ -122,8 +123,9 @@ class RowRuns:
             value, gradients = self._at(part, cells, refuse=True, differentiate=True)
             values.append(part.weights * value)
             gradient += part.weights @ gradients
+            usual = float((part.weights @ torch.cat([gradients, value[:, None]], 1).abs()).nan_to_num().amax())
             for row in _sample(part, gradients, seen):
-                self._require_alone(part.tape(row), float(value[row]), gradients[row])
+                self._require_alone(part.tape(row), float(value[row]), gradients[row], usual)
         require_total(float(nodes.weights.sum()))
         by_name = self.runs.split(gradient)
         size = float(torch.cat(values).abs().sum()) + float(gradient.norm())
@@ -187,21 +189,23 @@ class RowRuns:
         parts = gradients.split([param.numel() for param in params], 1)
         return [part.reshape(len(part), *param.shape) for part, param in zip(parts, params, strict=True)]
 
-    def _alone(self, tape: Tape, gradient: Tensor) -> tuple[Tape, list[Tensor]]:
+    def _alone(self, tape: Tape, gradient: Tensor, usual: float) -> tuple[Tape, list[Tensor]]:
         found = self.runs.loss(self.function, tape, salt=1)
         self.runs.remember_keys(tape)
-        self._require_equal(gradient, torch.cat([part.reshape(-1).cpu() for part in found]))
+        self._require_equal(gradient, torch.cat([part.reshape(-1).cpu() for part in found]), usual)
         return tape, found
 
-    def _require_alone(self, tape: Tape, value: float, gradient: Tensor) -> None:
+    def _require_alone(self, tape: Tape, value: float, gradient: Tensor, usual: float) -> None:
         alone, found = self.runs.objective(self.function, tape, differentiate=True)
         both = torch.cat([part.double().reshape(-1).cpu() for part in found]) / tape.weight
-        self._require_equal(gradient, both)
-        self._require_equal(torch.tensor([value]).double(), torch.tensor([alone]).double())
+        numbers = torch.tensor([value, alone], dtype=torch.float64)
+        self._require_equal(torch.cat([gradient, numbers[:1]]), torch.cat([both, numbers[1:]]), usual)
 
-    def _require_equal(self, row: Tensor, alone: Tensor) -> None:
+    def _require_equal(self, row: Tensor, alone: Tensor, usual: float) -> None:
+        """Raise NotInRows if a row differs from a run alone by more than rounding, on the scale of the row or of the mean."""
         slack = _ROUNDING * torch.finfo(self.runs.coarsest).eps
-        if not torch.allclose(row, alone, rtol=slack, atol=slack * float(alone.abs().nan_to_num().amax()), equal_nan=True):
+        scale = max(usual, float(alone.abs().nan_to_num().amax()))
+        if not torch.allclose(row, alone, rtol=slack, atol=slack * scale, equal_nan=True):
             message = "a row that is run alone gives something else."
             raise NotInRows(message)
 
