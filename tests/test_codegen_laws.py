@@ -221,9 +221,17 @@ def test_a_formula_that_calls_f_at_two_points_is_refused_for_more_than_one_coord
         mirrored(torch.zeros(5, 4), lambda x: x.sum(-1), s=0.1)
 
 
+def test_a_density_of_all_coordinates_weighs_each_of_them_once_only():
+    weighed = mine(F(X) * grad(p(X), THETA) / p(X), X, target=grad(E(F(X), X), THETA))
+    assert quick(weighed, "vector", 1).agrees
+    with pytest.raises(UsageError, match="right for one number each"):
+        compile(weighed).draw(torch.zeros(2), s=1.0)
+
+
 @pytest.mark.parametrize(
     ("estimator", "message"),
     [
+        (mine(F(MU) * score(PI, at=MU) / E(score(A0) ** 2, A0), MU), "divides by what is zero for the logits"),
         (mine(F(continuous("g", THETA)), continuous("g", THETA)), "an abstract density, of which there is no sampler"),
         (mine(F(finite("q", THETA, parameter("phi"))), finite("q", THETA, parameter("phi"))), "the law p of 2 parameters"),
         (mine(F(U), uniform("u", -1, 1), uniform("v", 0, THETA)), "uniform between terms"),

@@ -29,7 +29,7 @@ from numeric.cli.report import register as register_report
 
 CROSSCHECKS = "gradproof/crosschecks/1"
 
-Families: TypeAlias = Literal["bernoulli", "categorical", "normal"]
+Families: TypeAlias = Literal["bernoulli", "categorical", "normal", "vector"]
 Family: TypeAlias = Annotated[Families | None, typer.Option(help="The law to generate for.")]
 Size: TypeAlias = Annotated[int | None, typer.Option(metavar="N", help="The number of bits, classes or normal coordinates.")]
 Device: TypeAlias = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where the generated code runs.")]

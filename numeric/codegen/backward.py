@@ -29,8 +29,7 @@ from derive.language.term import (
     Term,
     anywhere,
 )
-from numeric.codegen.events import word
-from numeric.codegen.expressions import Code, Level, Shape, coordinate, number, plus, power, times
+from numeric.codegen.expressions import Code, Level, Shape, coordinate, number, plus, power, times, word
 from numeric.codegen.inventory import has_coordinates
 from numeric.codegen.walk import Walk, sum_of
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import NoReturn
 
 from derive.language.errors import UnknownNode, UsageError
@@ -17,10 +16,8 @@ from derive.language.term import (
     FiniteLaw,
     Function,
     Latent,
-    Law,
     Log,
     Mul,
-    NormalLaw,
     Number,
     Power,
     RandomVariable,
@@ -42,32 +39,26 @@ from numeric.codegen.expressions import (
     Writer,
     call,
     checked_identifier,
-    coordinate,
     one,
     plus,
     power,
     times,
+    word,
     zero,
 )
-from numeric.codegen.families import FAMILIES, Family, Finite, Normal
+from numeric.codegen.families import Family
 from numeric.codegen.inventory import NO_PARAMETER, constants_of, is_summed, law_parameter, location_and_scale, used_as_number
-from numeric.codegen.laws import is_several, key_of, logits_of_laws, noise_of, unstopped
+from numeric.codegen.laws import is_several, key_of, logits_of_laws
+from numeric.codegen.tensors import Tensors
 
 
-class Events(ABC):
-    """The first part of a walk: names, vectors, and calls of the user's functions."""
+class Events(Tensors):
+    """The second part of a walk: names, vectors, and calls of the user's functions."""
 
-    estimator: Estimator
-    family: Family
     theta: Symbol
-    law_parameter: Symbol
     summed: bool
-    by: Symbol
-    write: Writer
     parameters: tuple[str, ...]
     by_parameters: tuple[str, ...]
-    wrt: str
-    location: dict[Term, str]
     hints: dict[Term, str]
     sums: dict[tuple[Term, ...], Add]
 
@@ -82,8 +73,8 @@ class Events(ABC):
         self.several = is_several(self.laws) or bool(self.laws and self.location)
         by_name = self.laws if self.several else ()
         self.logits = {key_of(one.law): names.fresh(f"{checked_identifier(one.name)}_logits") for one in by_name}
-        self.outcomes = self._outcomes()
-        self.by_parameters = self._by_parameters()
+        self.outcomes = self.family_of_outcomes()
+        self.by_parameters = self.moving_tensors()
         self.parameters = self.by_parameters if self.theta == self.law_parameter else (names.of(self.theta),)
         self.wrt = (self.by_parameters if self.summed else self.parameters)[0]
         self.hints = {term: checked_identifier(name) for name, term in estimator.where}
@@ -99,92 +90,6 @@ class Events(ABC):
         self.baselines: set[str] = set()
         self.applied: set[str] = set()
         self.enumerates = False
-
-    @abstractmethod
-    def value(self, term: Term) -> Code:
-        """The value of a scalar of the formula; `Values` has it."""
-
-    def _outcomes(self) -> Family:
-        """The family of the outcomes: with logits by name, a finite one."""
-        if not self.several or isinstance(self.family, Finite):
-            return self.family
-        if self.location:
-            return FAMILIES["categorical"]
-        message = (
-            f"{self.estimator.name!r} has the finite laws {', '.join(one.name for one in self.laws)}, each with logits of its "
-            f"own, which the {self.family.name} family has not: it runs in the bernoulli and categorical families."
-        )
-        raise UsageError(message)
-
-    def _by_parameters(self) -> tuple[str, ...]:
-        """The tensors that the symbol of the law's parameters stands for."""
-        if not self.several:
-            return self.family.parameters
-        moving = tuple(name for key, name in self.logits.items() if self.law_parameter in key[1])
-        return moving + (self.family.parameters if self.location else ())
-
-    # The tensors that are given
-
-    @property
-    def argument(self) -> str:
-        """The name of the first argument of the generated functions."""
-        return "params" if self.several else self.family.argument
-
-    @property
-    def tensors(self) -> tuple[str, ...]:
-        """The names of the tensors of all parameters."""
-        return (*self.logits.values(), *(self.family.parameters if self.location or not self.several else ()))
-
-    def unpack(self, statements: list[str]) -> list[str]:
-        """The statements that open a generated function, for what these statements use."""
-        if not self.several:
-            return self.family.unpack()
-        used = [name for name in self.logits.values() if any(name in statement for statement in statements)]
-        given = ", ".join(f'params["{self.key(name)}"]' for name in used)
-        lines = [f"{', '.join(used)} = {given}"] if used else []
-        return lines + (self.family.unpack() if self.location else [])
-
-    def key(self, parameter: str) -> str:
-        """The name under which a tensor is given, and its gradient returned."""
-        return next((one.name for one in self.laws if self.logits.get(key_of(one.law)) == parameter), parameter)
-
-    def batch(self, tensor: str) -> str:
-        """The index that leaves the dimensions of the batch in a shape, where laws have sizes of their own."""
-        return f"[:{-self.dimensions(tensor)}]" if self.several else ""
-
-    def shape_of(self, draw: RandomVariable) -> str:
-        """The shape of a draw: that of its law, or of the first law where it is noise."""
-        if not self.several:
-            return "shape"
-        return f"(*shape, {self.tensor_of(draw)}.shape[-1])"
-
-    def tensor_of(self, draw: RandomVariable) -> str:
-        """The tensor whose last dimension a draw has: that of its law, of the law that it is noise of, or the first one."""
-        laws = [draw.law, *noise_of(self.estimator.formula, draw)]
-        known = [self.logits[key_of(law)] for law in laws if isinstance(law, FiniteLaw) and key_of(law) in self.logits]
-        return known[0] if known else self.tensors[-1 if self.location else 0]
-
-    def shapes_of_parameters(self) -> str:
-        """What the first argument is, for the documentation of the module."""
-        if not self.several:
-            return self.family.shapes
-        last = "K" if self.outcomes.name == "categorical" else "n"
-        rows = {"K": "rows", "n": "2**n"}[last]
-        listed = [f"{one.name} (*batch, {''.join([f'{rows}, '] * one.conditions)}{last})" for one in self.laws]
-        kind = "one class of K" if last == "K" else "n independent bits"
-        given = any(one.conditions for one in self.laws)
-        table = "; of a law that is given outcomes, one row for each of them" if given else ""
-        normal = ", and loc and log_scale (*batch, n)" if self.location else ""
-        return f"params has the logits of each law, {kind}: {', '.join(listed)}{normal}{table}"
-
-    def entries(self, parameter: str) -> str:
-        """A tensor with its entries in one last dimension: those of a table stand in several."""
-        dimensions = self.dimensions(parameter)
-        return parameter if dimensions == 1 else f"{parameter}.flatten({-dimensions})"
-
-    def dimensions(self, parameter: str) -> int:
-        """How many dimensions of a tensor follow those of the batch: more than one of a table."""
-        return next((1 + len(one.law.given) for one in self.laws if self.logits.get(key_of(one.law)) == parameter), 1)
 
     def constant(self, symbol: Symbol, kind: Kind) -> str:
         """The name of a constant, used where it may be of this kind; it must suit everywhere."""
@@ -258,11 +163,12 @@ class Events(ABC):
 
     def event(self, term: Term) -> str:
         """The name of a vector that is an argument of a function."""
-        code = self._event_code(term)
+        code = self.event_code(term)
         hint = self.hints.get(term) or _hint(term)
         return self.write.assign(hint, code.text)
 
-    def _event_code(self, term: Term) -> Code:
+    def event_code(self, term: Term) -> Code:
+        """The value of a vector."""
         if term in self.location:
             return Code(self.location[term], Shape.COORDINATE)
         match term:
@@ -275,15 +181,15 @@ class Events(ABC):
             case Apply(function, args):
                 return Code(self._map(function, args, term), Shape.COORDINATE, Level.SUM)
             case Add(args):
-                return plus([self._event_code(arg) for arg in args])
+                return plus([self.event_code(arg) for arg in args])
             case Mul(args):
-                return times([self._event_code(arg) for arg in args])
+                return times([self.event_code(arg) for arg in args])
             case Power(base, exponent):
-                return power(self._event_code(base), exponent)
+                return power(self.event_code(base), exponent)
             case Log(arg) | Exp(arg) | Sigmoid(arg):
-                return call(type(term), self._event_code(arg))
+                return call(type(term), self.event_code(arg))
             case Stop(body):
-                return self._event_code(body)
+                return self.event_code(body)
             case Expect(body, variable):
                 return Code(self._mean(body, variable), Shape.COORDINATE)
         message = f"a {type(term).__name__} is no vector, so it cannot be an argument of a function in the generated code."
@@ -326,61 +232,6 @@ class Events(ABC):
             raise UsageError(message)
         return self.write.names.of(term)
 
-    # Laws
-
-    def law(self, law: Law | None) -> Family:
-        """The family of a law, at the tensors of that law.
-
-        Raises
-            UsageError, if the law is neither finite nor normal.
-        """
-        match law:
-            case FiniteLaw():
-                return self._finite(law)
-            case NormalLaw(loc, scale) if {unstopped(loc), unstopped(scale)} <= set(self.location):
-                return self.family
-            case NormalLaw(loc, scale):
-                deviation = self.value(scale) if isinstance(scale, Symbol) else self._event_code(scale)
-                mean = self._event_code(loc).at(Level.PRODUCT)
-                return Normal(mean, deviation.at(Level.ATOM), call(Log, deviation).text)
-        message = (
-            f"{self.estimator.name!r} uses the density, the score or the mean of a {type(law).__name__}; the generated code"
-            " has those of finite and normal laws."
-        )
-        raise UsageError(message)
-
-    def _finite(self, law: FiniteLaw) -> Family:
-        if not self.several or not isinstance(self.outcomes, Finite):
-            return self.outcomes
-        logits = self.logits[key_of(law)]
-        if law.given:
-            flat = logits if len(law.given) == 1 else f"{logits}.flatten({-len(law.given) - 1}, -2)"
-            hint = "_".join([logits, "given", *(word(self.event(term)) for term in law.given)])
-            logits = self.write.assign(hint, f"({self._row(law)}[..., None] * {flat}).sum(-2)")
-        return type(self.outcomes)(logits)
-
-    def _row(self, law: FiniteLaw) -> str:
-        """Which row of the table of a law belongs to the outcomes that it is given, one-hot."""
-        finite = self.outcomes
-        rows = [self.write.assign(f"row_{event}", finite.row(event)) for event in map(self.event, law.given)]
-        row = rows[0]
-        for other in rows[1:]:
-            row = self.write.assign("row", f"({row}[..., :, None] * {other}[..., None, :]).flatten(-2)")
-        return row
-
-    def by_logits(self, law: Law, text: str) -> Code | None:
-        """From the derivative by the logits of one row to that by all entries of the table, in one dimension; None is zero."""
-        if not isinstance(law, FiniteLaw) or self.by not in law.parameters:
-            return None
-        if not self.several:
-            return coordinate(text)
-        if self.logits[key_of(law)] != self.wrt:
-            return None
-        if not law.given:
-            return coordinate(text)
-        inner = text if text.isidentifier() else f"({text})"
-        return Code(f"({self._row(law)}[..., :, None] * {inner}[..., None, :]).flatten(-2)", Shape.COORDINATE)
-
     # Refusals
 
     def _check_place(self, term: Term, law: FiniteLaw | None) -> None:
@@ -400,11 +251,6 @@ class Events(ABC):
 
 def _joined(name: str, args: list[str]) -> str:
     return "_".join([name, *(word(arg) for arg in args)])
-
-
-def word(text: str) -> str:
-    """Part of a readable name: an identifier as it is, a number without its point."""
-    return "".join(char if char.isalnum() or char == "_" else "_" for char in text).strip("_") or "x"
 
 
 def _hint(term: Term) -> str:

@@ -17,6 +17,8 @@ from derive.language.term import (
     Term,
 )
 
+LINE = 120
+
 
 class Shape(IntEnum):
     """The shape of a tensor in the generated code; a larger one broadcasts the smaller ones."""
@@ -80,6 +82,9 @@ def plus(terms: list[Code]) -> Code:
 def times(factors: list[Code], below: list[Code] | None = None) -> Code:
     """The product of expressions, batch tensors first where both kinds occur, divided by those `below`."""
     below = below or []
+    if any(divisor.text == "0" for divisor in below):
+        message = "the formula divides by what is zero for the logits of one of its laws, such as the score of another."
+        raise UsageError(message)
     if any(factor.text == "0" for factor in factors):
         return number(Fraction(0))
     shape = max(factor.shape for factor in factors + below)
@@ -288,3 +293,32 @@ def _brackets(text: str) -> tuple[int, int]:
             depth -= 1
             best = (begin, i) if depth == 0 and i - begin > best[1] - best[0] else best
     return best
+
+
+def wrapped(line: str) -> list[str]:
+    """A statement, on several lines where it is too long for one.
+
+    >>> wrapped("return a")
+    ['return a']
+    """
+    if len(line) + 4 <= LINE:
+        return [line]
+    if line.startswith("def "):
+        return layout(line, 0, LINE)
+    start = "return " if line.startswith("return ") else line[: line.index(" = ") + 3]
+    return [f"{start}(", *layout(line[len(start) :], 4, LINE - 4), ")"]
+
+
+def mentions(text: str, name: str) -> bool:
+    """Whether a name occurs in the text as a whole word.
+
+    >>> mentions("eps * b_1", "b"), mentions("eps * b_1", "b_1")
+    (False, True)
+    """
+    words = "".join(char if char.isalnum() or char == "_" else " " for char in text).split()
+    return name in words
+
+
+def word(text: str) -> str:
+    """Part of a readable name: an identifier as it is, a number without its point."""
+    return "".join(char if char.isalnum() or char == "_" else "_" for char in text).strip("_") or "x"

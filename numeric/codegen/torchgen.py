@@ -25,27 +25,37 @@ from textwrap import wrap
 
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
-from derive.language.scope import depends, free
+from derive.language.scope import depends
 from derive.language.term import (
     Apply,
     FiniteLaw,
     Function,
     NormalLaw,
-    Number,
     RandomVariable,
     Symbol,
     Term,
-    UniformLaw,
 )
 from numeric.codegen.backward import SLOPE_GRADIENT, Backward
-from numeric.codegen.expressions import Code, Kind, Level, Names, Shape, checked_identifier, coordinate, layout, number
-from numeric.codegen.families import Family, Normal, Vector, family_of
+from numeric.codegen.draw_source import draw_source, drawn_with
+from numeric.codegen.expressions import (
+    LINE,
+    Code,
+    Kind,
+    Level,
+    Names,
+    Shape,
+    checked_identifier,
+    coordinate,
+    mentions,
+    number,
+    wrapped,
+)
+from numeric.codegen.families import Family, Vector, family_of
 from numeric.codegen.inventory import constants_of, functions_of, is_coordinatewise, law_parameter
 from numeric.codegen.laws import Logits, laws_of, taken_at, unstopped
 from numeric.codegen.walk import sum_of
 
 DEFAULTS = {"c": 0.0, "eta": 1.0, "lambda_": 0.5}
-LINE = 120
 
 VALUE_AND_GRADIENT = '''
 def value_and_gradient(f, x):
@@ -152,7 +162,7 @@ def generate(estimator: Estimator, family: str | None = None) -> Generated:
     users, constants, names = _users(estimator, walk), constants_of(estimator), walk.write.names
     functions, symbols = tuple(map(names.of, users)), _signature_symbols(estimator, names)
     blocks = [_header(estimator, walk), *_helpers(walk)]
-    blocks += [_draw_source(estimator, law), _estimate_source(estimator, walk, estimates, functions, symbols)]
+    blocks += [draw_source(estimator, _walk(estimator, law)), _estimate_source(estimator, walk, estimates, functions, symbols)]
     return Generated(
         source=_with_imports("\n\n\n".join(block.strip("\n") for block in blocks) + "\n"),
         family=family,
@@ -167,7 +177,7 @@ def generate(estimator: Estimator, family: str | None = None) -> Generated:
         enumerates=walk.enumerates,
         laws=walk.laws if walk.several else (),
         coordinatewise=walk.family.name != "vector" or is_coordinatewise(estimator),
-        drawn_with=_drawn_with(estimator, names),
+        drawn_with=drawn_with(estimator, names),
         gives=tuple(map(walk.key, walk.tensors)) if walk.several else (),
         sizes=tuple(walk.key(walk.tensor_of(draw)) for draw in estimator.draws) if walk.several else (),
         alike=_alike(estimator, walk) if walk.several else frozenset(),
@@ -263,9 +273,9 @@ def _reaches(text: str, lines: list[str], drawn: set[str]) -> bool:
     from_draws = set(drawn)
     for line in lines:
         names, _, right = line.partition(" = ")
-        if any(_mentions(right, name) for name in from_draws):
+        if any(mentions(right, name) for name in from_draws):
             from_draws |= set(names.split(", "))
-    return any(_mentions(text, name) for name in from_draws)
+    return any(mentions(text, name) for name in from_draws)
 
 
 def _users(estimator: Estimator, walk: Backward) -> list[Function]:
@@ -312,52 +322,6 @@ def _helpers(walk: Backward) -> list[str]:
     return helpers + ([rows] if rows else [])
 
 
-def _draw_source(estimator: Estimator, family: Family) -> str:
-    walk = _walk(estimator, family)
-    body, like = [], walk.tensors[0]
-    for draw in estimator.draws:
-        *before, last = _draw_text(draw, walk, like)
-        body += [*walk.write.lines, *before, f"{walk.write.names.of(draw)} = {last}"]
-        walk.write.lines.clear()
-    entries = ", ".join(f'"{name}": {name}' for name in map(walk.write.names.of, estimator.draws))
-    keywords = "".join(f", {name}" for name in _drawn_with(estimator, walk.write.names))
-    keywords = f", *{keywords}" if keywords else ""
-    lines = ["@torch.no_grad()", f"def draw({walk.argument}, generator=None, sample_shape=(){keywords}):"]
-    if not estimator.draws:
-        return "\n".join([*lines, '    """Sample nothing: the formula has no draws."""', "    return {}"])
-    opening = [f"shape = (*sample_shape, *{like}.shape{walk.batch(like)})"]
-    opening += [f"eps = torch.finfo({like}.dtype).eps"] if any("clamp(eps" in line for line in body) else []
-    every = [*opening, *body, *_wrapped(f"return {{{entries}}}")]
-    lines.append('    """Sample the noise, each entry of shape (*sample_shape, *batch, n)."""')
-    return "\n".join([*lines, *(f"    {line}" for line in [*walk.unpack(every), *every])])
-
-
-def _drawn_with(estimator: Estimator, names: Names) -> tuple[str, ...]:
-    """The constants of the laws of the draws."""
-    leaves = {leaf for draw in estimator.draws for term in draw.law.terms for leaf in free(term)}
-    return tuple(names.of(symbol) for symbol in constants_of(estimator) if symbol in leaves)
-
-
-def _draw_text(draw: RandomVariable, walk: Backward, first: str) -> list[str]:
-    """The statements that sample one draw; a uniform stays inside its open interval."""
-    like = f"generator=generator, dtype={first}.dtype, device={first}.device"
-    shape = walk.shape_of(draw)
-    match draw.law:
-        case UniformLaw(Number(low), Number(high)):
-            text = f"torch.rand({shape}, {like}).clamp(eps, 1 - eps)"
-            return [text if (low == 0 and high == 1) else f"{number(low).text} + {number(high - low).text} * {text}"]
-        case NormalLaw(Number(loc), Number(scale)):
-            text = f"torch.randn({shape}, {like})"
-            return [text if (loc == 0 and scale == 1) else f"{number(loc).text} + {number(scale).text} * {text}"]
-        case UniformLaw():
-            message = f"{draw.name} is uniform between terms; the generated code draws uniform noise between numbers only."
-            raise UsageError(message)
-    law = walk.law(draw.law)
-    if isinstance(law, Normal) and law is not walk.family:
-        return [f"{law.loc} + {law.scale} * torch.randn({shape}, {like})"]
-    return law.draw(shape)
-
-
 def _estimate_source(
     estimator: Estimator,
     walk: Backward,
@@ -367,15 +331,15 @@ def _estimate_source(
 ) -> str:
     keywords = [*functions[1:], *(name if default is None else f"{name}={default}" for name, default in symbols)]
     arguments = [walk.argument, "noise", *functions[:1], *(["*", *keywords] if keywords else [])]
-    lines = ["@torch.no_grad()", *_wrapped(f"def estimate({', '.join(arguments)}):")]
+    lines = ["@torch.no_grad()", *wrapped(f"def estimate({', '.join(arguments)}):")]
     lines += [f"    {line}" for line in _docstring(walk)]
     texts = [code.text for code in estimates]
     statements = _needed(walk.write.lines, texts) if walk.several else walk.write.lines
-    body = [part for line in statements for part in _wrapped(line)] + _returns(walk, estimates)
+    body = [part for line in statements for part in wrapped(line)] + _returns(walk, estimates)
     drawn = map(walk.write.names.of, estimator.draws)
-    used = [name for name in drawn if any(_mentions(line, name) for line in [*statements, *texts])]
+    used = [name for name in drawn if any(mentions(line, name) for line in [*statements, *texts])]
     entries = ", ".join(f'noise["{name}"]' for name in used)
-    noise = _wrapped(f"{', '.join(used)} = {entries}") if used else []
+    noise = wrapped(f"{', '.join(used)} = {entries}") if used else []
     return "\n".join([*lines, *(f"    {line}" for line in [*walk.unpack([*body, *texts]), *noise, *body])])
 
 
@@ -384,7 +348,7 @@ def _needed(lines: list[str], texts: list[str]) -> list[str]:
     kept: list[str] = []
     for line in reversed(lines):
         names = line.partition(" = ")[0].split(", ")
-        if any(_mentions(text, name) for text in [*texts, *kept] for name in names):
+        if any(mentions(text, name) for text in [*texts, *kept] for name in names):
             kept.append(line)
     return kept[::-1]
 
@@ -404,24 +368,8 @@ def _docstring(walk: Backward) -> list[str]:
 def _returns(walk: Backward, estimates: list[Code]) -> list[str]:
     keys = [walk.key(parameter) for parameter in walk.parameters]
     if len(estimates) == 1 and not (walk.several and walk.theta == walk.law_parameter):
-        return _wrapped(f"return {estimates[0].text}")
+        return wrapped(f"return {estimates[0].text}")
     names = [walk.write.names.fresh(f"d_{key}") for key in keys]
-    lines = [line for name, code in zip(names, estimates, strict=True) for line in _wrapped(f"{name} = {code.text}")]
+    lines = [line for name, code in zip(names, estimates, strict=True) for line in wrapped(f"{name} = {code.text}")]
     entries = ", ".join(f'"{key}": {name}' for key, name in zip(keys, names, strict=True))
-    return [*lines, *_wrapped(f"return {{{entries}}}")]
-
-
-def _wrapped(line: str) -> list[str]:
-    """A statement, on several lines where it is too long for one."""
-    if len(line) + 4 <= LINE:
-        return [line]
-    if line.startswith("def "):
-        return layout(line, 0, LINE)
-    start = "return " if line.startswith("return ") else line[: line.index(" = ") + 3]
-    return [f"{start}(", *layout(line[len(start) :], 4, LINE - 4), ")"]
-
-
-def _mentions(text: str, name: str) -> bool:
-    """Whether a name occurs in the text as a whole word."""
-    words = "".join(char if char.isalnum() or char == "_" else " " for char in text).split()
-    return name in words
+    return [*lines, *wrapped(f"return {{{entries}}}")]

@@ -50,7 +50,7 @@ from numeric.codegen.logarithms import Exponentials, exponentials
 
 
 class Values(Events):
-    """The second part of a walk: the value of every scalar."""
+    """The third part of a walk: the value of every scalar."""
 
     @abstractmethod
     def derivative(self, term: Term) -> Code | None:
@@ -100,7 +100,7 @@ class Values(Events):
             case Stop(body):
                 return self.value(body)
             case RandomVariable() if self.family.name == "vector":
-                return self._event_code(term)
+                return self.event_code(term)
             case RandomVariable():
                 self._refuse_vector(term)
         unknown(term)
@@ -188,7 +188,7 @@ class Values(Events):
         if isinstance(vector, Grad):
             self._check_parameter(vector.parameter)
             return self.pull(vector.body, weights) or number(Fraction(0))
-        product = times([weights, self._event_code(vector)])
+        product = times([weights, self.event_code(vector)])
         return Code(f"({product.text}).sum(-1)", Shape.BATCH)
 
     def _weights(self, constants: list[Symbol]) -> Code:

@@ -171,12 +171,12 @@ class Walk(Values):
             case Mul(args):
                 return sum_of(self.pull(arg, self._others(args, i, slope)) for i, arg in enumerate(args))
             case Power(base, exponent):
-                outer = [number(Fraction(exponent)), power(self._event_code(base), exponent - 1)]
+                outer = [number(Fraction(exponent)), power(self.event_code(base), exponent - 1)]
                 return self.pull(base, times([slope, *outer]))
             case Log(arg):
-                return self.pull(arg, times([slope], [self._event_code(arg)]))
+                return self.pull(arg, times([slope], [self.event_code(arg)]))
             case Exp(arg):
-                return self.pull(arg, times([slope, self._event_code(term)]))
+                return self.pull(arg, times([slope, self.event_code(term)]))
             case Sigmoid(arg):
                 s = self.event(term)
                 return self.pull(arg, Code(f"{slope.at(Level.PRODUCT)} * {s} * (1 - {s})", Shape.COORDINATE, Level.PRODUCT))
@@ -189,7 +189,7 @@ class Walk(Values):
         unknown(term)
 
     def _others(self, args: tuple[Term, ...], i: int, slope: Code) -> Code:
-        return times([slope, *(self._event_code(arg) for j, arg in enumerate(args) if j != i)])
+        return times([slope, *(self.event_code(arg) for j, arg in enumerate(args) if j != i)])
 
     def _pull_location(self, term: Term, slope: Code) -> Code | None:
         """In the normal family mu(theta) is loc and sigma(theta) is exp(log_scale), whose derivative is itself."""

@@ -1,0 +1,58 @@
+"""The function `draw` of a generated module: it samples the noise of an estimator, in the order of its draws."""
+
+from __future__ import annotations
+
+from derive.language.errors import UsageError
+from derive.language.estimator import Estimator
+from derive.language.scope import free
+from derive.language.term import NormalLaw, Number, RandomVariable, UniformLaw
+from numeric.codegen.expressions import Names, number, wrapped
+from numeric.codegen.families import Normal
+from numeric.codegen.inventory import constants_of
+from numeric.codegen.walk import Walk
+
+
+def draw_source(estimator: Estimator, walk: Walk) -> str:
+    """The function `draw`; the walk is a new one, whose statements are those of `draw` alone."""
+    body, like = [], walk.tensors[0]
+    for draw in estimator.draws:
+        *before, last = _draw_text(draw, walk, like)
+        body += [*walk.write.lines, *before, f"{walk.write.names.of(draw)} = {last}"]
+        walk.write.lines.clear()
+    entries = ", ".join(f'"{name}": {name}' for name in map(walk.write.names.of, estimator.draws))
+    keywords = "".join(f", {name}" for name in drawn_with(estimator, walk.write.names))
+    keywords = f", *{keywords}" if keywords else ""
+    lines = ["@torch.no_grad()", f"def draw({walk.argument}, generator=None, sample_shape=(){keywords}):"]
+    if not estimator.draws:
+        return "\n".join([*lines, '    """Sample nothing: the formula has no draws."""', "    return {}"])
+    opening = [f"shape = (*sample_shape, *{like}.shape{walk.batch(like)})"]
+    opening += [f"eps = torch.finfo({like}.dtype).eps"] if any("clamp(eps" in line for line in body) else []
+    every = [*opening, *body, *wrapped(f"return {{{entries}}}")]
+    lines.append('    """Sample the noise, each entry of shape (*sample_shape, *batch, n)."""')
+    return "\n".join([*lines, *(f"    {line}" for line in [*walk.unpack(every), *every])])
+
+
+def drawn_with(estimator: Estimator, names: Names) -> tuple[str, ...]:
+    """The constants of the laws of the draws."""
+    leaves = {leaf for draw in estimator.draws for term in draw.law.terms for leaf in free(term)}
+    return tuple(names.of(symbol) for symbol in constants_of(estimator) if symbol in leaves)
+
+
+def _draw_text(draw: RandomVariable, walk: Walk, first: str) -> list[str]:
+    """The statements that sample one draw; a uniform stays inside its open interval."""
+    like = f"generator=generator, dtype={first}.dtype, device={first}.device"
+    shape = walk.shape_of(draw)
+    match draw.law:
+        case UniformLaw(Number(low), Number(high)):
+            text = f"torch.rand({shape}, {like}).clamp(eps, 1 - eps)"
+            return [text if (low == 0 and high == 1) else f"{number(low).text} + {number(high - low).text} * {text}"]
+        case NormalLaw(Number(loc), Number(scale)):
+            text = f"torch.randn({shape}, {like})"
+            return [text if (loc == 0 and scale == 1) else f"{number(loc).text} + {number(scale).text} * {text}"]
+        case UniformLaw():
+            message = f"{draw.name} is uniform between terms; the generated code draws uniform noise between numbers only."
+            raise UsageError(message)
+    law = walk.law(draw.law)
+    if isinstance(law, Normal) and law is not walk.family:
+        return [f"{law.loc} + {law.scale} * torch.randn({shape}, {like})"]
+    return law.draw(shape)

@@ -1,0 +1,175 @@
+"""The tensors that a caller gives, and the families of the laws at them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from derive.language.errors import UsageError
+from derive.language.estimator import Estimator
+from derive.language.term import FiniteLaw, Law, Log, NormalLaw, RandomVariable, Symbol, Term
+from numeric.codegen.expressions import Code, Level, Shape, Writer, call, coordinate, mentions, word
+from numeric.codegen.families import FAMILIES, Family, Finite, Normal
+from numeric.codegen.laws import Key, Logits, key_of, noise_of, unstopped
+
+
+class Tensors(ABC):
+    """The first part of a walk: which tensors are given, and what they are the parameters of."""
+
+    estimator: Estimator
+    family: Family
+    law_parameter: Symbol
+    by: Symbol
+    write: Writer
+    wrt: str
+    location: dict[Term, str]
+    laws: tuple[Logits, ...]
+    several: bool
+    logits: dict[Key, str]
+    outcomes: Family
+
+    @abstractmethod
+    def value(self, term: Term) -> Code:
+        """The value of a scalar of the formula; `Values` has it."""
+
+    @abstractmethod
+    def event(self, term: Term) -> str:
+        """The name of a vector that is an argument of a function; `Events` has it."""
+
+    @abstractmethod
+    def event_code(self, term: Term) -> Code:
+        """The value of such a vector; `Events` has it."""
+
+    def family_of_outcomes(self) -> Family:
+        """The family of the outcomes: with logits by name, a finite one."""
+        if not self.several or isinstance(self.family, Finite):
+            return self.family
+        if self.location:
+            return FAMILIES["categorical"]
+        message = (
+            f"{self.estimator.name!r} has the finite laws {', '.join(one.name for one in self.laws)}, each with logits of its "
+            f"own, which the {self.family.name} family has not: it runs in the bernoulli and categorical families."
+        )
+        raise UsageError(message)
+
+    def moving_tensors(self) -> tuple[str, ...]:
+        """The tensors that the symbol of the law's parameters stands for."""
+        if not self.several:
+            return self.family.parameters
+        moving = tuple(name for key, name in self.logits.items() if self.law_parameter in key[1])
+        return moving + (self.family.parameters if self.location else ())
+
+    @property
+    def argument(self) -> str:
+        """The name of the first argument of the generated functions."""
+        return "params" if self.several else self.family.argument
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The names of the tensors of all parameters."""
+        return (*self.logits.values(), *(self.family.parameters if self.location or not self.several else ()))
+
+    def unpack(self, statements: list[str]) -> list[str]:
+        """The statements that open a generated function, for what these statements use."""
+        if not self.several:
+            return self.family.unpack()
+        used = [name for name in self.logits.values() if any(mentions(text, name) for text in statements)]
+        given = ", ".join(f'params["{self.key(name)}"]' for name in used)
+        lines = [f"{', '.join(used)} = {given}"] if used else []
+        return lines + (self.family.unpack() if self.location else [])
+
+    def key(self, parameter: str) -> str:
+        """The name under which a tensor is given, and its gradient returned."""
+        return next((one.name for one in self.laws if self.logits.get(key_of(one.law)) == parameter), parameter)
+
+    def batch(self, tensor: str) -> str:
+        """The index that leaves the dimensions of the batch in a shape, where laws have sizes of their own."""
+        return f"[:{-self.dimensions(tensor)}]" if self.several else ""
+
+    def shape_of(self, draw: RandomVariable) -> str:
+        """The shape of a draw: that of its law, or of the first law where it is noise."""
+        if not self.several:
+            return "shape"
+        return f"(*shape, {self.tensor_of(draw)}.shape[-1])"
+
+    def tensor_of(self, draw: RandomVariable) -> str:
+        """The tensor whose last dimension a draw has: that of its law, of the law that it is noise of, or the first one."""
+        laws = [draw.law, *noise_of(self.estimator.formula, draw)]
+        known = [self.logits[key_of(law)] for law in laws if isinstance(law, FiniteLaw) and key_of(law) in self.logits]
+        return known[0] if known else self.tensors[-1 if self.location else 0]
+
+    def shapes_of_parameters(self) -> str:
+        """What the first argument is, for the documentation of the module."""
+        if not self.several:
+            return self.family.shapes
+        last = "K" if self.outcomes.name == "categorical" else "n"
+        rows = {"K": "rows", "n": "2**n"}[last]
+        listed = [f"{one.name} (*batch, {''.join([f'{rows}, '] * one.conditions)}{last})" for one in self.laws]
+        kind = "one class of K" if last == "K" else "n independent bits"
+        given = any(one.conditions for one in self.laws)
+        table = "; of a law that is given outcomes, one row for each of them" if given else ""
+        normal = ", and loc and log_scale (*batch, n)" if self.location else ""
+        return f"params has the logits of each law, {kind}: {', '.join(listed)}{normal}{table}"
+
+    def entries(self, parameter: str) -> str:
+        """A tensor with its entries in one last dimension: those of a table stand in several."""
+        dimensions = self.dimensions(parameter)
+        return parameter if dimensions == 1 else f"{parameter}.flatten({-dimensions})"
+
+    def dimensions(self, parameter: str) -> int:
+        """How many dimensions of a tensor follow those of the batch: more than one of a table."""
+        return next((1 + len(one.law.given) for one in self.laws if self.logits.get(key_of(one.law)) == parameter), 1)
+
+    # Laws
+
+    def law(self, law: Law | None) -> Family:
+        """The family of a law, at the tensors of that law.
+
+        Raises
+            UsageError, if the law is neither finite nor normal.
+        """
+        match law:
+            case FiniteLaw():
+                return self._finite(law)
+            case NormalLaw(loc, scale) if {unstopped(loc), unstopped(scale)} <= set(self.location):
+                return self.family
+            case NormalLaw(loc, scale):
+                deviation = self.value(scale) if isinstance(scale, Symbol) else self.event_code(scale)
+                mean = self.event_code(loc).at(Level.PRODUCT)
+                return Normal(mean, deviation.at(Level.ATOM), call(Log, deviation).text)
+        message = (
+            f"{self.estimator.name!r} uses the density, the score or the mean of a {type(law).__name__}; the generated code"
+            " has those of finite and normal laws."
+        )
+        raise UsageError(message)
+
+    def _finite(self, law: FiniteLaw) -> Family:
+        if not self.several or not isinstance(self.outcomes, Finite):
+            return self.outcomes
+        logits = self.logits[key_of(law)]
+        if law.given:
+            flat = logits if len(law.given) == 1 else f"{logits}.flatten({-len(law.given) - 1}, -2)"
+            hint = "_".join([logits, "given", *(word(self.event(term)) for term in law.given)])
+            logits = self.write.assign(hint, f"({self._row(law)}[..., None] * {flat}).sum(-2)")
+        return type(self.outcomes)(logits)
+
+    def _row(self, law: FiniteLaw) -> str:
+        """Which row of the table of a law belongs to the outcomes that it is given, one-hot."""
+        finite = self.outcomes
+        rows = [self.write.assign(f"row_{event}", finite.row(event)) for event in map(self.event, law.given)]
+        row = rows[0]
+        for other in rows[1:]:
+            row = self.write.assign("row", f"({row}[..., :, None] * {other}[..., None, :]).flatten(-2)")
+        return row
+
+    def by_logits(self, law: Law, text: str) -> Code | None:
+        """From the derivative by the logits of one row to that by all entries of the table, in one dimension; None is zero."""
+        if not isinstance(law, FiniteLaw) or self.by not in law.parameters:
+            return None
+        if not self.several:
+            return coordinate(text)
+        if self.logits[key_of(law)] != self.wrt:
+            return None
+        if not law.given:
+            return coordinate(text)
+        inner = text if text.isidentifier() else f"({text})"
+        return Code(f"({self._row(law)}[..., :, None] * {inner}[..., None, :]).flatten(-2)", Shape.COORDINATE)
