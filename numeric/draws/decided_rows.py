@@ -67,7 +67,7 @@ def _meets(argument: Any, leaves: Sequence[Tensor]) -> bool:
     if not isinstance(argument, Tensor) or argument.shape == leaves[0].shape:
         return False
     try:
-        return torch.broadcast_shapes(argument.shape, leaves[0].shape) == leaves[0].shape
+        return bool(torch.broadcast_shapes(argument.shape, leaves[0].shape) == leaves[0].shape)
     except RuntimeError:
         return False
 
