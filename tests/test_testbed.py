@@ -62,7 +62,7 @@ def test_top_p_keeps_the_fewest_that_have_the_mass():
         (by_token, {"policy": "off"}, ("other target", "surrogate", True)),
         (by_token, {"policy": "top-k", "setting": testbed.Setting(length=1)}, ("other target", "kept-top-k", False)),
         (lambda logprobs, rewards, mask: 3 * reinforce(logprobs, rewards, mask), {}, ("scaled", "reward", True)),
-        (lambda logprobs, rewards, mask: -reinforce(logprobs, rewards, mask), {}, ("scaled", "reward", True)),
+        (lambda logprobs, rewards, mask: -reinforce(logprobs, rewards, mask), {}, ("reversed", "reward", True)),
         (lambda logprobs, mask: (logprobs * mask).sum(), {}, ("zero", "nothing", True)),
         (
             lambda logprobs, rewards, mask: reinforce(logprobs, rewards / rewards.mean().clamp(min=1e-9), mask),
@@ -162,6 +162,71 @@ def test_an_epsilon_in_a_denominator_is_no_bias():
     assert checked(loss, negligible=1e-12).verdict == "scaled"
 
 
+# No verdict depends on the unit of a loss, nor on noise that has no mean
+
+
+def by_length(logprobs, rewards, mask):
+    return -((logprobs * mask).sum(-1) / mask.sum(-1) * rewards).mean()
+
+
+def times(factor, loss):
+    return lambda logprobs, rewards, mask: factor * loss(logprobs, rewards, mask)
+
+
+@pytest.mark.parametrize("factor", [1e-12, 1e-6, 1e6, 1e12])
+@pytest.mark.parametrize(("loss", "verdict"), [(reinforce, "scaled"), (by_length, "biased")])
+def test_a_loss_in_another_unit_is_what_it_was(loss, verdict, factor):
+    report = checked(times(factor, loss))
+    assert (report.verdict, report.targets["reward"].factor) == (
+        verdict,
+        pytest.approx(factor) if verdict == "scaled" else None,
+    )
+
+
+def test_centred_rewards_in_a_large_unit_are_no_state():
+    def loss(logprobs, rewards, mask):
+        ratio = ((logprobs - logprobs.detach()) * mask).sum(-1).exp()
+        return -1e12 * (ratio * (rewards - rewards.mean())).mean()
+
+    assert checked(loss).verdict == "scaled"
+
+
+def test_noise_without_a_mean_hides_nothing():
+    noisy = [
+        lambda logprobs, rewards, mask, of=of: of(logprobs, rewards, mask) + 1e6 * (logprobs * mask).sum()
+        for of in (reinforce, by_length)
+    ]
+    assert [checked(each).verdict for each in noisy] == ["unbiased", "biased"]
+
+
+def test_a_wrong_divergence_with_a_small_weight_is_none():
+    def loss(logprobs, ref_logprobs, rewards, mask):
+        half = ((logprobs - ref_logprobs) ** 2 / 2 * mask).sum(-1)
+        return reinforce(logprobs, rewards, mask) + 1e-5 * (half / (1 + 0.1 * (mask.sum(-1) - 1))).mean()
+
+    report = checked(loss)
+    assert report.regularised
+    assert report.divergence == ""
+
+
+def test_a_loss_that_makes_rewards_smaller_is_reversed():
+    report = checked(times(-1, reinforce))
+    assert (report.verdict, report.targets["reward"].factor) == ("reversed", pytest.approx(-1))
+
+
+def test_an_entropy_that_is_read_at_padding_is_seen():
+    def loss(vocabulary, logprobs, rewards, mask):
+        entropies = -(vocabulary.exp() * vocabulary).sum(-1)
+        return reinforce(logprobs, rewards, mask) - 0.1 * entropies.sum(-1).mean()
+
+    assert checked(loss).reads_padding
+
+
+def test_a_gradient_that_is_infinite_in_a_low_precision_differs():
+    report = checked(times(1e50, reinforce))
+    assert (report.verdict, {each.verdict for each in report.precisions.values()}) == ("scaled", {"differs"})
+
+
 # What it refuses
 
 
@@ -176,6 +241,12 @@ class Counting:
         return reinforce(logprobs, rewards, mask) * self.calls
 
 
+def at_random_and_worth_nothing(logprobs, rewards, mask):
+    """Its value is zero for every group: only its gradient is drawn."""
+    ratio = ((logprobs - logprobs.detach()) * mask).sum(-1).exp()
+    return -(ratio * (rewards - rewards.mean())).mean() * random.random()
+
+
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
@@ -186,6 +257,11 @@ class Counting:
         (lambda logprobs: (torch.nn.functional.dropout(logprobs) * 1).sum(), "the loss draws by"),
         (lambda logprobs: (logprobs * random.random()).sum(), "two values"),
         (Counting(), "two values"),
+        (at_random_and_worth_nothing, "two values"),
+        (lambda *tensors: tensors[0].sum(), "no argument by a known name"),
+        (lambda logprobs, /: logprobs.sum(), "cannot be given by name"),
+        (lambda logprobs: logprobs.sum().long(), "torch.int64"),
+        (3, "the loss is 3"),
         (lambda logprobs, rewards, mask: reinforce(logprobs, rewards / rewards.sum(), mask), "not finite"),
     ],
 )
@@ -200,6 +276,8 @@ def test_what_is_no_loss_of_its_arguments_is_refused(loss, message):
         (lambda: checked(reinforce, policy="of"), "policy is 'of'"),
         (lambda: checked(reinforce, group=9), "at most 20000"),
         (lambda: checked(reinforce, group=0), "group is 0"),
+        (lambda: checked(reinforce, group="2"), "group is '2'"),
+        (lambda: checked(reinforce, points=1), "at least 2"),
         (lambda: testbed.Setting(length=3), "expected 1 or 2"),
     ],
 )

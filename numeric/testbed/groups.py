@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import torch
@@ -28,6 +28,8 @@ class Mean:
         size      the mean of its norm, which says what is rounding
         value     the mean of the loss
         groups    how many there are
+        by_group  the gradient of each group, (N, P)
+        weights   the probabilities of the groups, (N,)
     """
 
     gradient: Tensor
@@ -35,6 +37,12 @@ class Mean:
     size: float
     value: float
     groups: int
+    by_group: Tensor = field(repr=False)
+    weights: Tensor = field(repr=False)
+
+    def distance(self, other: Mean) -> float:
+        """Return the mean norm of the difference of two gradients over the same groups."""
+        return float(self.weights @ (self.by_group - other.by_group).norm(dim=-1))
 
 
 def mean_gradient(
@@ -68,10 +76,15 @@ def mean_gradient(
     """
     known = [*samples.fields, *PACKED] if packed else list(samples.fields)
     names = [name for name in arguments(loss, known) if not (packed and name in PACKED)]
+    if not names:
+        message = (
+            f"the loss has no argument by a known name; expected some of {', '.join(samples.fields)}: `*args` get nothing."
+        )
+        raise UsageError(message)
     index, weights = every_group(samples, group, keep)
     fields = samples.named(names)
     with torch.no_grad():
-        given = {name: _cast(field(samples.theta), dtype)[index] for name, field in fields.items()}
+        given = {name: _cast(of(samples.theta), dtype)[index] for name, of in fields.items()}
         mask = samples.fields["mask"](samples.theta)[index] > 0 if packed else None
     moving = _jacobians(fields, samples.theta)
     leaves = {name: given[name].requires_grad_() for name in moving}
@@ -80,7 +93,7 @@ def mean_gradient(
     gradient = weights @ by_group
     spread = weights @ (by_group - gradient).square().sum(-1)
     size, value = float(weights @ by_group.norm(dim=-1)), float(weights @ values.detach().double())
-    return Mean(gradient, float(spread), size, value, len(index))
+    return Mean(gradient, float(spread), size, value, len(index), by_group, weights)
 
 
 def every_group(samples: Samples, group: int, keep: Keep | None = None) -> tuple[Tensor, Tensor]:
@@ -89,7 +102,7 @@ def every_group(samples: Samples, group: int, keep: Keep | None = None) -> tuple
     Raises
         UsageError, if there are too many, or none.
     """
-    if group < 1:
+    if not isinstance(group, int) or group < 1:
         message = f"group is {group!r}; expected a positive number of samples."
         raise UsageError(message)
     laws = samples.laws or (samples.law,) * group
@@ -118,8 +131,8 @@ def _jacobians(fields: Mapping[str, Field], theta: Tensor) -> dict[str, Tensor]:
     found = {}
     with torch.enable_grad():
         leaf = theta.detach().clone().requires_grad_()
-        for name, field in fields.items():
-            value = field(leaf)
+        for name, of in fields.items():
+            value = of(leaf)
             if value.requires_grad:
                 eye = torch.eye(value.numel(), dtype=value.dtype)
                 (rows,) = torch.autograd.grad(value.reshape(-1), leaf, eye, is_grads_batched=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 ROUNDING = 1e-10
-"""Relative to the larger of the target and the mean norm of the gradient, in float64."""
+"""Relative to the mean norm of the gradient, in float64: no verdict depends on the unit of a loss."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def matched(means: Sequence[Tensor], sizes: Sequence[float], targets: Sequence[T
 
 def is_zero(means: Sequence[Tensor], sizes: Sequence[float], rounding: float = ROUNDING) -> bool:
     """Whether a mean is zero at every point."""
-    return all(float(mean.norm()) <= rounding * max(size, 1e-30) for mean, size in zip(means, sizes, strict=True))
+    return all(float(mean.norm()) <= rounding * size for mean, size in zip(means, sizes, strict=True))
 
 
 def best(matches: Mapping[str, Match]) -> str:
@@ -78,16 +78,18 @@ def best(matches: Mapping[str, Match]) -> str:
 
 def _factor(mean: Tensor, size: float, target: Tensor, rounding: float) -> float | None:
     square = float(target @ target)
-    slack = rounding * max(size, math.sqrt(square))
-    if square <= slack**2 or float(mean.norm()) <= slack:
+    slack = rounding * max(size, float(mean.norm()))
+    if math.sqrt(square) <= ROUNDING or float(mean.norm()) <= slack:
         return None
     factor = float(mean @ target) / square
-    return factor if float((mean - factor * target).norm()) <= slack * max(1.0, abs(factor)) else None
+    return factor if float((mean - factor * target).norm()) <= slack else None
 
 
 def angle(mean: Tensor, target: Tensor) -> tuple[float, float]:
     """Return the cosine of two gradients and the ratio of their norms; nan where one is zero."""
     ours, theirs = float(mean.norm()), float(target.norm())
-    if min(ours, theirs) <= ROUNDING:
-        return math.nan, math.nan if theirs <= ROUNDING else ours / theirs
+    if theirs <= ROUNDING:
+        return math.nan, math.nan
+    if ours == 0:
+        return math.nan, 0.0
     return float(mean @ target) / (ours * theirs), ours / theirs

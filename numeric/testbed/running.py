@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -28,6 +28,9 @@ _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_O
 ALONE = 3
 """So many groups are also run alone, and must give what they give beside the others."""
 
+STEP = 1e-6
+"""How far they may be from it, as a part of it, in float64: code that is given float64 may take a step in float32."""
+
 
 def arguments(loss: Loss, known: Collection[str]) -> list[str]:
     """Return the names of the arguments that a loss is given: all that have no default, and those that are known.
@@ -37,7 +40,17 @@ def arguments(loss: Loss, known: Collection[str]) -> list[str]:
     ['logprobs', 'mask']
     """
     function = loss.forward if isinstance(loss, torch.nn.Module) else loss
-    named = [each for each in inspect.signature(function).parameters.values() if each.kind in _BY_NAME]
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError) as error:
+        message = f"the loss is {loss!r}; expected a function whose arguments have names."
+        raise UsageError(message) from error
+    if any(each.kind is inspect.Parameter.POSITIONAL_ONLY and each.default is inspect.Parameter.empty for each in parameters):
+        message = (
+            "the loss has arguments that cannot be given by name; expected none: remove the `/`, or wrap the loss in a def."
+        )
+        raise UsageError(message)
+    named = [each for each in parameters if each.kind in _BY_NAME]
     return [each.name for each in named if each.default is inspect.Parameter.empty or each.name in known]
 
 
@@ -48,20 +61,37 @@ def run(loss: Loss, given: Mapping[str, Tensor]) -> Tensor:
         given  by the name of the argument, (N, G, ...)
 
     Raises
-        UsageError, for a loss that returns no scalar, draws, or gives one group two values.
+        UsageError, for a loss that returns no scalar, draws, or gives one group two values or two gradients.
     """
     count = len(next(iter(given.values())))
     with warnings.catch_warnings(), torch.enable_grad(), _NoDraws():
         warnings.filterwarnings("ignore", "There is a performance drop")  # of vmap, where it makes a loop itself
         try:
             values = torch.func.vmap(lambda tensors: _scalar(loss(**tensors)))(_copied(given))
-        except (RuntimeError, ValueError):  # what vmap does not do: in-place steps, `item`, shapes that depend on values
+        except (RuntimeError, ValueError, TypeError):  # vmap does no in-place steps, no `item`, no shapes that depend on values
             values = torch.stack([_alone(loss, given, at) for at in range(count)])
-        slack = 256 * torch.finfo(values.dtype).eps
+        leaves = [value for value in given.values() if value.requires_grad]
         for at in {position * (count - 1) // (ALONE - 1) for position in range(ALONE)}:
-            if not torch.allclose(_alone(loss, given, at), values[at], rtol=slack, atol=slack, equal_nan=True):
+            if not _same(_alone(loss, given, at), values[at], leaves):
                 raise _other_values()
     return values
+
+
+def _same(alone: Tensor, beside: Tensor, leaves: Sequence[Tensor]) -> bool:
+    """Whether a group has one value and one gradient: a loss that is zero at every group may still keep something."""
+    ours, theirs = (_with_gradient(value, leaves) for value in (alone, beside))
+    slack = max(256 * torch.finfo(beside.dtype).eps, STEP)
+    finite = theirs[theirs.isfinite()].abs()
+    scale = float(finite.max()) if len(finite) else 0.0
+    return torch.allclose(ours, theirs, rtol=slack, atol=slack * scale, equal_nan=True)
+
+
+def _with_gradient(value: Tensor, leaves: Sequence[Tensor]) -> Tensor:
+    """A value and the gradient of it, flattened."""
+    parts: Sequence[Tensor] = [torch.zeros_like(each) for each in leaves]
+    if leaves and value.requires_grad:
+        parts = torch.autograd.grad(value, leaves, retain_graph=True, allow_unused=True, materialize_grads=True)
+    return torch.cat([each.detach().double().reshape(-1) for each in (value, *parts)])
 
 
 def run_packed(loss: Loss, given: Mapping[str, Tensor], mask: Tensor) -> Tensor:
@@ -104,9 +134,9 @@ def _copied(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _scalar(value: Any) -> Tensor:
-    if isinstance(value, Tensor) and value.numel() == 1:
+    if isinstance(value, Tensor) and value.numel() == 1 and value.is_floating_point():
         return value.reshape(())
-    shown = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    shown = f"a tensor of shape {tuple(value.shape)}, {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
     message = f"the loss returned {shown}; expected a scalar tensor: reduce it, as in .mean() or .sum()."
     raise UsageError(message)
 

@@ -30,7 +30,7 @@ class Setting:
     Args
         length  the most tokens of a sequence, 1 or 2
         ends    whether token 2 ends a sequence; else all have `length` tokens
-        pad     the token that padding has
+        pad     the token of padding, and the row of the logits that it is read from
 
     Raises
         UsageError, for another length.
@@ -75,10 +75,13 @@ class Setting:
 
     @property
     def prefixes(self) -> Tensor:
-        """(S, T), the row of the logits that each token was drawn from; row 0 at padding."""
-        return torch.tensor(
-            [[1 + tokens[at - 1] if 0 < at < len(tokens) else 0 for at in range(self.length)] for tokens in self.lists]
-        )
+        """(S, T), the row of the logits that each token was drawn from; row `pad` at padding."""
+        return torch.tensor([[self._prefix(tokens, at) for at in range(self.length)] for tokens in self.lists])
+
+    def _prefix(self, tokens: tuple[int, ...], at: int) -> int:
+        if at >= len(tokens):
+            return self.pad
+        return 1 + tokens[at - 1] if at else 0
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -33,12 +34,16 @@ NEGLIGIBLE = 1e-6
 """A part of a gradient that is no bias but a 1e-8 in a denominator, or a step of float32 in code that is given float64."""
 
 
+CANCELLED = 1e-7
+"""A part of what two gradients have in common that counts as added to their difference: it is not rounded away exactly."""
+
+
 @dataclass(frozen=True)
 class Precision:
     """The mean in a low precision.
 
     Args
-        deviation  from the mean in float64, as a part of the norm of that
+        deviation  from the mean in float64, as a part of the norm of that; infinite where the gradient is not finite
         tolerance  what rounding may do, as a part of the same
     """
 
@@ -91,12 +96,18 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """In a word: "unbiased", "scaled" or "parallel" to the expected reward, "other target", "biased", or "zero"."""
+        """In a word: "unbiased", "scaled" or "parallel" to the expected reward, "other target", "biased", or "zero".
+
+        It is "reversed" where the factor is negative somewhere: there the loss makes the expected reward smaller.
+        """
         if not self.rewarded:
             return "zero"
         if self.target != "reward":
             return "other target" if self.target else "biased"
-        return {"exact": "unbiased"}.get(self.targets["reward"].verdict, self.targets["reward"].verdict)
+        found = self.targets["reward"]
+        if min(found.factors) < 0:
+            return "reversed"
+        return {"exact": "unbiased"}.get(found.verdict, found.verdict)
 
     def __str__(self) -> str:
         lines = [f"{self.verdict}: over every one of {self.groups} groups, samples {_DRAWN[self.policy]}"]
@@ -157,27 +168,38 @@ def check(
     if policy not in CANDIDATES:
         message = f"policy is {policy!r}; expected one of {', '.join(CANDIDATES)}."
         raise UsageError(message)
+    if points < 2:
+        message = f"points is {points!r}; expected at least 2: at one point a factor that moves looks like one that does not."
+        raise UsageError(message)
     place = setting or Setting()
     bed = _Bed(loss, group, policy, packed, [random_point(place, seed, binary=binary) for seed in range(points)])
     means, quiet, shifted = bed.means(), bed.means(scale=0.0), bed.means(shift=1.0)
     sizes = [max(first.size, second.size) for first, second in zip(means, quiet, strict=True)]
-    parts = [first.gradient - second.gradient for first, second in zip(means, quiet, strict=True)]
-    rest = [mean.gradient for mean in quiet]
-    moved = [first.gradient - second.gradient for first, second in zip(shifted, means, strict=True)]
+    parts, by_rewards = _differences(means, quiet)
+    moved, by_shift = _differences(shifted, means)
+    of_rewards = [max(each) for each in zip(by_rewards, by_shift, strict=True)]
+    rest, of_rest = [mean.gradient for mean in quiet], [mean.size for mean in quiet]
     regularised = not is_zero(rest, sizes, negligible)
     return Report(
-        bed.held(CANDIDATES[policy], parts, sizes, negligible),
-        bed.held((*DIVERGENCES, *OFF_POLICY) if policy == "off" else DIVERGENCES, rest, sizes, negligible)
+        bed.held(CANDIDATES[policy], parts, of_rewards, negligible),
+        bed.held((*DIVERGENCES, *OFF_POLICY) if policy == "off" else DIVERGENCES, rest, of_rest, negligible)
         if regularised
         else {},
-        is_zero(moved, sizes, negligible),
+        is_zero(moved, of_rewards, negligible),
         bed.reads_padding(means[0], negligible),
         bed.precisions(means[0]),
         means[0].groups,
         policy,
-        rewarded=not is_zero(parts, sizes, negligible),
+        rewarded=not is_zero(parts, of_rewards, negligible),
         regularised=regularised,
     )
+
+
+def _differences(means: list[Mean], others: list[Mean]) -> tuple[list[Tensor], list[float]]:
+    """What is added to a mean at each point, and how much to the gradient of a group: noise that both have is no part of it."""
+    pairs = list(zip(means, others, strict=True))
+    gradients = [first.gradient - second.gradient for first, second in pairs]
+    return gradients, [first.distance(second) + CANCELLED * max(first.size, second.size) for first, second in pairs]
 
 
 @dataclass(frozen=True)
@@ -194,7 +216,7 @@ class _Bed:
         samples = samples_of(point, self.policy)
         samples = _with_rewards(samples, scale * point.rewards + shift)
         found = mean_gradient(self.loss, samples, self.group, dtype=dtype, packed=self.packed)
-        if not bool(found.gradient.isfinite().all()):
+        if dtype == torch.float64 and not bool(found.gradient.isfinite().all()):
             what = "all rewards are zero" if scale == 0 else "rewards are equal, or elsewhere"
             message = f"the gradient of the loss is not finite in some group where {what}; add an epsilon, or use where."
             raise UsageError(message)
@@ -215,10 +237,12 @@ class _Bed:
 
     def precisions(self, mean: Mean) -> dict[str, Precision]:
         """The first mean in each low precision."""
-        norm = max(float(mean.gradient.norm()), 1e-30)
+        norm = float(mean.gradient.norm()) or 1.0
         low = {dtype: self.mean(self.points[0], dtype=dtype).gradient - mean.gradient for dtype in LOW}
         return {
-            str(dtype).removeprefix("torch."): Precision(float(low[dtype].norm()) / norm, part * mean.size / norm)
+            str(dtype).removeprefix("torch."): Precision(
+                float(low[dtype].nan_to_num(nan=math.inf).norm()) / norm, part * mean.size / norm
+            )
             for dtype, part in LOW.items()
         }
 
