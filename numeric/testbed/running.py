@@ -28,6 +28,8 @@ _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_O
 ALONE = 3
 """So many groups are also run alone, and must give what they give beside the others."""
 
+GOLDEN = (5**0.5 - 1) / 2
+
 STEP = 1e-6
 """How far they may be from it, as a part of it, in float64: code that is given float64 may take a step in float32."""
 
@@ -71,7 +73,7 @@ def run(loss: Loss, given: Mapping[str, Tensor]) -> Tensor:
         except (RuntimeError, ValueError, TypeError):  # vmap does no in-place steps, no `item`, no shapes that depend on values
             values = torch.stack([_alone(loss, given, at) for at in range(count)])
         leaves = [value for value in given.values() if value.requires_grad]
-        for at in {position * (count - 1) // (ALONE - 1) for position in range(ALONE)}:
+        for at in _spread(count):
             if not _same(_alone(loss, given, at), values[at], leaves):
                 raise _other_values()
     return values
@@ -81,9 +83,14 @@ def _same(alone: Tensor, beside: Tensor, leaves: Sequence[Tensor]) -> bool:
     """Whether a group has one value and one gradient: a loss that is zero at every group may still keep something."""
     ours, theirs = (_with_gradient(value, leaves) for value in (alone, beside))
     slack = max(256 * torch.finfo(beside.dtype).eps, STEP)
-    finite = theirs[theirs.isfinite()].abs()
-    scale = float(finite.max()) if len(finite) else 0.0
-    return torch.allclose(ours, theirs, rtol=slack, atol=slack * scale, equal_nan=True)
+    finite = ours.isfinite() & theirs.isfinite()  # what is not is refused by itself
+    scale = float(theirs[finite].abs().max()) if bool(finite.any()) else 0.0
+    return torch.allclose(ours[finite], theirs[finite], rtol=slack, atol=slack * scale)
+
+
+def _spread(count: int) -> set[int]:
+    """Positions at multiples of the golden ratio: equal steps would meet groups whose samples are all the same."""
+    return {int(count * (position * GOLDEN % 1)) for position in range(1, ALONE + 1)}
 
 
 def _with_gradient(value: Tensor, leaves: Sequence[Tensor]) -> Tensor:
