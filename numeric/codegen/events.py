@@ -48,13 +48,24 @@ from numeric.codegen.expressions import (
 )
 from numeric.codegen.families import Family
 from numeric.codegen.inventory import NO_PARAMETER, constants_of, is_summed, law_parameter, location_and_scale, used_as_number
-from numeric.codegen.laws import is_several, key_of, logits_of_laws
+from numeric.codegen.laws import Key, Logits, is_several, key_of, logits_of_laws
 from numeric.codegen.tensors import Tensors
 
 
 class Events(Tensors):
     """The second part of a walk: names, vectors, and calls of the user's functions."""
 
+    estimator: Estimator
+    family: Family
+    law_parameter: Symbol
+    by: Symbol
+    write: Writer
+    wrt: str
+    location: dict[Term, str]
+    laws: tuple[Logits, ...]
+    several: bool
+    logits: dict[Key, str]
+    outcomes: Family
     theta: Symbol
     summed: bool
     parameters: tuple[str, ...]

@@ -51,8 +51,8 @@ class Family(ABC):
 
     name = ""
     parameters: tuple[str, ...] = ("logits",)
-    argument = "logits"
-    shapes = ""
+    argument: str = "logits"
+    shapes: str = ""
     every_outcome = ""
     every_row = ""
 
@@ -282,9 +282,9 @@ class Normal(Family):
     log_scale: str = "log_scale"
 
     name = "normal"
-    parameters = ("loc", "log_scale")
-    argument = "params"
-    shapes = 'params is {"loc": ..., "log_scale": ...}, both of shape (*batch, n): n independent normal coordinates'
+    parameters: tuple[str, ...] = ("loc", "log_scale")
+    argument: str = "params"
+    shapes: str = 'params is {"loc": ..., "log_scale": ...}, both of shape (*batch, n): n independent normal coordinates'
 
     def unpack(self) -> list[str]:
         return ['loc, log_scale = params["loc"], params["log_scale"]', "scale = torch.exp(log_scale)"]
@@ -318,7 +318,9 @@ class Vector(Family):
     """A parameter that is a vector of n real numbers itself, and stands in the formula: no law has it as its logits."""
 
     name = "vector"
-    shapes = "theta has shape (*batch, n): n real numbers"
+    parameters: tuple[str, ...]
+    argument: str
+    shapes: str = "theta has shape (*batch, n): n real numbers"
 
     def __init__(self, theta: str = "theta") -> None:
         self.parameters, self.argument = (theta,), theta

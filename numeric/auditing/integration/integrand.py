@@ -76,7 +76,7 @@ class OnGrid:
     leaves: bool
 
     def __post_init__(self) -> None:
-        self.cells = Cells()
+        self.cells: Cells = Cells()
 
     def begin(self) -> tuple[Source, Taint]:
         """Return the source of noise and what follows it, for one run."""
