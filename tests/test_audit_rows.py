@@ -1,0 +1,185 @@
+"""Nodes of a grid that are run as rows give what runs alone give, or are refused: each guard is seen to stand alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from numeric.auditing.audit import audit
+from numeric.auditing.audit_mean import moments_of
+from numeric.auditing.integration import integrand
+from numeric.auditing.integration.integrand import Integrand
+from numeric.auditing.integration.rows import RowRuns
+from numeric.draws.decided_rows import FEWEST, ValueRows, by_row, filled
+from numeric.draws.noise_rows import NotInRows
+from numeric.draws.noise_sources import Cells
+from numeric.draws.quadrature_rules import Bracket
+from numeric.draws.taint import NotIntegrable
+from numeric.draws.tape import count
+from numeric.means.runs import Runs
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def theta():
+    return torch.tensor([0.4, -0.3], dtype=torch.float64, requires_grad=True)
+
+
+def uniform():
+    return torch.rand(1, dtype=torch.float64)
+
+
+def sought(theta, loss):
+    runs = Runs({"theta": theta})
+    runs.reset = lambda: setattr(theta, "grad", None)
+    return Integrand(runs, lambda tape: runs.loss(loss, tape), RowRuns(runs, loss, by_numbers=False), refuse=False, given=None)
+
+
+def by_rows(theta, loss, breakpoints=None, level=3):
+    return sought(theta, loss).moments(breakpoints or {}, "Gauss", level)
+
+
+SMOOTH = {
+    "one scalar": lambda theta: (theta * uniform()).exp().sum(),
+    "two draws": lambda theta: (theta * torch.randn(1, dtype=torch.float64)).sin().sum() * uniform().sum(),
+    "by a method": lambda theta: (theta.sigmoid() + uniform()).square().sum(),
+    "two scalars": lambda theta: (theta * torch.randn(2, dtype=torch.float64)).cos().prod(),
+    "in a list": lambda theta: torch.stack([theta[0] * uniform()[0], theta[1]]).logsumexp(0),
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_moments_by_rows_are_those_of_runs_alone(theta, name):
+    """The mean, E|gradient| and the variance, to rounding."""
+    code = sought(theta, lambda: SMOOTH[name](theta))
+    rows = code.moments({}, "Gauss", 3)
+    code.on_grid({}, "Gauss", 3)
+    alone = moments_of(code.runs, lambda: SMOOTH[name](theta), 10_000, count(code.run, 10_000))
+    assert rows.outcomes == alone.outcomes
+    for first, second in ((rows.mean, alone.mean), (rows.size, alone.size), (rows.square, alone.square)):
+        torch.testing.assert_close(first, second, rtol=1e-12, atol=1e-14)
+
+
+def test_a_decision_within_a_cell_is_not_integrated(theta, monkeypatch):
+    def loss():
+        return (theta * (uniform() > 0.5)).sum()
+
+    with pytest.raises(NotIntegrable, match="decide differently"):
+        by_rows(theta, loss)
+    by_rows(theta, loss, {(0, 0): (Bracket(0.5 - 1e-12, 0.5 + 1e-12),)})
+    monkeypatch.setattr(Cells, "require_equal", lambda *_: None)
+    assert by_rows(theta, loss).outcomes > 1
+
+
+@pytest.mark.parametrize(
+    "decides",
+    [
+        lambda u: u > 0.5,
+        lambda u: (2 * u).floor(),
+        lambda u: u.clamp(max=0.5),
+        lambda u: (u - 0.5).abs(),
+        lambda u: (u - 0.5).relu(),
+        lambda u: (u - 0.5).sign(),
+        lambda u: torch.stack([u, 1 - u]).argmax(0),
+        lambda u: torch.stack([u, 1 - u]).max(0).values,
+        lambda u: torch.stack([u, 1 - u]).sort(0).values[0],
+        lambda u: torch.where(u > 0.5, u, 1 - u),
+    ],
+)
+def test_every_kind_of_decision_is_seen_row_by_row(theta, decides):
+    with pytest.raises((NotIntegrable, NotInRows)):
+        by_rows(theta, lambda: (theta * decides(uniform())).sum())
+
+
+def test_a_decision_in_which_rows_cannot_be_told_from_columns_is_refused(theta):
+    places = torch.linspace(0.1, 0.9, FEWEST, dtype=torch.float64)
+    with pytest.raises(NotInRows, match="not told apart"):
+        by_rows(theta, lambda: theta.sum() * (uniform() > places).sum())
+    with pytest.raises(NotInRows, match="not told apart"):
+        by_row(torch.zeros(7, 14, dtype=torch.bool), 7)
+
+
+@pytest.mark.parametrize("rows", [1, 101, 102, 500, 8192])
+def test_the_number_of_rows_is_a_prime(rows):
+    found = filled(rows)
+    assert found >= max(rows, FEWEST)
+    assert all(found % divisor for divisor in range(2, found))
+
+
+def test_a_parameter_that_is_read_around_its_copies_is_refused(theta):
+    outside = theta + 1  # of a sum, nothing is saved for one backward pass only
+    with pytest.raises(NotInRows, match="no copy of their own"):
+        by_rows(theta, lambda: (outside * uniform()).sum())
+
+
+def test_rows_that_draw_less_than_a_run_alone_are_refused(theta, monkeypatch):
+    def loss():
+        in_rows = torch._C._functorch.maybe_current_level() is not None
+        return (theta * uniform()).sum() + (0 if in_rows else uniform().sum() * theta.sum())
+
+    with pytest.raises(NotInRows, match="draw 1 scalars of noise and a run alone 2"):
+        by_rows(theta, loss)
+    monkeypatch.setattr(ValueRows, "require_all_drawn", lambda _: None)
+    with pytest.raises(NotInRows, match="run alone gives something else"):
+        by_rows(theta, loss)
+
+
+def test_rows_that_give_another_gradient_than_runs_alone_are_refused(theta, monkeypatch):
+    def loss():
+        in_rows = torch._C._functorch.maybe_current_level() is not None
+        return (theta * uniform()).sum() * (1 + 1e-9 * in_rows)
+
+    with pytest.raises(NotInRows, match="run alone gives something else"):
+        by_rows(theta, loss)
+    monkeypatch.setattr(RowRuns, "_require_equal", lambda *_: None)
+    assert float(by_rows(theta, loss).mean[0][0]) == pytest.approx(0.5 + 5e-10, rel=1e-12)
+
+
+def test_a_row_is_run_alone_in_each_cell(theta):
+    """The wrong cell holds neither an end nor the largest gradient."""
+
+    def loss():
+        u = uniform()
+        in_rows = torch._C._functorch.maybe_current_level() is not None
+        inside = ((u > 0.4) & (u < 0.6)).double()
+        return (theta * (1 - inside / 2 + in_rows * inside / 4)).sum()
+
+    cut = (Bracket(0.4 - 1e-12, 0.4 + 1e-12), Bracket(0.6 - 1e-12, 0.6 + 1e-12))
+    with pytest.raises(NotInRows, match="run alone gives something else"):
+        by_rows(theta, loss, {(0, 0): cut})
+
+
+def test_a_breakpoint_of_rows_that_runs_alone_do_not_have_is_refused(theta, monkeypatch):
+    """Then the search runs alone, and finds the place of the runs."""
+
+    def loss():
+        in_rows = torch._C._functorch.maybe_current_level() is not None
+        return (theta * (uniform() > (0.7 if in_rows else 0.3))).sum()
+
+    ((found,),) = sought(theta, loss).breakpoints().values()
+    assert found.below <= 0.3 <= found.above
+    monkeypatch.setattr(integrand, "_confirmed", lambda _, changes: changes)
+    monkeypatch.setattr(integrand, "_sharpened", lambda _, *change: change)
+    ((wrong,),) = sought(theta, loss).breakpoints().values()
+    assert wrong.below <= 0.7 <= wrong.above
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "unbiased"), (0.999, "scaled")])
+def test_an_audit_that_falls_back_on_runs_alone_says_the_same(theta, factor, verdict, monkeypatch):
+    def loss():
+        u = uniform()
+        return factor * (theta * (u > 0.3) * u).sum()
+
+    closed = lambda: theta.sum() * (1 - 0.3**2) / 2  # noqa: E731
+    together = audit(loss, theta, closed, raise_exception=False)
+    monkeypatch.setattr(RowRuns, "_run", _refused)
+    alone = audit(loss, theta, closed, raise_exception=False)
+    assert together.verdict == alone.verdict == verdict
+    torch.testing.assert_close(together.mean, alone.mean, rtol=1e-13, atol=0)
+    torch.testing.assert_close(together.variance, alone.variance, rtol=1e-10, atol=1e-13)
+
+
+def _refused(*_, **__):
+    message = "not now."
+    raise NotInRows(message)
