@@ -192,3 +192,16 @@ def test_the_command_exports_one_row_only(capsys, tmp_path):
     assert "give the name of one" in capsys.readouterr().err
     assert run(app, ["gallery", "token-sum", "--export", str(tmp_path / "test_it.py"), "--quiet"]) == 0
     assert "def test_token_sum" in (tmp_path / "test_it.py").read_text()
+
+
+def test_an_export_leaves_a_loss_that_was_put_in_and_says_where_it_cannot_be_written(capsys, tmp_path):
+    target = tmp_path / "test_it.py"
+    target.write_text("mine\n")
+    for path, message in [
+        (target, "may hold your own loss"),
+        (tmp_path, "cannot write"),
+        (tmp_path / "no/it.py", "cannot write"),
+    ]:
+        assert run(app, ["gallery", "token-sum", "--export", str(path), "--quiet"]) == 2
+        assert message in capsys.readouterr().err
+    assert target.read_text() == "mine\n"

@@ -143,6 +143,13 @@ def test_a_loss_that_branches_on_values_or_takes_tokens_by_its_mask_runs_too():
     assert checked(loss).verdict == "unbiased"
 
 
+def test_a_loss_that_asks_whether_it_has_a_gradient_runs_in_a_loop():
+    def loss(logprobs, rewards, mask):
+        return reinforce(logprobs, rewards, mask) * (1 if logprobs.requires_grad else 2)
+
+    assert checked(loss).verdict == "unbiased"
+
+
 def test_low_precision_is_undecided_where_rounding_hides_it_and_differs_where_it_does_not():
     def cancelling(logprobs, rewards, mask):
         return reinforce(logprobs, (rewards + 300) - 300, mask)
@@ -241,6 +248,17 @@ class Counting:
         return reinforce(logprobs, rewards, mask) * self.calls
 
 
+class Moving:
+    """A baseline that moves from call to call, kept as a tensor."""
+
+    def __init__(self):
+        self.baseline = None
+
+    def __call__(self, logprobs, rewards, mask):
+        self.baseline = rewards.mean() if self.baseline is None else (self.baseline + rewards.mean()) / 2
+        return reinforce(logprobs, rewards - self.baseline, mask)
+
+
 def at_random_and_worth_nothing(logprobs, rewards, mask):
     """Its value is zero for every group: only its gradient is drawn."""
     ratio = ((logprobs - logprobs.detach()) * mask).sum(-1).exp()
@@ -257,6 +275,7 @@ def at_random_and_worth_nothing(logprobs, rewards, mask):
         (lambda logprobs: (torch.nn.functional.dropout(logprobs) * 1).sum(), "the loss draws by"),
         (lambda logprobs: (logprobs * random.random()).sum(), "two values"),
         (Counting(), "two values"),
+        (Moving(), "two values"),
         (at_random_and_worth_nothing, "two values"),
         (lambda *tensors: tensors[0].sum(), "no argument by a known name"),
         (lambda logprobs, /: logprobs.sum(), "cannot be given by name"),

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from derive.cli.main import Json, complain_of, reasons, write
+from derive.cli.main import Json, complain_of, deliver, reasons, write
 from derive.cli.terminal import Quiet, example, worst
 from derive.language.errors import GradproofError, UsageError
 from derive.verdicts.loading import as_user, members, split, user_module
@@ -31,9 +31,7 @@ LONG = 2_000
 """So many outcomes are long work: their number is said before it."""
 
 
-def audit(
-    case: Case, *, budget: Budget = 100_000, export: Export = None, as_json: Json = False, quiet: Quiet = False
-) -> int:
+def audit(case: Case, *, budget: Budget = 100_000, export: Export = None, as_json: Json = False, quiet: Quiet = False) -> int:
     """Hold the gradient of torch code against the exact gradient of its objective, over every outcome of its draws.
 
     Where they are many, their number is said on standard error before they are run. The status is 3 where nothing could be
@@ -62,7 +60,7 @@ def _export(path: Path, name: str, case: Any, report: Any, budget: int, target: 
     from numeric.cli.export import exported
 
     outcomes = _audit_module().every_outcome(case.loss, case.params, state=case.state, budget=budget)
-    target.write_text(exported(path, name, case, report, outcomes), encoding="utf-8")
+    deliver(exported(path, name, case, report, outcomes), target)
 
 
 def _audit_file(path: Path, budget: int, *, as_json: bool, quiet: bool) -> int:

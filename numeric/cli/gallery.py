@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from derive.cli.main import Json, write
+from derive.cli.main import Json, deliver, write
 from derive.cli.terminal import Quiet, console, example
 from derive.language.errors import UsageError
 
@@ -85,7 +85,11 @@ def _export(rows: list[Any], path: Path) -> None:
     if len(rows) != 1:
         message = f"--export writes the test of one row, and {len(rows)} were found; give the name of one."
         raise UsageError(message)
-    path.write_text(exported(rows[0]), encoding="utf-8")
+    text = exported(rows[0])
+    if path.is_file() and path.read_bytes() != text.encode():
+        message = f"{path} is there already, and may hold your own loss; expected a new file: give another name, or delete it."
+        raise UsageError(message)
+    deliver(text, path)
 
 
 def _table(rows: list[Any]) -> None:

@@ -28,6 +28,9 @@ _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_O
 ALONE = 3
 """So many groups are also run alone, and must give what they give beside the others."""
 
+_UNMAPPED = (RuntimeError, ValueError, TypeError, AssertionError)
+"""What mapping a loss may raise: it does no in-place steps, no `item`, no shapes that depend on values."""
+
 GOLDEN = (5**0.5 - 1) / 2
 
 STEP = 1e-6
@@ -70,13 +73,19 @@ def run(loss: Loss, given: Mapping[str, Tensor]) -> Tensor:
         warnings.filterwarnings("ignore", "There is a performance drop")  # of vmap, where it makes a loop itself
         try:
             values = torch.func.vmap(lambda tensors: _scalar(loss(**tensors)))(_copied(given))
-        except (RuntimeError, ValueError, TypeError):  # vmap does no in-place steps, no `item`, no shapes that depend on values
+        except _UNMAPPED:
             values = torch.stack([_alone(loss, given, at) for at in range(count)])
-        leaves = [value for value in given.values() if value.requires_grad]
-        for at in _spread(count):
-            if not _same(_alone(loss, given, at), values[at], leaves):
+        if not _repeats(loss, given, values):  # mapped tensors look otherwise: they require no gradient, and have no data
+            values = torch.stack([_alone(loss, given, at) for at in range(count)])
+            if not _repeats(loss, given, values):
                 raise _other_values()
     return values
+
+
+def _repeats(loss: Loss, given: Mapping[str, Tensor], values: Tensor) -> bool:
+    """Whether groups that are run alone give what they gave."""
+    leaves = [value for value in given.values() if value.requires_grad]
+    return all(_same(_alone(loss, given, at), values[at], leaves) for at in _spread(len(values)))
 
 
 def _same(alone: Tensor, beside: Tensor, leaves: Sequence[Tensor]) -> bool:
@@ -132,7 +141,12 @@ def _lengths(shape: Tensor) -> dict[str, Tensor]:
 
 
 def _alone(loss: Loss, given: Mapping[str, Tensor], at: int) -> Tensor:
-    return _scalar(loss(**_copied({name: value[at] for name, value in given.items()})))
+    try:
+        return _scalar(loss(**_copied({name: value[at] for name, value in given.items()})))
+    except RuntimeError as error:
+        if "escaped from inside a function being vmapped" in str(error):
+            raise _other_values() from error
+        raise
 
 
 def _copied(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
