@@ -688,3 +688,22 @@ def test_every_refusal_is_an_error_of_gradproof():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert auditing.audit is audit
+
+
+@pytest.mark.parametrize(("kept", "outside", "outcomes", "verdict"), [
+    (True, torch.square, 2, "unbiased"),
+    (False, torch.square, 4, "biased"),
+    (False, torch.clone, 4, "unbiased"),
+])  # fmt: skip
+def test_a_checkpoint_that_draws_anew_in_the_backward_pass_is_run_as_it_draws(kept, outside, outcomes, verdict):
+    """All that is saved inside is computed anew, so only what stands outside mixes two draws."""
+    theta, p = parameter(0.3), torch.tensor([0.4], dtype=torch.float64)
+
+    def value(t):
+        return ((t + torch.bernoulli(p)) ** 2).tanh().sum()
+
+    def loss():
+        return outside(checkpoint(value, theta, use_reentrant=False, preserve_rng_state=kept))
+
+    report = audit(loss, theta, lambda: outside(value(theta)), raise_exception=False)
+    assert (report.outcomes, report.verdict) == (outcomes, verdict)
