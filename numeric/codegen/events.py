@@ -36,7 +36,6 @@ from numeric.codegen.expressions import (
     Level,
     Names,
     Shape,
-    Writer,
     call,
     checked_identifier,
     one,
@@ -47,47 +46,18 @@ from numeric.codegen.expressions import (
     zero,
 )
 from numeric.codegen.families import Family
-from numeric.codegen.inventory import NO_PARAMETER, constants_of, is_summed, law_parameter, location_and_scale, used_as_number
-from numeric.codegen.laws import Key, Logits, is_several, key_of, logits_of_laws
+from numeric.codegen.inventory import NO_PARAMETER, constants_of, used_as_number
 from numeric.codegen.tensors import Tensors
 
 
 class Events(Tensors):
     """The second part of a walk: names, vectors, and calls of the user's functions."""
 
-    estimator: Estimator
-    family: Family
-    law_parameter: Symbol
-    by: Symbol
-    write: Writer
-    wrt: str
-    location: dict[Term, str]
-    laws: tuple[Logits, ...]
-    several: bool
-    logits: dict[Key, str]
-    outcomes: Family
-    theta: Symbol
-    summed: bool
-    parameters: tuple[str, ...]
-    by_parameters: tuple[str, ...]
     hints: dict[Term, str]
     sums: dict[tuple[Term, ...], Add]
 
     def __init__(self, estimator: Estimator, family: Family, names: Names, differentiated: frozenset[str]) -> None:
-        self.estimator, self.family = estimator, family
-        self.theta, self.law_parameter = estimator.parameter, law_parameter(estimator)
-        self.summed = is_summed(estimator)
-        self.by = self.law_parameter if self.summed else self.theta
-        self.write = Writer(names)
-        self.location = location_and_scale(estimator, family)
-        self.laws = logits_of_laws(estimator)
-        self.several = is_several(self.laws) or bool(self.laws and self.location)
-        by_name = self.laws if self.several else ()
-        self.logits = {key_of(one.law): names.fresh(f"{checked_identifier(one.name)}_logits") for one in by_name}
-        self.outcomes = self.family_of_outcomes()
-        self.by_parameters = self.moving_tensors()
-        self.parameters = self.by_parameters if self.theta == self.law_parameter else (names.of(self.theta),)
-        self.wrt = (self.by_parameters if self.summed else self.parameters)[0]
+        super().__init__(estimator, family, names)
         self.hints = {term: checked_identifier(name) for name, term in estimator.where}
         self.sums = {term.args: term for term in self.hints if isinstance(term, Add)}
         self.bound: dict[RandomVariable, str] = {}

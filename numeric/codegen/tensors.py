@@ -7,9 +7,10 @@ from abc import ABC, abstractmethod
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
 from derive.language.term import FiniteLaw, Law, Log, NormalLaw, RandomVariable, Symbol, Term
-from numeric.codegen.expressions import Code, Level, Shape, Writer, call, coordinate, mentions, word
+from numeric.codegen.expressions import Code, Level, Names, Shape, Writer, call, checked_identifier, coordinate, mentions, word
 from numeric.codegen.families import FAMILIES, Family, Finite, Normal
-from numeric.codegen.laws import Key, Logits, key_of, noise_of, unstopped
+from numeric.codegen.inventory import is_summed, law_parameter, location_and_scale
+from numeric.codegen.laws import Key, Logits, is_several, key_of, logits_of_laws, noise_of, unstopped
 
 
 class Tensors(ABC):
@@ -17,15 +18,35 @@ class Tensors(ABC):
 
     estimator: Estimator
     family: Family
+    theta: Symbol
     law_parameter: Symbol
+    summed: bool
     by: Symbol
     write: Writer
-    wrt: str
     location: dict[Term, str]
     laws: tuple[Logits, ...]
     several: bool
     logits: dict[Key, str]
     outcomes: Family
+    by_parameters: tuple[str, ...]
+    parameters: tuple[str, ...]
+    wrt: str
+
+    def __init__(self, estimator: Estimator, family: Family, names: Names) -> None:
+        self.estimator, self.family = estimator, family
+        self.theta, self.law_parameter = estimator.parameter, law_parameter(estimator)
+        self.summed = is_summed(estimator)
+        self.by = self.law_parameter if self.summed else self.theta
+        self.write = Writer(names)
+        self.location = location_and_scale(estimator, family)
+        self.laws = logits_of_laws(estimator)
+        self.several = is_several(self.laws) or bool(self.laws and self.location)
+        by_name = self.laws if self.several else ()
+        self.logits = {key_of(one.law): names.fresh(f"{checked_identifier(one.name)}_logits") for one in by_name}
+        self.outcomes = self.family_of_outcomes()
+        self.by_parameters = self.moving_tensors()
+        self.parameters = self.by_parameters if self.theta == self.law_parameter else (names.of(self.theta),)
+        self.wrt = (self.by_parameters if self.summed else self.parameters)[0]
 
     @abstractmethod
     def value(self, term: Term) -> Code:
