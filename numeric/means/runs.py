@@ -45,6 +45,10 @@ def default_tolerance(dtype: torch.dtype) -> Tolerance:
     return Tolerance(1e-2, 5e-2, 2e-1, 1e-1)
 
 
+ROW_ROUNDING = 2**10
+"""Rows and runs alone add up in another order: they may differ by so many units in the last place."""
+
+
 class NoiseOf(Protocol):
     """Where runs take continuous noise from, if it is not frozen."""
 
@@ -120,6 +124,12 @@ class Runs:
     def laws_of_noise(self) -> tuple[str, ...]:
         """The law of each draw of continuous noise in the last run, with the values of its parameters."""
         return tuple(self._signatures)
+
+    def is_same(self, row: Tensor, alone: Tensor, usual: float = 0.0) -> bool:
+        """Whether a row of a run on many rows is what a run alone gives, to rounding on the scale of that or of the mean."""
+        slack = ROW_ROUNDING * torch.finfo(self.coarsest).eps
+        scale = max(usual, float(alone.abs().nan_to_num().amax()))
+        return torch.allclose(row, alone, rtol=slack, atol=slack * scale, equal_nan=True)
 
     def remember_keys(self, tape: Tape) -> None:
         """Note which states the run before found its generators in."""

@@ -26,7 +26,6 @@ MOST_CELLS = 2**20
 MOST_OUTCOMES = 2**10
 BESIDE = 64
 """So many rows have their gradients taken one by one in one backward pass."""
-_ROUNDING = 2**10
 
 
 @dataclass(frozen=True)
@@ -207,16 +206,12 @@ class AtNoise:
 
     def _require_rows(self, points: Tensor, loss: Tensor, objective: Tensor) -> None:
         """Run the rows with the largest values, the first one and the last one alone."""
-        for row in {0, len(points) - 1, int(loss.detach().abs().argmax()), int(objective.detach().abs().argmax())}:
-            alone = self.at(points[row])[:2]
-            rows = (self._gradient(each[row], keep=True) for each in (loss, objective))
-            if not all(self._equal(first, second) for first, second in zip(alone, rows, strict=True)):
+        for place in {0, len(points) - 1, int(loss.detach().abs().argmax()), int(objective.detach().abs().argmax())}:
+            alone = self.at(points[place])[:2]
+            rows = (self._gradient(each[place], keep=True) for each in (loss, objective))
+            if not all(self.runs.is_same(row, one) for one, row in zip(alone, rows, strict=True)):
                 message = "a row that is run alone has another gradient."
                 raise NotInRows(message)
-
-    def _equal(self, first: Tensor, second: Tensor) -> bool:
-        slack = _ROUNDING * torch.finfo(self.runs.coarsest).eps
-        return torch.allclose(first, second, rtol=slack, atol=slack * float(first.abs().nan_to_num().amax()), equal_nan=True)
 
 
 @contextmanager

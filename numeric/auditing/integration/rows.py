@@ -31,7 +31,6 @@ from numeric.noise.at_noise import unchecked_laws
 MOST_ROWS = 2**13
 MOST_ALONE = 16
 """Of so many cells a row is run alone on each grid."""
-_ROUNDING = 2**10
 
 
 @dataclass(frozen=True)
@@ -203,9 +202,7 @@ class RowRuns:
 
     def _require_equal(self, row: Tensor, alone: Tensor, usual: float) -> None:
         """Raise NotInRows if a row differs from a run alone by more than rounding, on the scale of the row or of the mean."""
-        slack = _ROUNDING * torch.finfo(self.runs.coarsest).eps
-        scale = max(usual, float(alone.abs().nan_to_num().amax()))
-        if not torch.allclose(row, alone, rtol=slack, atol=slack * scale, equal_nan=True):
+        if not self.runs.is_same(row, alone, usual):
             message = "a row that is run alone gives something else."
             raise NotInRows(message)
 
