@@ -210,11 +210,11 @@ def test_a_fast_cosine_is_not_accused():
     assert verdict(loss, th, lambda: th + (25 * th).cos() * 2.0**-450) not in WRONG
 
 
-@pytest.mark.parametrize(("rate", "wrong"), [(1, 0.999), (4, 0.999), (6, 0.9)])
-def test_an_exponential_of_a_normal_is_unbiased(rate, wrong):
+@pytest.mark.parametrize("rate", [1, 4, 6])
+def test_an_exponential_of_a_normal_is_unbiased(rate):
     th = scalar(0.3)
-    assert verdict(scored(lambda x: (rate * x).exp())(th), th, lambda: (rate * (th + noise())).exp()) in RIGHT
-    assert verdict(scored(lambda x: wrong * (rate * x).exp())(th), th, lambda: (rate * (th + noise())).exp()) in WRONG
+    assert verdict(scored(lambda x: (rate * x).exp())(th), th, lambda: (rate * (th + noise())).exp()) == "unbiased"
+    assert verdict(scored(lambda x: 0.999 * (rate * x).exp())(th), th, lambda: (rate * (th + noise())).exp()) in WRONG
 
 
 @pytest.mark.parametrize("degree", [20, 40, 60])
