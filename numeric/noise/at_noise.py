@@ -53,10 +53,11 @@ class AtNoise:
     runs: Runs
     columns: int
     rough: frozenset[str]
+    jumps: bool
 
     def __init__(self, runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any]) -> None:
         self.runs, self._loss, self._objective = runs, loss, objective
-        self.columns, self.rough = 1, frozenset()
+        self.columns, self.rough, self.jumps = 1, frozenset(), False
         first = torch.randn(MOST_COLUMNS, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
         self.at(first)
         runs.integrated = AtPoint(first, refuse=False)
@@ -169,6 +170,7 @@ class AtNoise:
         for tape, (one, number) in explore(run, MOST_OUTCOMES):
             gradient, value = gradient + tape.weight * one, value + tape.weight * number
         self.columns, self.rough = max(self.columns, at.used), self.rough | at.decisions.rough
+        self.jumps = self.jumps or any(decided for _, *decided in at.decisions.made)
         return gradient, value
 
     def _loss_of(self, tape: Tape) -> tuple[Tensor, float]:

@@ -6,7 +6,7 @@ The points are rows of one run, so they are cheap; code that cannot be run on ro
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -32,7 +32,10 @@ ERRORS = 8
 """So many standard errors of Sobol sequences are no contradiction."""
 
 SMOOTH, ROUGH = 1e-3, 1.0
-"""A grid errs by less than these parts of E|difference| times its step, where code is smooth and where it jumps."""
+"""A grid errs by less than these parts of E|difference| times its step, where code is smooth and where it has kinks."""
+
+COMBS = (5, 7, 8)
+"""A grid is so many combs, which a jump moves apart by more than it moves the grid; two jumps not for every number of combs."""
 
 
 def require_resolved(
@@ -66,8 +69,15 @@ def _on_a_grid(functions: AtNoise) -> tuple[Tensor, Tensor]:
     step = 2 * widest / (fine - 1)
     points = torch.cartesian_prod(*[line] * columns).reshape(-1, columns)
     weights = (-points.square().sum(-1) / 2).exp() * (step / math.sqrt(2 * math.pi)) ** columns
-    sums = torch.cat([_difference(functions, part, weight) for part, weight in _split(points, weights)])
-    return sums.sum(0), (ROUGH if functions.rough or functions.runs.rough else SMOOTH) * step * sums.abs().sum(0)
+    sums, combs = list[Tensor](), torch.zeros(sum(COMBS), functions.coordinates, dtype=torch.float64)
+    for part, weight, at in _split(points, weights, torch.arange(len(points))):
+        found = _plain(functions, part, torch.cat([_neighbours(weight), *(_combs(weight, at, size) for size in COMBS)]))
+        sums.append(found[: -len(combs)])
+        combs += found[-len(combs) :]
+    error = (ROUGH if functions.rough or functions.runs.rough else SMOOTH) * step * torch.cat(sums).abs().sum(0)
+    if functions.jumps:
+        error += torch.stack([each.amax(0) - each.amin(0) for each in combs.split(COMBS)]).amax(0)
+    return torch.cat(sums).sum(0), error
 
 
 def _by_sequences(functions: AtNoise) -> tuple[Tensor, Tensor]:
@@ -76,13 +86,19 @@ def _by_sequences(functions: AtNoise) -> tuple[Tensor, Tensor]:
     return torch.cat(means).mean(0), ERRORS * torch.cat(means).std(0) / math.sqrt(REPLICATES)
 
 
-def _split(points: Tensor, weights: Tensor) -> list[tuple[Tensor, Tensor]]:
-    return list(zip(points.split(ROWS), weights.split(ROWS), strict=True))
+def _split(*each: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    return zip(*(tensor.split(ROWS) for tensor in each), strict=True)
 
 
-def _difference(functions: AtNoise, points: Tensor, weights: Tensor) -> Tensor:
-    """Return the weighted sums of differences over neighbours, (sums, coordinates)."""
-    return _plain(functions, points, torch.block_diag(*(part[None] for part in weights.split(SUM))))
+def _neighbours(weights: Tensor) -> Tensor:
+    """Return weights of sums over neighbours, (sums, points)."""
+    sums: Tensor = torch.block_diag(*(part[None] for part in weights.split(SUM)))
+    return sums
+
+
+def _combs(weights: Tensor, at: Tensor, size: int) -> Tensor:
+    """Return weights of sums over every so many points of a grid, of which these are those at some places: (size, points)."""
+    return torch.stack([weights * (at % size == first) for first in range(size)])
 
 
 def _plain(functions: AtNoise, points: Tensor, weights: Tensor) -> Tensor:

@@ -40,7 +40,9 @@ FEWEST = len(tanh_sinh(2)[0])
 PARTS = 64
 """Rows narrow a place down to one of so many parts at once."""
 
-_STEPS = torch.linspace(-13, 13, 41, dtype=torch.float64).tolist()
+_STEPS, _FINE_STEPS = (torch.linspace(-13, 13, steps, dtype=torch.float64).tolist() for steps in (41, 1301))
+"""Places of a line, in the logit of u, at which runs alone look for changes, and rows."""
+
 _GIVEN_WIDTH = 1e-12
 
 NEAR = 1e-12
@@ -180,9 +182,9 @@ class Integrand:
             return self.rows.decided([Line(context, scalar, *pair, dict(seen)) for pair in ends], refuse=self.refuse)
 
         def by_rows() -> list[tuple[float, float]]:
-            return _confirmed(made, [_sharpened(made, *change) for change in _changes(made_by_rows, PARTS)])
+            return _confirmed(made, [_sharpened(made, *change) for change in _changes(made_by_rows, _FINE_STEPS, PARTS)])
 
-        found = in_rows_or(self.rows, by_rows, lambda: list(_changes(made, 2)))
+        found = in_rows_or(self.rows, by_rows, lambda: list(_changes(made, _STEPS, 2)))
         return [_bracket(*change) for change in found]
 
     def _from_given(self, given: Sequence[Sequence[float]]) -> Breakpoints:
@@ -221,15 +223,15 @@ def _bracket(start: float, end: float) -> Bracket:
     return Bracket(_both_ends(start)[0], _both_ends(end)[0])
 
 
-def _changes(made: Made, parts: int) -> Iterator[tuple[float, float]]:
+def _changes(made: Made, steps: Sequence[float], parts: int) -> Iterator[tuple[float, float]]:
     """Yield the neighbouring places between which what is decided changes.
 
     Raises
         NotIntegrable, where they are too many.
     """
     found = 0
-    every = made(_STEPS)
-    for (start, end), (before, after) in zip(pairwise(_STEPS), pairwise(every), strict=True):
+    every = made(steps)
+    for (start, end), (before, after) in zip(pairwise(steps), pairwise(every), strict=True):
         while before != after:
             below, start = _narrowed(made, start, end, before, parts)
             yield below, start
@@ -280,5 +282,3 @@ def _merged(brackets: Sequence[Bracket]) -> tuple[Bracket, ...]:
         else:
             merged.append(bracket)
     return tuple(merged)
-
-
