@@ -287,6 +287,7 @@ def _sum_of_logarithms(factors: Factors) -> Term:
     return sum(logs, start=ZERO)
 
 
+@lru_cache(maxsize=4096)
 def _rank(atom: Term) -> tuple[int, str]:
     return _ORDER.index(type(atom)), repr(atom)
 

@@ -9,6 +9,7 @@ next line up to normal form: sums split, constants moved out, products different
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from derive.kernel import theorem as kernel
@@ -106,28 +107,33 @@ def _step(number: int, before: Term, rewrite: Rewrite, after: Term, assuming: As
 
 
 def _pairs(
-    before: Term, after: Term, forwards: list[Theorem], backwards: list[Theorem]
+    before: Term, after: Term, forwards: Iterator[Theorem], backwards: Iterator[Theorem]
 ) -> Iterator[tuple[Theorem, Theorem]]:
     """Yield what to compare: the line before rewritten, the line after rewritten, and both rewritten everywhere."""
     same, target = kernel.reflexivity(before), kernel.reflexivity(after)
-    yield from ((theorem, target) for theorem in forwards)
-    yield from ((same, theorem) for theorem in backwards)
-    yield from zip(forwards[:1], backwards[:1], strict=False)
+    firsts = list[Theorem]()
+    for rewrites, pair in ((forwards, lambda theorem: (theorem, target)), (backwards, lambda theorem: (same, theorem))):
+        for number, theorem in enumerate(rewrites):
+            firsts += [theorem] if number == 0 else []
+            yield pair(theorem)
+    if len(firsts) == 2:
+        yield firsts[0], firsts[1]
 
 
-def _rewrites(term: Term, rewrite: Rewrite, assuming: Assuming, refusals: list[RuleError]) -> list[Theorem]:
-    """Return the rewrites of a term, or of its normal form: everywhere first, then at each place alone."""
-    found = []
-    starts = kernel.reflexivity(term), normalise(term, assuming, split=False), normalise(term, assuming)
-    for start in starts:
+def _rewrites(term: Term, rewrite: Rewrite, assuming: Assuming, refusals: list[RuleError]) -> Iterator[Theorem]:
+    """Yield the rewrites of a term, or of its normal form: everywhere first, then at each place alone."""
+    for start in _starts(term, assuming):
         try:
-            found.append(kernel.transitivity(start, rewrite_everywhere(start.rhs, rewrite, assuming)))
+            yield kernel.transitivity(start, rewrite_everywhere(start.rhs, rewrite, assuming))
         except RuleError as error:
             refusals.append(error)
             continue
         for path in places(start.rhs):
-            try:
-                found.append(kernel.transitivity(start, rewrite_at(start.rhs, path, rewrite, assuming)))
-            except RuleError:
-                continue
-    return found
+            with suppress(RuleError):
+                yield kernel.transitivity(start, rewrite_at(start.rhs, path, rewrite, assuming))
+
+
+def _starts(term: Term, assuming: Assuming) -> Iterator[Theorem]:
+    yield kernel.reflexivity(term)
+    yield normalise(term, assuming, split=False)
+    yield normalise(term, assuming)
