@@ -96,7 +96,7 @@ def test_no_theorem_speaks_of_a_variable_that_is_two_values():
     with pytest.raises(ScopeError, match="bind it outside"):
         kernel.reflexivity(Expect(Expect(f(a, b), b), a))
     with pytest.raises(ScopeError, match="bind it outside"):
-        kernel.congruence(Expect(f(b), b), (1,), kernel.assume(f(b), g(a)))
+        kernel.congruence(Expect(f(b), b), ((1,), kernel.assume(f(b), g(a))))
 
 
 # 3. The latent variable stands where the law does

@@ -170,7 +170,8 @@ def for_congruence(random: Random) -> kernel.Theorem:
         (lambda inner: Expect(inner, b2), (1,)),
     ]
     make, path = random.choice(around)
-    return kernel.congruence(make(known.lhs), path, known)
+    other = for_algebra(random)
+    return kernel.congruence(c * make(known.lhs) + other.lhs, ((0, 1, *path), known), ((1,), other))
 
 
 def for_normalisation(random: Random) -> kernel.Theorem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from inspect import signature
 
 from derive.kernel.premises import Premise
@@ -45,7 +46,8 @@ def _parents(theorem: object) -> list[Theorem]:
     if type(theorem) is not Theorem or any(not hasattr(theorem, name) for name in Theorem.__slots__):
         message = f"a {type(theorem).__name__} that no rule has made stands where a theorem should."
         raise RuleError(message)
-    return [part for part in theorem.inputs if not isinstance(part, tuple) and hasattr(part, "inputs")]
+    parts = (part for given in theorem.inputs for part in (given if isinstance(given, tuple) else (given,)))
+    return [part for part in parts if hasattr(part, "inputs")]
 
 
 def _replay(theorem: Theorem) -> None:
@@ -54,7 +56,12 @@ def _replay(theorem: Theorem) -> None:
         message = f"the kernel has no rule {theorem.rule!r}."
         raise RuleError(message)
     assumed = frozenset(premise for premise in theorem.assumptions if isinstance(premise, Premise))
-    again = rule(*theorem.inputs, **({"assuming": assumed} if "assuming" in signature(rule).parameters else {}))
+    again = rule(*theorem.inputs, **({"assuming": assumed} if _has_premises(theorem.rule) else {}))
     if (again.lhs, again.rhs, again.assumptions) != (theorem.lhs, theorem.rhs, theorem.assumptions):
         message = f"a theorem says something else than its rule {theorem.rule!r} gives."
         raise RuleError(message)
+
+
+@cache
+def _has_premises(rule: str) -> bool:
+    return "assuming" in signature(RULES[rule]).parameters

@@ -3,7 +3,8 @@
     reflexivity(term)                    term = term
     symmetry(theorem)                    from a = b: b = a
     transitivity(first, second)          from a = b and b = c: a = c
-    congruence(term, path, theorem)      from a = b: term with a at the path = term with b there
+    congruence(term, (path, theorem), ...)
+                                         from a = b: term with a at the path = term with b there
     algebra(left, right)                 equal rational functions of their atoms
     assume(left, right)                  left = right |- left = right
     definition(term)                     E over b = sum of p(b) times it;  score = d log p
@@ -93,6 +94,7 @@ __all__ = [
     "transitivity",
 ]
 
+Path = tuple[int, ...]
 _KEY = object()
 _NOTHING: frozenset[Premise] = frozenset()
 
@@ -191,22 +193,23 @@ def transitivity(first: Theorem, second: Theorem) -> Theorem:
     return Theorem(_KEY, first.lhs, second.rhs, "transitivity", (first, second), first.assumptions | second.assumptions)
 
 
-def congruence(term: Term, path: tuple[int, ...], theorem: Theorem) -> Theorem:
-    """Replace equals by equals at one place of a term, under binders and gradients too.
+def congruence(term: Term, *replaced: tuple[Path, Theorem]) -> Theorem:
+    """Replace equals by equals at some places of a term, under binders and gradients too.
 
     Free variables of a theorem stand for every value, so a binder of the term may bind them.
 
     Premises
-        G |- a = b; the term has a at the path (numbers of `parts`)
+        G |- a = b, for each place; the term has a at the path (numbers of `parts`), and no path leads through another place
     Conclusion
-        G |- term[a] = term[b]
+        G |- term[a] = term[b], with the assumptions of all
     Fails
-        RuleError, if something else stands at the path, or the path leads into the law of a bound variable.
+        RuleError, if something else stands at a path, or it leads into the law of a bound variable.
     Source
         equality
     """
-    _checked(theorem)
-    return Theorem(_KEY, term, _plug(term, path, theorem), "congruence", (term, path, theorem), theorem.assumptions)
+    _checked(*(theorem for _, theorem in replaced))
+    assumptions = frozenset[Premise | Equation]().union(*(theorem.assumptions for _, theorem in replaced))
+    return Theorem(_KEY, term, _plug(term, replaced), "congruence", (term, *replaced), assumptions)
 
 
 def algebra(left: Term, right: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
@@ -469,18 +472,25 @@ def _checked(*theorems: object) -> None:
             _refuse(f"a rule takes theorems, not a {type(theorem).__name__}.")
 
 
-def _plug(term: Term, path: tuple[int, ...], theorem: Theorem) -> Term:
-    """Return the term with the theorem's right side at the path, where its left side must stand."""
-    if not path:
+def _plug(term: Term, replaced: tuple[tuple[Path, Theorem], ...]) -> Term:
+    """Return the term with the right side of each theorem at its path, where its left side must stand."""
+    if len(replaced) == 1 and not replaced[0][0]:
+        theorem = replaced[0][1]
         if not alpha_equal(term, theorem.lhs):
             _refuse("congruence: the left side of the theorem does not stand at the path.")
         return theorem.rhs
-    children = parts(term)
-    index = path[0]
+    children = list(parts(term))
     in_law = len(children) - 1 if isinstance(term, (Expect, Over)) else 0
-    if not in_law <= index < len(children):
-        _refuse("congruence: the path leads out of the term, or into the law of a bound variable.")
-    return rebuild(term, (*children[:index], _plug(children[index], path[1:], theorem), *children[index + 1 :]))
+    below: dict[int, list[tuple[Path, Theorem]]] = {}
+    for path, theorem in replaced:
+        if not path:
+            _refuse("congruence: one place stands inside another.")
+        below.setdefault(path[0], []).append((path[1:], theorem))
+    for index, inside in below.items():
+        if not in_law <= index < len(children):
+            _refuse("congruence: the path leads out of the term, or into the law of a bound variable.")
+        children[index] = _plug(children[index], tuple(inside))
+    return rebuild(term, tuple(children))
 
 
 def _is_noise(variable: RandomVariable) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 from derive.kernel import algebra as scalar, theorem as kernel
 from derive.kernel.premises import Assuming
@@ -48,7 +49,7 @@ def rewrite_at(term: Term, path: Path, rewrite: Rewrite, assuming: Assuming) -> 
     theorem = _applied(rewrite, subterm(term, path), assuming)
     if isinstance(theorem, RuleError):
         raise theorem
-    return kernel.congruence(term, path, theorem)
+    return kernel.congruence(term, (path, theorem))
 
 
 @lru_cache(maxsize=4096)
@@ -66,16 +67,30 @@ def rewrite_everywhere(term: Term, rewrite: Rewrite, assuming: Assuming) -> Theo
     Raises
         RuleError, the last refusal, if it applies nowhere.
     """
-    theorem, refusal, applied = kernel.reflexivity(term), RuleError(f"{rewrite.name} applies nowhere."), False
-    for path in places(term):
-        try:
-            theorem = kernel.transitivity(theorem, rewrite_at(theorem.rhs, path, rewrite, assuming))
-            applied = True
-        except RuleError as error:
-            refusal = worse(refusal, error)
-    if not applied:
-        raise refusal
+    refusals = [RuleError(f"{rewrite.name} applies nowhere.")]
+    theorem = _everywhere(term, rewrite, assuming, refusals)
+    if theorem is None:
+        raise reduce(worse, refusals)
     return theorem
+
+
+def _everywhere(term: Term, rewrite: Rewrite, assuming: Assuming, refusals: list[RuleError]) -> Theorem | None:
+    """Return the rewrite of a term everywhere, or None where it applies nowhere, noting the refusals."""
+    inside = within(term, lambda part: _everywhere(part, rewrite, assuming, refusals))
+    own = _applied(rewrite, term if inside is None else inside.rhs, assuming)
+    if isinstance(own, RuleError):
+        refusals.append(own)
+        return inside
+    return own if inside is None else kernel.transitivity(inside, own)
+
+
+def within(term: Term, convert: Callable[[Term], Theorem | None]) -> Theorem | None:
+    """Convert the parts of a term outside the laws of binders, all at once; None where none of them changes."""
+    children = parts(term)
+    first = len(children) - 1 if isinstance(term, (Expect, Over)) else 0
+    converted = [((index,), convert(children[index])) for index in range(first, len(children))]
+    changed = [(path, theorem) for path, theorem in converted if theorem is not None and theorem.lhs is not theorem.rhs]
+    return kernel.congruence(term, *changed) if changed else None
 
 
 def worse(first: RuleError, second: RuleError) -> RuleError:
@@ -96,12 +111,7 @@ def normalise(term: Term, assuming: Assuming, *, split: bool = True) -> Theorem:
     >>> scalar.equal(normalise(E(c * f(b) + c, b), EVERYTHING).rhs, c * E(f(b), b) + c)
     True
     """
-    theorem = kernel.reflexivity(term)
-    children = parts(term)
-    first = len(children) - 1 if isinstance(term, (Expect, Over)) else 0
-    for index in range(first, len(children)):
-        inner = normalise(children[index], assuming, split=split)
-        theorem = kernel.transitivity(theorem, kernel.congruence(theorem.rhs, (index,), inner))
+    theorem = within(term, lambda part: normalise(part, assuming, split=split)) or kernel.reflexivity(term)
     if split or isinstance(term, Grad):
         theorem = kernel.transitivity(theorem, _split(theorem.rhs, assuming))
     return kernel.transitivity(theorem, _tidied(theorem.rhs, assuming))
@@ -132,12 +142,9 @@ def total_probability(term: Term, assuming: Assuming) -> Theorem:
         raise RuleError(message)
     unfolded = kernel.definition(term, assuming=assuming)
     density = Over(Density(term.variable.law, term.variable), term.variable)
-    folded = kernel.congruence(unfolded.rhs, (len(parts(unfolded.rhs)) - 1,), kernel.algebra(_body(unfolded.rhs), density.body))
+    *_, body = parts(unfolded.rhs)
+    folded = kernel.congruence(unfolded.rhs, ((len(parts(unfolded.rhs)) - 1,), kernel.algebra(body, density.body)))
     return _chain(unfolded, folded, kernel.normalisation(density, assuming=assuming))
-
-
-def _body(term: Term) -> Term:
-    return parts(term)[-1]
 
 
 def _chain(first: Theorem, *others: Theorem) -> Theorem:
@@ -169,17 +176,18 @@ def _is_one(term: Expect | Over) -> bool:
 
 def _ones(theorem: Theorem, assuming: Assuming) -> Theorem:
     """Replace E_b[1] and the sum of p(b) by 1 at the top of a sum of products."""
-    for path in [path for path in places(theorem.rhs) if len(path) <= 2]:
-        part = subterm(theorem.rhs, path)
+
+    def one(part: Term, depth: int = 2) -> Theorem | None:
         if isinstance(part, (Expect, Over)) and _is_one(part):
-            try:
-                one = _one(part, assuming)
-            except RuleError:
-                continue
-            theorem = kernel.transitivity(theorem, kernel.congruence(theorem.rhs, path, one))
-    return theorem
+            with suppress(RuleError):
+                return _one(part, assuming)
+        return within(part, lambda inner: one(inner, depth - 1)) if depth else None
+
+    found = one(theorem.rhs)
+    return theorem if found is None else kernel.transitivity(theorem, found)
 
 
+@lru_cache(maxsize=4096)
 def _one(term: Expect | Over, assuming: Assuming) -> Theorem:
     return total_probability(term, assuming) if isinstance(term, Expect) else kernel.normalisation(term, assuming=assuming)
 

@@ -53,7 +53,7 @@ def log_derivative(law: Law, at: Term, theta: Symbol, *, assuming: Assuming = EV
     density, score = Density(law, at), Score(law, at, theta)
     unfolded = kernel.definition(score, assuming=assuming)
     inside = kernel.differentiate(unfolded.rhs, assuming=assuming)
-    product = kernel.congruence(density * score, (1,), kernel.transitivity(unfolded, inside))
+    product = kernel.congruence(density * score, ((1,), kernel.transitivity(unfolded, inside)))
     cancelled = kernel.algebra(product.rhs, Grad(density, theta), assuming=assuming)
     return kernel.symmetry(kernel.transitivity(product, cancelled))
 

@@ -11,7 +11,7 @@ from derive.language.depth import nodes
 from derive.language.errors import TooLong
 from derive.language.term import Add, Apply, Exp, Expect, Grad, Log, Mul, Number, Over, Power, Score, Sigmoid, Stop, Term, parts
 
-MOST_SUMMANDS, MOST_NODES = 256, 5_000
+MOST_SUMMANDS, MOST_NODES = 600, 5_000
 _LARGE = 10**9
 
 

@@ -158,7 +158,7 @@ def second_moment_alone(estimator: Estimator, mean: Theorem, symbol: str) -> The
     swapped = kernel.symmetry(mean)
     line = kernel.reflexivity(grad(square - swapped.lhs * swapped.lhs, x))
     for factor in (1, 2):
-        line = kernel.transitivity(line, kernel.congruence(line.rhs, (0, 1, factor), swapped))
+        line = kernel.transitivity(line, kernel.congruence(line.rhs, ((0, 1, factor), swapped)))
     inside = kernel.differentiate(line.rhs, assuming=EVERYTHING)
     taken = kernel.differentiate(grad(square, x), assuming=EVERYTHING)
     rest = kernel.algebra(inside.rhs, taken.rhs, assuming=EVERYTHING)
@@ -173,7 +173,7 @@ def mean_of_rebar() -> Theorem:
 def mean_without_lambda() -> Theorem:
     """d/dlambda E[g] = 0."""
     swapped = kernel.symmetry(mean_of_rebar())
-    inside = kernel.congruence(grad(swapped.lhs, lambda_), (0,), swapped)
+    inside = kernel.congruence(grad(swapped.lhs, lambda_), ((0,), swapped))
     return kernel.transitivity(inside, kernel.differentiate(inside.rhs, assuming=EVERYTHING))
 
 
