@@ -68,9 +68,15 @@ class Relations:
 
         To know the factor, pass 1 among them.
         """
+        met = self._met(scalars)
         for relation in self.rows:
-            scalars = self._clear_one(scalars, relation)
+            if relation.pivot in met:
+                scalars = self._clear_one(scalars, relation)
+                met = self._met(scalars)
         return scalars
+
+    def _met(self, scalars: list[Scalar]) -> set[int]:
+        return {index for scalar in scalars for index in self.model.ring.used(scalar)}
 
     def _clear_one(self, scalars: list[Scalar], relation: Relation) -> list[Scalar]:
         """Put numerator/denominator in place of the pivot, and multiply by the denominator as often as all of them need."""

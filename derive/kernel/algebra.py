@@ -39,6 +39,7 @@ from derive.language.term import (
     Term,
     parts,
     rebuild,
+    remembered,
 )
 
 Poly = Any  # flint.fmpq_mpoly has no stubs
@@ -166,24 +167,26 @@ def derivative(term: Term, parameter: Symbol) -> Term:
     return Grad(term, parameter)
 
 
-def denominators(term: Term) -> Iterator[Term]:
-    """Yield what the term divides by, under binders too."""
-    if isinstance(term, Power) and term.exponent < 0:
-        yield term.base
-    for part in parts(term):
-        yield from denominators(part)
+@remembered
+def denominators(term: Term) -> tuple[Term, ...]:
+    """Return what the term divides by, under binders too."""
+    own = (term.base,) if isinstance(term, Power) and term.exponent < 0 else ()
+    return own + tuple(found for part in parts(term) for found in denominators(part))
 
 
-def logarithms(term: Term) -> Iterator[Term]:
-    """Yield what must be positive for the normal form: what exp(log x) is, and what a logarithm of a product splits into."""
+@remembered
+def logarithms(term: Term) -> tuple[Term, ...]:
+    """Return what must be positive for the normal form: what exp(log x) is, and what a logarithm of a product splits into."""
+    return tuple(_own_logarithms(term)) + tuple(found for part in parts(term) for found in logarithms(part))
+
+
+def _own_logarithms(term: Term) -> Iterator[Term]:
     if isinstance(term, (Exp, Sigmoid)):
         yield from (power for power, _ in _exponentials(term.arg) if not isinstance(power, Exp))
     if isinstance(term, Log) and _logarithm(term.arg) is not None:
         split, kept = _positive_factors(_log_factors(term.arg) or ())
         yield from (base for base, _ in split)
         yield from (product_of(Fraction(1), kept),) if kept else ()
-    for part in parts(term):
-        yield from logarithms(part)
 
 
 def factors_of_logarithms(term: Term) -> Iterator[Term]:

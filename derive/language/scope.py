@@ -23,12 +23,13 @@ from derive.language.term import (
     Threshold,
     parts,
     rebuild,
+    remembered,
 )
 
 Leaf = Symbol | RandomVariable
 
 
-@lru_cache(maxsize=65536)
+@remembered
 def free(term: Term) -> frozenset[Leaf]:
     """Return the symbols and random variables that occur free.
 
@@ -93,7 +94,7 @@ def scoped(term: Term) -> Term:
     return term
 
 
-@lru_cache(maxsize=65536)
+@remembered
 def _clash(term: Term) -> tuple[RandomVariable, RandomVariable] | None:
     if isinstance(term, (Expect, Over)):
         for other in free(term.body):
@@ -177,7 +178,7 @@ def _fresh(name: str, taken: frozenset[Leaf]) -> str:
     return next(candidate for i in range(1, len(names) + 2) if (candidate := f"{name}_{i}") not in names)
 
 
-@lru_cache(maxsize=65536)
+@remembered
 def canonical(term: Term) -> Term:
     """Return the term with bound variables numbered: two terms are equal up to bound names iff these are equal.
 
@@ -205,7 +206,7 @@ def _number(body: Term, variable: RandomVariable) -> BoundName:
     return next(name for i in count(_height(body)) if (name := BoundName(f"#{i}")) not in taken)
 
 
-@lru_cache(maxsize=65536)
+@remembered
 def _height(term: Term) -> int:
     """Return the first number above those of all binders in a canonical term."""
     own = int(term.variable.name[1:]) + 1 if isinstance(term, (Expect, Over)) else 0

@@ -12,14 +12,16 @@ import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import wraps
 from inspect import get_annotations
 from operator import attrgetter
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar, cast
 
 from derive.language.errors import NotExact, TooLarge, UnknownNode, UsageError
 from derive.language.exactness import ALIKE, UNLIKE, exact, integer
 
 Exact: TypeAlias = "Term | int | Fraction"
+Result = TypeVar("Result")
 MOST_BITS = 10_000
 
 
@@ -63,7 +65,7 @@ class Term:
 
     def __getstate__(self) -> dict[str, object]:
         """Return the fields alone: a remembered hash is that of one process, which salts the hashes of names."""
-        return {name: value for name, value in vars(self).items() if name != "_hash"}
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
     def __add__(self, other: Exact) -> Term:
         return Add((*_spread(Add, self), *_spread(Add, lift(other))))
@@ -462,21 +464,22 @@ class Stop(Term):
     body: Term
 
 
-def _remember_hash(node: type[Term]) -> None:
-    """Compute the hash of a node once: caches ask for it often, and each time would go through the whole tree."""
-    compute = node.__hash__
+def remembered(of: Callable[[Term], Result]) -> Callable[[Term], Result]:
+    """Compute what a function gives for a node once, and keep it with the node: a cache would compare whole trees."""
+    name = "_" + of.__name__.strip("_")
 
-    def remembered(self: Term) -> int:
-        known = vars(self)
-        if "_hash" not in known:
-            known["_hash"] = compute(self)
-        return int(known["_hash"])
+    @wraps(of)
+    def once(term: Term) -> Result:
+        known = vars(term)
+        if name not in known:
+            known[name] = of(term)
+        return cast(Result, known[name])
 
-    setattr(node, "__hash__", remembered)  # noqa: B010 - a method is assigned once, here
+    return once
 
 
 for _node in Term.__subclasses__():
-    _remember_hash(_node)
+    setattr(_node, "__hash__", remembered(_node.__hash__))  # noqa: B010 - a method is assigned once, here
 
 
 # One traversal for all readings that treat most nodes alike

@@ -360,6 +360,8 @@ class PolynomialRing:
         """
         result: list[Scalar] = []
         name, factorial, degree = f"x{index}", 1, int(polynomial.degrees()[index]) if polynomial != 0 else 0
+        if not degree:
+            return [polynomial]
         refuse_power(degree)
         for power in range(degree + 1):
             factorial *= max(power, 1)
