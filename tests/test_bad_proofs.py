@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 
 from derive.kernel.premises import (
     EVERYTHING,
     ConditionalReparameterization,
+    Covers,
     Differentiable,
     Dominated,
     Integrable,
@@ -17,7 +20,7 @@ from derive.kernel.premises import (
     SupportFixed,
 )
 from derive.language.errors import GradproofError, ScopeError
-from derive.language.term import Expect, Over as Sum
+from derive.language.term import Expect, Over as Sum, RandomVariable
 from derive.notation import (
     E,
     Over,
@@ -56,6 +59,11 @@ given = maps.h_tilde(v, b, theta)
 noisy, jumping = s(theta + epsilon), step(theta + epsilon)
 at_noise, at_scaled_noise = E(f(theta + epsilon), epsilon), E(f(theta + phi * epsilon), epsilon)
 by_noise, by_outcome = rules.reparameterization(epsilon), rules.conditional_reparameterization(b, v)
+short, frozen_t = uniform("w", 0, Fraction(1, 2)), RandomVariable("y", t.law.with_terms((stop(theta),)))
+behaviour = finite("a", law="mu")
+ratio = p(b, at=behaviour) / p(behaviour)
+by_behaviour = rules.change_of_law(behaviour)
+box = exp(log(p(b)) - stop(log(p(b))))
 
 
 class Without:
@@ -74,6 +82,10 @@ RIGHT = [
     (E(E(f(b1, b2), b2), b1), (rules.exchange, E(E(f(b1, b2), b1), b2))),
     (E(f(z), z), (by_noise, at_noise)),
     (E(f(hard) * s(latent), u), (by_outcome, E(E(f(b) * s(given), v), b))),
+    (E(f(b), b), (by_behaviour, E(ratio * f(behaviour), behaviour))),
+    (E(f(epsilon) * epsilon, epsilon), (rules.reflection, -E(f(-epsilon) * epsilon, epsilon))),
+    (E(f(z) * score(z), z), (rules.normal_score, E(f(z) * (z - theta), z))),
+    (stop(s(theta)) * theta, (rules.value_of_stop, s(theta) * theta)),
 ]
 
 # The wrong step of each: what stands before it, its rule, and what does not follow.
@@ -109,6 +121,16 @@ STEPS = {
     "a relaxation at a stopped parameter": (
         E(f(maps.H(maps.h(u, stop(theta)))), u), by_outcome, E(f(b), b)
     ),
+    "another law without the ratio": (E(f(b), b), by_behaviour, E(f(behaviour), behaviour)),
+    "another law with the ratio upside down": (E(f(b), b), by_behaviour, E(f(behaviour) / ratio, behaviour)),
+    "a mirror image with a lost sign": (E(f(epsilon) * epsilon, epsilon), rules.reflection, E(f(-epsilon) * epsilon, epsilon)),
+    "a mirror image of what is stopped": (E(stop(z), z), rules.reflection, E(stop(2 * theta - z), z)),
+    "a normal score without the variance": (E(score(scaled, theta), scaled), rules.normal_score, E(scaled - theta, scaled)),
+    "the value of a stop below a gradient": (grad(stop(s(theta)), theta), rules.value_of_stop, grad(s(theta), theta)),
+    "the value of a stop in a box below a gradient": (grad(box * f(b), theta), rules.value_of_stop, grad(f(b), theta)),
+    "the value of a stop in the law of a score": (
+        score(normal("z", stop(s(theta)), 1), theta, at=x), rules.value_of_stop, score(normal("z", s(theta), 1), theta, at=x)
+    ),
     "a relaxation that keeps its noise": (E(f(hard) * s(latent), u), by_outcome, E(f(b) * s(latent), b)),
 }  # fmt: skip
 
@@ -124,6 +146,17 @@ PREMISES = {
     "Positive": (Positive, exp(log(x)), rules.algebra, x),
     "Positive, of a scale": (Positive, E(f(scaled), scaled), by_noise, at_scaled_noise),
     "Positive, of a density": (Positive, grad(log(p(b, at=x)), theta), rules.score_definition, score(b, at=x)),
+    "Covers": (Covers, E(f(b), b), by_behaviour, E(ratio * f(behaviour), behaviour)),
+    "NonZero, of a new divisor": (NonZero, E(f(b) / s(b), b), by_behaviour, E(ratio * f(behaviour) / s(behaviour), behaviour)),
+    "SupportFixed, where a stop parts laws": (
+        SupportFixed, E(f(t), t), rules.change_of_law(frozen_t), E(p(t, at=frozen_t) / p(frozen_t) * f(frozen_t), frozen_t)
+    ),
+    "Positive, of the scale of a score": (
+        Positive, score(scaled, theta, at=x), rules.normal_score, (x - theta) / phi**2
+    ),
+    "Differentiable, of a location": (
+        Differentiable, score(normal("z", f(theta), 1), theta, at=x), rules.normal_score, (x - f(theta)) * grad(f(theta), theta)
+    ),
     "ConditionalReparameterization": (
         ConditionalReparameterization, E(f(hard), u), by_outcome, E(f(b), b)
     ),
@@ -144,6 +177,11 @@ FAILING = {
     "a law that moves": (grad(E(f(b), b), theta), rules.pathwise_gradient, E(grad(f(b), theta), b)),
     "a conditional law": (E(E(f(a, b), a), b), rules.exchange, E(E(f(b1, b), b), b1)),
     "a logarithm of what is negative": (exp(log(-exp(x))), rules.algebra, -exp(x)),
+    "a uniform law for a normal one": (E(f(epsilon), epsilon), rules.change_of_law(u), E(p(epsilon, at=u) * f(u), u)),
+    "a shorter interval": (E(f(u), u), rules.change_of_law(short), E(p(u, at=short) / 2 * f(short), short)),
+    "a normal law whose location jumps": (
+        score(normal("z", f(hard), 1), theta, at=x), rules.normal_score, (x - f(hard)) * grad(f(hard), theta)
+    ),
     "a quotient by a normal variable": (E(1 / z + z, z), rules.linearity, E(1 / z, z) + E(z, z)),
 }  # fmt: skip
 

@@ -15,10 +15,10 @@ from derive.estimator import Estimator
 from derive.kernel.premises import Dominated, SupportFixed
 from derive.kernel.theorem import Equation
 from derive.language.term import Number
-from derive.notation import E, Over, constant, copies, finite, function, grad, p, parameter, score
+from derive.notation import E, Over, constant, copies, finite, function, grad, p, parameter, score, stop
 from derive.printing import html, latex, markdown, text
-from derive.proofs.calc import calc
-from derive.proofs.rules import expectation, leibniz, log_derivative_trick
+from derive.proofs.calc import Line, calc
+from derive.proofs.rules import algebra, expectation, leibniz, log_derivative_trick, value_of_stop
 from derive.proofs.tactic import find
 
 FORMATS = {"text": text, "markdown": markdown, "latex": latex, "html": html}
@@ -42,7 +42,7 @@ def one_step(estimator):
     assumed = (Dominated(draw, estimator.formula, estimator.parameter), SupportFixed(draw, estimator.parameter))
     lines = (("", estimator.target, ()), ("a_rule & more", estimator.expectation, assumed))
     return SimpleNamespace(
-        lines=tuple(SimpleNamespace(rule=rule, term=term, premises=premises) for rule, term, premises in lines),
+        lines=tuple(Line(*line) for line in lines),
         theorem=SimpleNamespace(assumptions=frozenset({*assumed, Equation(estimator.target, estimator.expectation)})),
     )
 
@@ -96,6 +96,14 @@ def test_the_latex_document_compiles_and_fits_its_page(estimator, tmp_path):
 
 
 PROVED = [name for name, estimator in catalogue.items() if estimator.verdict == "proved"]
+
+
+@pytest.mark.parametrize("document", [text.document, markdown.document, latex.document, html.document])
+def test_a_step_that_holds_of_values_only_says_so(document):
+    whole = stop(theta) * f(b)
+    estimator = Estimator("values", whole, draws=(b,), target=grad(E(f(b), b), theta))
+    chain = calc(whole, (value_of_stop, theta * f(b)), (algebra, f(b) * theta))
+    assert document(estimator, chain).count("in value only") == 1
 
 
 @pytest.mark.parametrize("name", PROVED)

@@ -8,9 +8,10 @@ from fractions import Fraction
 import pytest
 
 from derive.kernel import theorem as kernel
-from derive.kernel.premises import EVERYTHING, Dominated, Integrable, NonZero, Positive, consult
+from derive.kernel.premises import EVERYTHING, Covers, Dominated, Integrable, NonZero, Positive, consult
 from derive.language.errors import PremiseError, RuleError, ScopeError, UsageError
-from derive.language.term import Expect, Grad, Log, Stop
+from derive.language.scope import alpha_equal, free
+from derive.language.term import Apply, Expect, Grad, Log, RandomVariable, Stop
 from derive.notation import (
     E,
     Over,
@@ -41,6 +42,7 @@ u, v, epsilon = uniform("u"), uniform("v"), normal("epsilon")
 z = normal("z", theta, 1)
 q = continuous("t", theta, law="q")
 relaxed = relaxation(b)
+half = Fraction(1, 2)
 
 
 def needs(theorem) -> set[str]:
@@ -103,7 +105,7 @@ def test_no_theorem_speaks_of_a_variable_that_is_two_values():
 
 
 def conditional(*at):
-    return kernel.conditional_reparameterize(E(f(relaxed.H(kernel.Apply(relaxed.h, (u, *at)))), u), b, v, assuming=EVERYTHING)
+    return kernel.conditional_reparameterize(E(f(relaxed.H(Apply(relaxed.h, (u, *at)))), u), b, v, assuming=EVERYTHING)
 
 
 @pytest.mark.parametrize("at", [(stop(theta),), (phi,), (theta + c,), (), (theta, theta), (2 * theta,), (0 * theta + 1,), (b,)])
@@ -124,12 +126,12 @@ def test_the_parameters_of_a_latent_variable_come_in_the_order_of_its_law():
 
 def test_a_conditional_latent_variable_needs_its_condition():
     maps = relaxation(a)
-    hard = maps.H(kernel.Apply(maps.h, (u, theta, b)))
+    hard = maps.H(Apply(maps.h, (u, theta, b)))
     theorem = kernel.conditional_reparameterize(E(f(hard), u), a, v, assuming=EVERYTHING)
     assert theorem.rhs == Expect(f(a), a)
     for at in ((theta,), (theta, theta), (theta, b1)):
         with pytest.raises(RuleError, match="does not stand"):
-            kernel.conditional_reparameterize(E(f(maps.H(kernel.Apply(maps.h, (u, *at)))), u), a, v, assuming=EVERYTHING)
+            kernel.conditional_reparameterize(E(f(maps.H(Apply(maps.h, (u, *at)))), u), a, v, assuming=EVERYTHING)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +291,7 @@ def test_a_differentiable_function_of_a_relaxed_outcome_is_not_bounded():
 def test_two_outcomes_that_noise_decides_are_two_in_a_premise():
     first, second = relaxed.H(relaxed.h(u, theta)), relaxed.H(relaxed.h(v, theta))
     (premise,) = consult(Integrable(u, p(u) * f(b, first, second, relaxed.h(u, theta)))).needs
-    points = {leaf.name for leaf in kernel.free(premise.term)} - {"theta", "u"}
+    points = {leaf.name for leaf in free(premise.term)} - {"theta", "u"}
     assert points == {"b", "b_1", "b_2"}
 
 
@@ -313,6 +315,86 @@ def test_a_jump_inside_a_score_or_a_second_derivative_is_found():
     for term in (score(b, at=hard), grad(f(hard, theta), theta)):
         with pytest.raises(PremiseError, match="threshold H jumps"):
             kernel.leibniz(grad(Over(p(u) * term, u), theta), assuming=EVERYTHING)
+
+
+# 9. Other laws, mirror images and values
+
+
+def test_a_ratio_that_another_law_makes_zero_over_zero_is_not_cancelled():
+    """E_b[f(b) / q(b)] sums f over the support of q, and the mean of f(a) / p(a) over a ~ p sums it over that of p."""
+    old, new = finite("b", law="q"), finite("a", law="p")
+    covers = Covers(p(new), p(old, at=new))
+    with pytest.raises(PremiseError, match="NonZero is not decided"):
+        kernel.change_of_law(E(f(old) / p(old), old), new, assuming=frozenset({covers}))
+    assert kernel.change_of_law(E(f(old) / p(old), old), new, assuming=EVERYTHING).assumptions == {
+        covers,
+        NonZero(p(old, at=new)),
+    }
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, half), (half, 2), (-1, half), (2, 3)])
+def test_a_uniform_law_covers_no_point_outside_it(low, high):
+    with pytest.raises(PremiseError, match="Covers fails, because"):
+        kernel.change_of_law(E(f(u), u), uniform("w", low, high), assuming=EVERYTHING)
+
+
+def test_an_interval_that_moves_covers_no_stopped_one_as_it_moves():
+    """The derivatives of the two sides differ by the value at the end that moves."""
+    moving, frozen = uniform("x", 0, theta), uniform("y", 0, stop(theta))
+    for old, new in ((moving, frozen), (frozen, moving)):
+        with pytest.raises(PremiseError, match="SupportFixed fails"):
+            kernel.change_of_law(E(f(old), old), new, assuming=EVERYTHING)
+    for old, new in ((z, normal("y", stop(theta), 1)), (normal("y", stop(theta), 1), z)):
+        assert kernel.change_of_law(E(f(old), old), new).assumptions == frozenset()
+
+
+def test_a_change_of_law_captures_no_variable():
+    """The new variable is bound inside the expectation already, or stands in the law of another one."""
+    new = finite("a", law="mu")
+    inside = E(E(f(b, new), new), b)
+    theorem = kernel.change_of_law(inside, new, assuming=EVERYTHING)
+    other = RandomVariable("a_1", new.law)
+    assert alpha_equal(theorem.rhs, E(p(b, at=new) / p(new) * E(f(new, other), other), new))
+    chained = finite("c", law="r", given=(new,))
+    with pytest.raises(ScopeError, match="bind it outside"):
+        kernel.change_of_law(E(f(b, chained), b), new, assuming=EVERYTHING)
+
+
+def test_a_condition_follows_the_variable_that_is_drawn_anew():
+    new = finite("c", law="mu")
+    theorem = kernel.change_of_law(E(E(f(a, b), a), b), new, assuming=EVERYTHING)
+    given = RandomVariable("a", a.law.with_terms((theta, new)))
+    assert alpha_equal(theorem.rhs, E(p(b, at=new) / p(new) * E(f(given, new), given), new))
+
+
+def test_a_finite_law_covers_no_continuous_one():
+    for old, new in ((b, z), (z, b), (b, u), (q, b)):
+        with pytest.raises(RuleError, match="one is finite and the other one is not"):
+            kernel.change_of_law(E(f(old), old), new, assuming=EVERYTHING)
+
+
+@pytest.mark.parametrize("body", [stop(z), grad(z * theta, theta), score(finite("a", theta, law="q", given=(z,)), theta, at=x)])
+def test_what_is_held_fixed_at_a_variable_is_not_held_fixed_at_its_mirror_image(body):
+    with pytest.raises(RuleError, match="holds z fixed"):
+        kernel.reflect(E(body, z))
+    assert kernel.reflect(E(grad(smooth(epsilon, theta), theta), epsilon))
+
+
+def test_the_mirror_image_of_a_variable_stands_in_the_laws_that_depend_on_it_too():
+    inner = normal("w", epsilon, 1)
+    mirrored = normal("w", -epsilon, 1)
+    theorem = kernel.reflect(E(E(f(inner), inner) * epsilon, epsilon))
+    assert kernel.algebra(theorem.rhs, E(-E(f(mirrored), mirrored) * epsilon, epsilon))
+
+
+def test_a_stopped_ratio_is_one_in_value_and_not_below_a_gradient():
+    """DiCE: exp(log p - stop(log p)) is 1, and its derivative is the score."""
+    known = kernel.stopped_value(stop(log(p(b))))
+    box = exp(log(p(b)) - stop(log(p(b))))
+    assert kernel.congruence(box, ((0, 1, 1), known)).values_only
+    for whole, path in ((grad(box, theta), (0, 0, 1, 1)), (stop(grad(box, theta)), (0, 0, 0, 1, 1))):
+        with pytest.raises(RuleError, match="equality of values only"):
+            kernel.congruence(whole, (path, known))
 
 
 # Terms

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from derive.kernel import theorem as kernel
-from derive.kernel.premises import EVERYTHING, Differentiable, Positive
+from derive.kernel.premises import EVERYTHING, Covers, Differentiable, Positive
 from derive.kernel.recheck import recheck
 from derive.kernel.theorem import Equation, Theorem
 from derive.language.errors import RuleError
 from derive.language.scope import alpha_equal
-from derive.language.term import Density, Mul, Number
+from derive.language.term import Density, Mul, Number, RandomVariable
 from derive.notation import (
     E,
     Over,
@@ -63,7 +63,7 @@ def test_the_kernel_stays_small():
         for line in range(token.start[0], token.end[0] + 1)
     }
     assert len(code - docstrings) <= 400
-    assert 10 <= len(kernel.RULES) <= 14
+    assert 10 <= len(kernel.RULES) <= 18
 
 
 def test_the_kernel_exports_its_rules_and_nothing_else():
@@ -155,6 +155,105 @@ def test_relaxed_noise_is_drawn_after_the_outcome_that_it_decides():
     term = E(f(relaxed.H(latent)) * c(latent), u)
     theorem = kernel.conditional_reparameterize(term, b, v, assuming=EVERYTHING)
     assert says(theorem, term, E(E(f(b) * c(relaxed.h_tilde(v, b, theta)), v), b))
+
+
+def test_another_law_is_sampled_with_the_ratio_of_the_densities_as_a_weight():
+    old, new = finite("a", law="mu"), finite("b", theta)
+    theorem = kernel.change_of_law(E(f(new), new), old, assuming=EVERYTHING)
+    assert says(theorem, E(f(new), new), E(p(new, at=old) / p(old) * f(old), old))
+    assert theorem.assumptions == {Covers(p(old), p(new, at=old))}
+
+
+def test_one_law_at_two_parameters_and_two_normal_laws_cover_each_other():
+    still = RandomVariable("a", b.law.with_terms((stop(theta),)))
+    assert kernel.change_of_law(E(f(b) / f(b), b), still).assumptions == frozenset()
+    assert kernel.change_of_law(E(f(normal("z")), normal("z")), normal("y", theta, 2)).assumptions == frozenset()
+
+
+def test_a_symmetric_variable_is_its_mirror_image():
+    noise, sample = normal("epsilon"), normal("z", x, y)
+    assert says(kernel.reflect(E(f(noise), noise)), E(f(noise), noise), E(f(-noise), noise))
+    assert says(kernel.reflect(E(f(u, theta), u)), E(f(u, theta), u), E(f(1 - u, theta), u))
+    assert says(kernel.reflect(E(f(sample), sample)), E(f(sample), sample), E(f(2 * x - sample), sample))
+    held = E(grad(c(noise, theta), theta), noise)
+    assert says(kernel.reflect(held), held, E(grad(c(-noise, theta), theta), noise))
+
+
+def test_the_score_of_a_normal_law_is_written_out():
+    sample = normal("z", theta, y)
+    location = kernel.normal_score(score(sample, theta), assuming=EVERYTHING)
+    assert kernel.algebra(location.rhs, (sample - theta) / y**2, assuming=EVERYTHING)
+    scale = kernel.normal_score(score(normal("z", x, theta), theta, at=z), assuming=EVERYTHING)
+    assert kernel.algebra(scale.rhs, ((z - x) ** 2 / theta**2 - 1) / theta, assuming=EVERYTHING)
+    assert location.assumptions == {Positive(y)}
+
+
+def test_the_point_of_a_normal_density_moves_in_its_logarithm_and_not_in_its_score():
+    sample = normal("z", theta, 1)
+    whole = grad(log(p(sample, at=theta + x)), theta)
+    assert kernel.algebra(kernel.normal_score(whole).rhs, Number(0))
+    assert kernel.algebra(kernel.normal_score(score(sample, theta, at=theta + x)).rhs, x)
+
+
+# Values only
+
+
+def test_what_is_stopped_has_the_value_that_it_had():
+    theorem = kernel.stopped_value(stop(c(theta)))
+    assert says(theorem, stop(c(theta)), c(theta))
+    assert theorem.values_only
+    assert not kernel.reflexivity(x).values_only
+
+
+def test_an_equality_of_values_stays_one():
+    known = kernel.stopped_value(stop(c(theta)))
+    assert kernel.symmetry(known).values_only
+    assert kernel.transitivity(known, kernel.reflexivity(c(theta))).values_only
+    assert kernel.transitivity(kernel.reflexivity(known.lhs), known).values_only
+    assert kernel.congruence(E(known.lhs * f(b), b), ((1, 0), known)).values_only
+    assert kernel.congruence(p(normal("z", known.lhs, 1), at=x), ((0,), known)).values_only
+    assert kernel.congruence(score(b, at=known.lhs), ((1,), known)).values_only
+
+
+def test_an_equality_of_values_says_nothing_below_a_derivative():
+    known = kernel.stopped_value(stop(c(theta)))
+    sample = normal("z", known.lhs, 1)
+    for whole, path in [
+        (grad(known.lhs, theta), (0,)),
+        (grad(known.lhs, parameter("phi")), (0,)),
+        (grad(x * E(known.lhs, b), theta), (0, 1, 1)),
+        (stop(grad(known.lhs, theta)), (0, 0)),
+        (grad(stop(grad(known.lhs, theta)), theta), (0, 0, 0)),
+        (score(sample, theta, at=x), (0,)),
+    ]:
+        with pytest.raises(RuleError, match="equality of values only"):
+            kernel.congruence(whole, (path, known))
+
+
+def test_each_place_of_a_congruence_is_asked_for_its_derivatives():
+    known = kernel.stopped_value(stop(c(theta)))
+    whole = known.lhs + grad(known.lhs, theta)
+    assert kernel.congruence(whole, ((0,), known)).values_only
+    for places in (((0,), known), ((1, 0), known)), (((1, 0), known), ((0,), known)):
+        with pytest.raises(RuleError, match="equality of values only"):
+            kernel.congruence(whole, *places)
+    mixed = kernel.congruence(x + known.lhs, ((0,), kernel.algebra(x, x + 0 * y)), ((1,), known))
+    assert mixed.values_only
+
+
+def test_what_stands_under_a_stop_counts_by_its_value():
+    known = kernel.stopped_value(stop(c(theta)))
+    whole = grad(theta * stop(x * known.lhs), theta)
+    theorem = kernel.congruence(whole, ((0, 1, 0, 1), known))
+    assert says(theorem, whole, grad(theta * stop(x * c(theta)), theta))
+    assert not theorem.values_only
+
+
+def test_a_theorem_that_hides_that_it_is_one_of_values_only_is_found():
+    known = kernel.stopped_value(stop(x))
+    hidden = {name: getattr(known, name) for name in Theorem.__slots__} | {"values_only": False}
+    with pytest.raises(RuleError, match="something else"):
+        recheck(forge(**hidden))
 
 
 # The four identities
@@ -263,7 +362,14 @@ def test_a_theorem_that_rests_on_a_forged_one_is_found():
 
 def test_a_theorem_that_rests_on_itself_is_found():
     circular = object.__new__(Theorem)
-    for name, value in {"lhs": x, "rhs": y, "rule": "symmetry", "inputs": (circular,), "assumptions": frozenset()}.items():
+    for name, value in {
+        "lhs": x,
+        "rhs": y,
+        "rule": "symmetry",
+        "inputs": (circular,),
+        "assumptions": frozenset(),
+        "values_only": False,
+    }.items():
         object.__setattr__(circular, name, value)
     with pytest.raises(RuleError, match="rests on itself"):
         recheck(circular)

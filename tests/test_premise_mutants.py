@@ -15,13 +15,13 @@ from derive.proofs import rules
 ROOT = Path(__file__).parent.parent
 MUTANT = """
 import sys, pytest
-import derive.kernel.theorem, derive.kernel.premises, derive.proofs.rules
+import derive.kernel.judgement, derive.kernel.premises, derive.proofs.rules
 rule, premise, require = *sys.argv[1:], derive.kernel.premises.require
 
 def forgetful(name, premises, assuming):
     return require(name, [one for one in premises if (name, one.name) != (rule, premise)], assuming)
 
-derive.kernel.theorem.require = derive.proofs.rules.require = forgetful
+derive.kernel.judgement.require = derive.proofs.rules.require = forgetful
 quiet = ["-W", "ignore::pytest.PytestConfigWarning", "-p", "no:cacheprovider"]
 sys.exit(pytest.main(["tests/test_refusals.py", "-qx", *quiet]))
 """
@@ -41,6 +41,15 @@ PREMISES = [
     ("exchange", "JointlyIntegrable"),
     ("reparameterize", "Normalised"),
     ("conditional_reparameterize", "ConditionalReparameterization"),
+    ("change_of_law", "Normalised"),
+    ("change_of_law", "Covers"),
+    ("change_of_law", "SupportFixed"),
+    ("change_of_law", "NonZero"),
+    ("change_of_law", "Positive"),
+    ("change_of_law", "Differentiable"),
+    ("change_of_law", "Integrable"),
+    ("normal_score", "Positive"),
+    ("normal_score", "Differentiable"),
     ("zero_mean_baseline", "Independent"),
 ]
 
@@ -53,7 +62,8 @@ def run(rule, premise):
 def test_every_rule_that_consults_premises_is_mutated():
     for module in (kernel, rules):
         source = Path(module.__file__).read_text()
-        consulting = set(re.findall(r'(?:_theorem\([^\n]*?, |require\()"(\w+)"', source))
+        consulting = set(re.findall(r'(?:concluded\([^\n]*?, |require\()"(\w+)"', source))
+        assert consulting
         assert consulting <= {rule for rule, _ in PREMISES}
 
 

@@ -7,8 +7,9 @@ from fractions import Fraction
 import pytest
 
 from derive.kernel import theorem as kernel
-from derive.kernel.premises import EVERYTHING, Differentiable, Dominated, Premise, SupportFixed, consult
+from derive.kernel.premises import EVERYTHING, Covers, Differentiable, Dominated, Premise, SupportFixed, consult
 from derive.language.errors import PremiseError, RuleError
+from derive.language.term import RandomVariable
 from derive.notation import (
     E,
     Over,
@@ -25,6 +26,7 @@ from derive.notation import (
     parameter,
     relaxation,
     score,
+    stop,
     uniform,
 )
 from derive.proofs.calc import calc
@@ -121,6 +123,64 @@ def test_reparameterize_refuses_a_scale_that_may_not_be_positive():
     sample = normal("z", theta, x)
     refuses("Positive", kernel.reparameterize, E(f(sample), sample), epsilon)
     assert kernel.reparameterize(E(f(sample), sample), epsilon, assuming=EVERYTHING)
+
+
+other, still = finite("a", law="q"), RandomVariable("t", abstract.law.with_terms((stop(theta),)))
+
+
+def test_change_of_law_refuses_a_law_that_does_not_cover():
+    wide, part = uniform("w", -1, 2), uniform("w", 0, half)
+    refuses("Covers", kernel.change_of_law, E(f(u), u), part, assuming=EVERYTHING)
+    refuses("Covers", kernel.change_of_law, E(f(epsilon), epsilon), u, assuming=EVERYTHING)
+    refuses("Covers", kernel.change_of_law, E(f(b), b), other)
+    assert kernel.change_of_law(E(f(u), u), wide).assumptions == frozenset()
+    assert kernel.change_of_law(E(f(u), u), epsilon).assumptions == frozenset()
+
+
+def test_change_of_law_refuses_a_law_that_may_be_none():
+    sample = normal("z", theta, x)
+    refuses("Positive", kernel.change_of_law, E(f(epsilon), epsilon), sample)
+    energy = continuous("t", normalised=False)
+    refuses("Normalised", kernel.change_of_law, E(f(abstract), abstract), energy, assuming=EVERYTHING)
+    assert kernel.change_of_law(E(f(epsilon), epsilon), sample, assuming=EVERYTHING)
+
+
+def test_change_of_law_refuses_supports_that_a_stop_parts():
+    """U(0, theta) covers U(0, stop(theta)) in value, and not as theta moves."""
+    frozen = uniform("y", 0, stop(theta))
+    refuses("SupportFixed", kernel.change_of_law, E(f(moving), moving), frozen, assuming=EVERYTHING)
+    refuses("SupportFixed", kernel.change_of_law, E(f(frozen), frozen), moving, assuming=EVERYTHING)
+    theorem = kernel.change_of_law(E(f(abstract), abstract), RandomVariable("s", still.law), assuming=EVERYTHING)
+    assert "SupportFixed" in {premise.name for premise in theorem.assumptions}
+
+
+@pytest.mark.parametrize(
+    ("body", "premise"),
+    [
+        (lambda at: f(at) / p(b, at=at), "NonZero"),
+        (lambda at: f(at) * log(p(b, at=at)), "Positive"),
+        (lambda at: f(at) * score(b, at=at), "Positive"),
+        (lambda at: grad(f(at, theta), theta), "Differentiable"),
+        (lambda at: E(f(at, epsilon), epsilon), "Integrable"),
+    ],
+)
+def test_change_of_law_refuses_what_may_have_no_value_where_nothing_was_drawn_before(body, premise):
+    covered = frozenset({Covers(p(other), p(b, at=other))})
+    refuses(premise, kernel.change_of_law, E(body(b), b), other, assuming=covered)
+    assert kernel.change_of_law(E(body(b), b), other, assuming=EVERYTHING)
+
+
+def test_normal_score_refuses_a_scale_that_may_not_be_positive():
+    refuses("Positive", kernel.normal_score, score(normal("z", theta, x), theta))
+    assert kernel.normal_score(score(normal("z", theta, 2), theta)).assumptions == frozenset()
+
+
+def test_normal_score_refuses_parameters_and_points_that_jump():
+    jumps = f(relaxed.H(latent))
+    refuses("Differentiable", kernel.normal_score, score(normal("z", jumps, 1), theta), assuming=EVERYTHING)
+    refuses("Differentiable", kernel.normal_score, score(normal("z", theta, exp(rough(theta))), theta), assuming=EVERYTHING)
+    refuses("Differentiable", kernel.normal_score, grad(log(p(normal("z", theta, 1), at=jumps)), theta), assuming=EVERYTHING)
+    assert kernel.normal_score(score(normal("z", theta, 1), theta, at=jumps)).assumptions == frozenset()
 
 
 def test_a_density_is_positive_at_its_own_variable_only():
@@ -227,6 +287,8 @@ def test_polynomials_under_a_normal_law_are_dominated_and_what_outgrows_it_is_no
 
 # Shapes
 
+SIDED = (kernel.linearity, kernel.exchange, kernel.conditional_reparameterize, kernel.change_of_law, kernel.normal_score)
+
 
 @pytest.mark.parametrize(
     ("rule", "args"),
@@ -247,6 +309,21 @@ def test_polynomials_under_a_normal_law_are_dominated_and_what_outgrows_it_is_no
         (kernel.conditional_reparameterize, (E(f(latent) * f(u), u), b, v)),
         (kernel.conditional_reparameterize, (E(grad(smooth(latent), theta), u), b, v)),
         (kernel.conditional_reparameterize, (E(f(latent) * f(v), u), b, v)),
+        (kernel.change_of_law, (f(b), other)),
+        (kernel.change_of_law, (E(f(b), b), u)),
+        (kernel.change_of_law, (E(f(u), u), b)),
+        (kernel.change_of_law, (E(f(b, other), b), other)),
+        (kernel.change_of_law, (E(f(b), b), finite("c", law="r", given=(b,)))),
+        (kernel.change_of_law, (E(p(normal("z", 0, b), at=x), b), other)),
+        (kernel.reflect, (f(epsilon),)),
+        (kernel.reflect, (E(f(b), b),)),
+        (kernel.reflect, (E(f(abstract), abstract),)),
+        (kernel.reflect, (E(stop(f(moving)), moving),)),
+        (kernel.reflect, (E(grad(f(moving, theta), theta), moving),)),
+        (kernel.normal_score, (score(b),)),
+        (kernel.normal_score, (grad(log(p(b)), theta),)),
+        (kernel.normal_score, (p(epsilon),)),
+        (kernel.stopped_value, (f(b),)),
         (kernel.conditional_reparameterize, (E(f(latent) * f(b), u), b, v)),
         (kernel.conditional_reparameterize, (E(E(f(latent, v), v), u), b, v)),
         (kernel.transitivity, (kernel.reflexivity(x), kernel.reflexivity(y))),
@@ -261,7 +338,7 @@ def test_polynomials_under_a_normal_law_are_dominated_and_what_outgrows_it_is_no
     ],
 )
 def test_a_rule_refuses_terms_of_another_shape(rule, args):
-    kwargs = {"assuming": EVERYTHING} if rule in (kernel.linearity, kernel.exchange, kernel.conditional_reparameterize) else {}
+    kwargs = {"assuming": EVERYTHING} if rule in SIDED else {}
     with pytest.raises(RuleError):
         rule(*args, **kwargs)
 

@@ -57,7 +57,7 @@ def _replay(theorem: Theorem) -> None:
         raise RuleError(message)
     assumed = frozenset(premise for premise in theorem.assumptions if isinstance(premise, Premise))
     again = rule(*theorem.inputs, **({"assuming": assumed} if _has_premises(theorem.rule) else {}))
-    if (again.lhs, again.rhs, again.assumptions) != (theorem.lhs, theorem.rhs, theorem.assumptions):
+    if any(getattr(again, name) != getattr(theorem, name) for name in ("lhs", "rhs", "assumptions", "values_only")):
         message = f"a theorem says something else than its rule {theorem.rule!r} gives."
         raise RuleError(message)
 

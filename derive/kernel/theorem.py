@@ -1,4 +1,4 @@
-"""The kernel: what a theorem is, and the fourteen rules that can make one. TRUSTED.
+"""The kernel: what a theorem is, and the eighteen rules that can make one. TRUSTED.
 
     reflexivity(term)                    term = term
     symmetry(theorem)                    from a = b: b = a
@@ -16,11 +16,16 @@
     reparameterize(term, noise)          E over z ~ Normal(loc, scale) = E over noise at loc + scale * noise
     conditional_reparameterize(term, outcome, noise)
                                          E over u at z = h(u), b = H(z) = E over b of E over v at z = h_tilde(v, b)
+    change_of_law(term, variable)        E over b ~ q of x(b) = E over a ~ p of q(a) / p(a) times x(a)
+    reflect(term)                        E over z = E at its mirror image: -z of a standard normal, 1 - u of a unit uniform
+    normal_score(term)                   the derivative of the logarithm of a normal density, written out
+    stopped_value(term)                  stop(x) = x, in value only
 
 A theorem `assumptions |- lhs = rhs` says: on every open set of values of the free symbols on which the assumptions hold and
 both sides have a value, for every value of the random variables, both sides are equal, and so are their derivatives. An
 assumption that speaks of a random variable is made for all its values. A term is read at two values of each symbol, one that
-moves and one at which `Stop` takes it; `Grad` is the derivative in the first. Both sides are well scoped
+moves and one at which `Stop` takes it; `Grad` is the derivative in the first. A theorem that is marked `values_only` claims the
+equality where both are one value, and nothing of derivatives. Both sides are well scoped
 (`derive.language.scope.scoped`), so that one variable is one value. Each rule consults its premises
 (`derive.kernel.premises`), refuses by name where one fails, and records itself and its inputs, so that `derive.kernel.recheck`
 can replay it. Nothing but a rule makes a theorem: that stops accidents, not malice. `object.__new__` forges one, and `recheck`
@@ -29,15 +34,15 @@ finds it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, NoReturn
 
 from derive.kernel import algebra as scalar
+from derive.kernel.judgement import KEY, Equation, Path, Theorem, checked, concluded, only_in_value, plugged, refuse
+from derive.kernel.latents import drawn_after
+from derive.kernel.laws import changed, derivative_of_log_normal, mirrored
 from derive.kernel.premises import (
     Assuming,
-    ConditionalReparameterization,
     Differentiable,
     Dominated,
     Independent,
@@ -48,18 +53,13 @@ from derive.kernel.premises import (
     Premise,
     SupportFixed,
     defined,
-    require,
 )
-from derive.language.errors import RuleError, ScopeError
-from derive.language.scope import alpha_equal, depends, free, scoped, substitute
+from derive.language.errors import ScopeError
+from derive.language.scope import alpha_equal, depends, substitute
 from derive.language.term import (
-    Apply,
-    ConditionalLatent,
     Density,
     Expect,
-    FiniteLaw,
     Grad,
-    Latent,
     Log,
     NormalLaw,
     Over,
@@ -67,11 +67,6 @@ from derive.language.term import (
     Score,
     Stop,
     Term,
-    Threshold,
-    UniformLaw,
-    anywhere,
-    parts,
-    rebuild,
 )
 
 __all__ = [
@@ -80,6 +75,7 @@ __all__ = [
     "Theorem",
     "algebra",
     "assume",
+    "change_of_law",
     "conditional_reparameterize",
     "congruence",
     "definition",
@@ -87,61 +83,17 @@ __all__ = [
     "exchange",
     "leibniz",
     "linearity",
+    "normal_score",
     "normalisation",
+    "reflect",
     "reflexivity",
     "reparameterize",
+    "stopped_value",
     "symmetry",
     "transitivity",
 ]
 
-Path = tuple[int, ...]
-_KEY = object()
 _NOTHING: frozenset[Premise] = frozenset()
-
-
-@dataclass(frozen=True)
-class Equation:
-    """An equation that a user assumed, as it stands left of the turnstile."""
-
-    lhs: Term
-    rhs: Term
-
-
-class Theorem:
-    """assumptions |- lhs = rhs, with the rule and the inputs that made it. Only the rules of this file make one.
-
-    Raises
-        RuleError, on any attempt to construct, change, subclass, copy or unpickle a theorem.
-        ScopeError, if a variable is bound inside the scope of another whose law depends on it.
-    """
-
-    __slots__ = ("assumptions", "inputs", "lhs", "rhs", "rule")
-    assumptions: frozenset[Premise | Equation]
-    lhs: Term
-    rhs: Term
-    rule: str
-    inputs: tuple[Any, ...]
-
-    def __init__(
-        self, key: object, lhs: Term, rhs: Term, rule: str, inputs: tuple[Any, ...], assumptions: Iterable[Premise | Equation]
-    ) -> None:
-        if key is not _KEY:
-            _refuse("a theorem is made by a rule of the kernel, not by its constructor.")
-        for name, value in zip(("lhs", "rhs", "rule", "inputs"), (scoped(lhs), scoped(rhs), rule, inputs), strict=True):
-            object.__setattr__(self, name, value)
-        object.__setattr__(self, "assumptions", frozenset(assumptions))
-
-    def __init_subclass__(cls) -> None:
-        _refuse("Theorem cannot be subclassed.")
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        _refuse(f"a theorem cannot be changed: {name!r} stays as it is.")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        _refuse(f"a theorem cannot be changed: {name!r} stays as it is.")
-
-    def __reduce__(self) -> NoReturn:
-        _refuse("a theorem cannot be copied or pickled: replay its derivation instead.")
 
 
 def reflexivity(term: Term) -> Theorem:
@@ -158,7 +110,7 @@ def reflexivity(term: Term) -> Theorem:
     >>> reflexivity(constant("x")).rhs
     Symbol(name='x')
     """
-    return Theorem(_KEY, term, term, "reflexivity", (term,), ())
+    return Theorem(KEY, term, term, "reflexivity", (term,), ())
 
 
 def symmetry(theorem: Theorem) -> Theorem:
@@ -171,8 +123,9 @@ def symmetry(theorem: Theorem) -> Theorem:
     Source
         equality
     """
-    _checked(theorem)
-    return Theorem(_KEY, theorem.rhs, theorem.lhs, "symmetry", (theorem,), theorem.assumptions)
+    checked(theorem)
+    swapped = theorem.rhs, theorem.lhs
+    return Theorem(KEY, *swapped, "symmetry", (theorem,), theorem.assumptions, values_only=theorem.values_only)
 
 
 def transitivity(first: Theorem, second: Theorem) -> Theorem:
@@ -187,29 +140,34 @@ def transitivity(first: Theorem, second: Theorem) -> Theorem:
     Source
         equality
     """
-    _checked(first, second)
+    checked(first, second)
     if not alpha_equal(first.rhs, second.lhs):
-        _refuse("transitivity needs the right side of the first theorem to be the left side of the second.")
-    return Theorem(_KEY, first.lhs, second.rhs, "transitivity", (first, second), first.assumptions | second.assumptions)
+        refuse("transitivity needs the right side of the first theorem to be the left side of the second.")
+    assumptions, values_only = first.assumptions | second.assumptions, first.values_only or second.values_only
+    return Theorem(KEY, first.lhs, second.rhs, "transitivity", (first, second), assumptions, values_only=values_only)
 
 
 def congruence(term: Term, *replaced: tuple[Path, Theorem]) -> Theorem:
     """Replace equals by equals at some places of a term, under binders and gradients too.
 
-    Free variables of a theorem stand for every value, so a binder of the term may bind them.
+    Free variables of a theorem stand for every value, so a binder of the term may bind them. An equality of values only holds
+    of the whole term in value only, and in full under a stop, which takes the value of what it stops.
 
     Premises
         G |- a = b, for each place; the term has a at the path (numbers of `parts`), and no path leads through another place
     Conclusion
         G |- term[a] = term[b], with the assumptions of all
     Fails
-        RuleError, if something else stands at a path, or it leads into the law of a bound variable.
+        RuleError, if something else stands at a path, it leads into the law of a bound variable, or an equality of values only
+        would stand where a derivative is taken.
     Source
         equality
     """
-    _checked(*(theorem for _, theorem in replaced))
+    checked(*(theorem for _, theorem in replaced))
     assumptions = frozenset[Premise | Equation]().union(*(theorem.assumptions for _, theorem in replaced))
-    return Theorem(_KEY, term, _plug(term, replaced), "congruence", (term, *replaced), assumptions)
+    new = plugged(term, replaced)
+    weak = [theorem.values_only and only_in_value(term, path) for path, theorem in replaced]
+    return Theorem(KEY, term, new, "congruence", (term, *replaced), assumptions, values_only=any(weak))
 
 
 def algebra(left: Term, right: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
@@ -237,10 +195,10 @@ def algebra(left: Term, right: Term, *, assuming: Assuming = _NOTHING) -> Theore
     if not scalar.equal(left, right):
         split = scalar.split_logarithms(left), scalar.split_logarithms(right)
         if not scalar.equal(*split):
-            _refuse("algebra: the two sides are not the same rational function of their atoms.")
+            refuse("algebra: the two sides are not the same rational function of their atoms.")
         factors = (factor for side in (left, right) for factor in scalar.factors_of_logarithms(side))
         premises += [*defined(*split), *map(Positive, factors)]
-    return _theorem(left, right, "algebra", (left, right), premises, assuming)
+    return concluded(left, right, "algebra", (left, right), premises, assuming)
 
 
 def assume(left: Term, right: Term) -> Theorem:
@@ -253,7 +211,7 @@ def assume(left: Term, right: Term) -> Theorem:
     Source
         equality
     """
-    return Theorem(_KEY, left, right, "assume", (left, right), (Equation(left, right),))
+    return Theorem(KEY, left, right, "assume", (left, right), (Equation(left, right),))
 
 
 def definition(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
@@ -272,11 +230,11 @@ def definition(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
     """
     match term:
         case Expect(body, variable):
-            return _theorem(term, Over(Density(variable.law, variable) * body, variable), "definition", (term,), (), assuming)
+            return concluded(term, Over(Density(variable.law, variable) * body, variable), "definition", (term,), (), assuming)
         case Score(law, at, parameter) if not depends(at, parameter):
             unfolded = Grad(Log(Density(law, at)), parameter)
-            return _theorem(term, unfolded, "definition", (term,), [Positive(Density(law, at))], assuming)
-    _refuse(f"definition unfolds an expectation, or a score at a fixed point, not a {type(term).__name__}.")
+            return concluded(term, unfolded, "definition", (term,), [Positive(Density(law, at))], assuming)
+    refuse(f"definition unfolds an expectation, or a score at a fixed point, not a {type(term).__name__}.")
 
 
 def differentiate(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
@@ -294,12 +252,12 @@ def differentiate(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
     match term:
         case Grad(Log(Density() as density) as body, parameter):
             result = scalar.ONE / density * Grad(density, parameter)
-            return _theorem(term, result, "differentiate", (term,), [Differentiable(body, parameter)], assuming)
+            return concluded(term, result, "differentiate", (term,), [Differentiable(body, parameter)], assuming)
         case Grad(body, parameter):
             result = scalar.derivative(body, parameter)
             premises = [] if result == term else [Differentiable(body, parameter)]
-            return _theorem(term, result, "differentiate", (term,), premises, assuming)
-    _refuse(f"differentiate needs a gradient, not a {type(term).__name__}.")
+            return concluded(term, result, "differentiate", (term,), premises, assuming)
+    refuse(f"differentiate needs a gradient, not a {type(term).__name__}.")
 
 
 def linearity(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
@@ -315,7 +273,7 @@ def linearity(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
         linearity of the integral
     """
     if not isinstance(term, (Expect, Over)):
-        _refuse(f"linearity needs an expectation, a sum or an integral, not a {type(term).__name__}.")
+        refuse(f"linearity needs an expectation, a sum or an integral, not a {type(term).__name__}.")
     variable = term.variable
     summands: list[Term] = []
     premises = defined(term.body)
@@ -329,7 +287,7 @@ def linearity(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
     result = sum(summands[1:], start=summands[0]) if summands else scalar.ZERO
     if scalar.equal(result, term):
         return algebra(term, result, assuming=assuming)
-    return _theorem(term, result, "linearity", (term,), premises, assuming)
+    return concluded(term, result, "linearity", (term,), premises, assuming)
 
 
 def leibniz(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
@@ -348,8 +306,8 @@ def leibniz(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
     match term:
         case Grad(Over(body, variable), parameter):
             swap = (SupportFixed(variable, parameter), Differentiable(body, parameter), Dominated(variable, body, parameter))
-            return _theorem(term, Over(Grad(body, parameter), variable), "leibniz", (term,), swap, assuming)
-    _refuse("leibniz needs the gradient of a sum or integral.")
+            return concluded(term, Over(Grad(body, parameter), variable), "leibniz", (term,), swap, assuming)
+    refuse("leibniz needs the gradient of a sum or integral.")
 
 
 def normalisation(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
@@ -366,8 +324,8 @@ def normalisation(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
     """
     match term:
         case Over(Density(law, at), variable) if at == variable and law == variable.law:
-            return _theorem(term, scalar.ONE, "normalisation", (term,), [Normalised(variable)], assuming)
-    _refuse("normalisation needs the sum or integral of the density of its own variable.")
+            return concluded(term, scalar.ONE, "normalisation", (term,), [Normalised(variable)], assuming)
+    refuse("normalisation needs the sum or integral of the density of its own variable.")
 
 
 def exchange(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
@@ -387,8 +345,8 @@ def exchange(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
             premises: list[Premise] = [Independent(part, outer) for part in inner.law.terms]
             premises += [Independent(part, inner) for part in outer.law.terms]
             premises.append(JointlyIntegrable(inner, outer, body))
-            return _theorem(term, Expect(Expect(body, outer), inner), "exchange", (term,), premises, assuming)
-    _refuse("exchange needs an expectation of an expectation over another variable.")
+            return concluded(term, Expect(Expect(body, outer), inner), "exchange", (term,), premises, assuming)
+    refuse("exchange needs an expectation of an expectation over another variable.")
 
 
 def reparameterize(term: Term, noise: RandomVariable, *, assuming: Assuming = _NOTHING) -> Theorem:
@@ -408,13 +366,13 @@ def reparameterize(term: Term, noise: RandomVariable, *, assuming: Assuming = _N
     match term:
         case Expect(body, RandomVariable(_, NormalLaw(loc, scale)) as z):
             if noise.law != NormalLaw(scalar.ZERO, scalar.ONE) or depends(term, noise):
-                _refuse(f"reparameterize needs unused standard normal noise; {noise.name} is not.")
+                refuse(f"reparameterize needs unused standard normal noise; {noise.name} is not.")
             try:
                 moved = Expect(substitute(body, {z: loc + scale * noise}), noise)
             except ScopeError as error:
-                _refuse(f"reparameterize: {error}")
-            return _theorem(term, moved, "reparameterize", (term, noise), [Normalised(z)], assuming)
-    _refuse("reparameterize needs an expectation over a normal law.")
+                refuse(f"reparameterize: {error}")
+            return concluded(term, moved, "reparameterize", (term, noise), [Normalised(z)], assuming)
+    refuse("reparameterize needs an expectation over a normal law.")
 
 
 def conditional_reparameterize(
@@ -432,100 +390,119 @@ def conditional_reparameterize(
     Source
         tucker-2017, section 3
     """
-    if not isinstance(term, Expect) or not _is_noise(term.variable) or not _is_noise(noise) or depends(term, noise):
-        _refuse("conditional_reparameterize needs an expectation over uniform noise, and other, unused noise.")
-    law, latents = outcome.law, _latents(term.body, term.variable)
-    if len(latents) != 1 or depends(term, outcome):
-        _refuse(f"conditional_reparameterize needs one latent variable h({term.variable.name}, .) and an unused outcome.")
-    latent = latents.pop()
-    if not isinstance(law, FiniteLaw) or not _stands_at(latent, law):
-        _refuse(f"conditional_reparameterize: the latent variable does not stand where the law of {outcome.name} does.")
-    own: FiniteLaw = latent.function.law  # type: ignore[attr-defined]
-    hard = Apply(Threshold("H", False, own, outcome.name), (latent,))
-    conditional = Apply(ConditionalLatent("h_tilde", True, own), (noise, outcome, *latent.args[1:]))
-    body = _replace(_replace(term.body, hard, outcome, hard=True), latent, conditional, hard=False)
-    if depends(body, term.variable):
-        _refuse(f"conditional_reparameterize: {term.variable.name} is used outside the latent variable.")
-    result = Expect(Expect(body, noise) if depends(body, noise) else body, outcome)
-    premise = ConditionalReparameterization(outcome, hard, conditional, latent)
-    return _theorem(term, result, "conditional_reparameterize", (term, outcome, noise), [premise], assuming)
+    result, premise = drawn_after(term, outcome, noise)
+    return concluded(term, result, "conditional_reparameterize", (term, outcome, noise), [premise], assuming)
+
+
+def change_of_law(term: Term, variable: RandomVariable, *, assuming: Assuming = _NOTHING) -> Theorem:
+    """Draw from another law, and weight by the ratio of the densities.
+
+    Premises
+        Normalised(a), Covers(p(a), q(a)): p is positive wherever q is
+        SupportFixed(a, theta), if a stop stands in one of the laws, for both laws and all of their parameters
+        what x(a) needs to have a value, where p is positive and q may not be: NonZero, Positive, Differentiable, Integrable
+    Conclusion
+        premises |- E_b[x(b)] = E_a[q(a) / p(a) x(a)], b ~ q, a ~ p
+    Fails
+        RuleError, if the term is no expectation, the new variable is used in it or depends on the old one, or one law is
+        finite and the other one continuous; PremiseError, if the new law does not cover the old one.
+    Source
+        owen-2013, section 9.1
+
+    >>> from derive.notation import E, function, normal, uniform
+    >>> z, u, f = normal("z"), uniform("u"), function("f")
+    >>> change_of_law(E(f(u), u), z).assumptions
+    frozenset()
+    >>> change_of_law(E(f(z), z), u)
+    Traceback (most recent call last):
+    ...
+    derive.language.errors.PremiseError: change_of_law refuses: Covers fails, because a uniform law does not cover a normal one.
+    """
+    match term:
+        case Expect():
+            moved, premises = changed(term, variable)
+            return concluded(term, moved, "change_of_law", (term, variable), premises, assuming)
+    refuse("change_of_law needs an expectation.")
+
+
+def reflect(term: Term) -> Theorem:
+    """Put the mirror image of a normal or uniform variable in its place: both have one law.
+
+    Premises
+        none
+    Conclusion
+        |- E_z[x(z)] = E_z[x(2 loc - z)], or E_u[x(u)] = E_u[x(low + high - u)]
+    Fails
+        RuleError, if the term is no expectation over a normal or uniform law, or x holds the variable fixed where its mirror
+        image moves: under a gradient, a stop, or in the law of a score.
+    Source
+        owen-2013, section 8.2
+
+    >>> from derive.notation import E, function, normal
+    >>> z, f = normal("z"), function("f")
+    >>> reflect(E(f(z), z)).rhs == E(f(-z), z)
+    True
+    """
+    match term:
+        case Expect(body, variable) if (image := mirrored(variable)) is not None:
+            try:
+                return Theorem(KEY, term, Expect(substitute(body, {variable: image}), variable), "reflect", (term,), ())
+            except ScopeError as error:
+                refuse(f"reflect: {error}")
+    refuse("reflect needs an expectation over a normal or uniform law.")
+
+
+def normal_score(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
+    """Write out the score of a normal law, or the derivative of the logarithm of its density at a point that moves.
+
+    Premises
+        Positive(scale), Differentiable(loc, theta), Differentiable(scale, theta), and Differentiable(at, theta) where it moves
+    Conclusion
+        premises |- score(at) = (at - loc) / scale^2 dloc + ((at - loc)^2 / scale^3 - 1 / scale) dscale          or
+        premises |- d/dtheta log p(at) = that - (at - loc) / scale^2 dat
+    Fails
+        RuleError, if the term is no score of a normal law, and no derivative of the logarithm of its density; PremiseError, if
+        the scale may not be positive.
+    Source
+        the density of the normal law
+
+    >>> from derive.notation import normal, parameter, score
+    >>> theta, z = parameter("theta"), normal("z", parameter("theta"))
+    >>> scalar.equal(normal_score(score(z)).rhs, z - theta)
+    True
+    """
+    match term:
+        case Score(NormalLaw() as law, at, parameter):
+            moving: Term = scalar.ZERO
+        case Grad(Log(Density(NormalLaw() as law, at)), parameter):
+            moving = at
+        case _:
+            refuse("normal_score needs the score of a normal law, or the derivative of the logarithm of its density.")
+    result = derivative_of_log_normal(law, at, moving, parameter)
+    smooth = (Differentiable(part, parameter) for part in (law.loc, law.scale, moving))
+    return concluded(term, result, "normal_score", (term,), [Positive(law.scale), *smooth], assuming)
+
+
+def stopped_value(term: Term) -> Theorem:
+    """What is stopped has the value that it had; its derivative is another.
+
+    Premises
+        none
+    Conclusion
+        |- stop(x) = x, in value only
+    Fails
+        RuleError, if the term is no stop.
+    Source
+        foerster-2018, section 3
+
+    >>> from derive.notation import constant, stop
+    >>> stopped_value(stop(constant("x"))).values_only
+    True
+    """
+    match term:
+        case Stop(body):
+            return Theorem(KEY, term, body, "stopped_value", (term,), (), values_only=True)
+    refuse("stopped_value needs a stop.")
 
 
 RULES: dict[str, Callable[..., Theorem]] = {name: globals()[name] for name in __all__ if name.islower()}
-
-
-def _theorem(
-    lhs: Term, rhs: Term, rule: str, inputs: tuple[Any, ...], premises: Iterable[Premise], assuming: Assuming
-) -> Theorem:
-    """Make a theorem of a rule that has premises: it rests on those that could not be decided."""
-    return Theorem(_KEY, lhs, rhs, rule, inputs, require(rule, premises, assuming))
-
-
-def _refuse(message: str) -> NoReturn:
-    raise RuleError(message)
-
-
-def _checked(*theorems: object) -> None:
-    """Refuse an input that is no theorem, or one that no rule has finished."""
-    for theorem in theorems:
-        if type(theorem) is not Theorem or not hasattr(theorem, "assumptions"):
-            _refuse(f"a rule takes theorems, not a {type(theorem).__name__}.")
-
-
-def _plug(term: Term, replaced: tuple[tuple[Path, Theorem], ...]) -> Term:
-    """Return the term with the right side of each theorem at its path, where its left side must stand."""
-    if len(replaced) == 1 and not replaced[0][0]:
-        theorem = replaced[0][1]
-        if not alpha_equal(term, theorem.lhs):
-            _refuse("congruence: the left side of the theorem does not stand at the path.")
-        return theorem.rhs
-    children = list(parts(term))
-    in_law = len(children) - 1 if isinstance(term, (Expect, Over)) else 0
-    below: dict[int, list[tuple[Path, Theorem]]] = {}
-    for path, theorem in replaced:
-        if not path:
-            _refuse("congruence: one place stands inside another.")
-        below.setdefault(path[0], []).append((path[1:], theorem))
-    for index, inside in below.items():
-        if not in_law <= index < len(children):
-            _refuse("congruence: the path leads out of the term, or into the law of a bound variable.")
-        children[index] = _plug(children[index], tuple(inside))
-    return rebuild(term, tuple(children))
-
-
-def _is_noise(variable: RandomVariable) -> bool:
-    return variable.law == UniformLaw(scalar.ZERO, scalar.ONE)
-
-
-def _latents(term: Term, noise: RandomVariable) -> set[Apply]:
-    """Return the latent variables h(u, .) that a noise variable drives in a term."""
-    own = {term} if isinstance(term, Apply) and isinstance(term.function, Latent) and term.args[0] == noise else set()
-    return own.union(*(_latents(part, noise) for part in parts(term)))
-
-
-def _stands_at(latent: Apply, law: FiniteLaw) -> bool:
-    """Whether h(u, .) decides an outcome of this law: its arguments are what the law stands at, in the order of the law."""
-    own = latent.function.law if latent.function == Latent("h", True, getattr(latent.function, "law", None)) else None
-    if own is None or len(own.terms) != len(law.terms) or len(own.given) != len(law.given):
-        return False
-    return own.with_terms(latent.args[1:]) == law
-
-
-def _replace(term: Term, old: Term, new: Term, *, hard: bool) -> Term:
-    """Replace a subterm, refusing where a binder would capture the new one or a law would change under its variable.
-
-    A gradient may hold a hard outcome fixed, which is piecewise constant, but no latent variable; a stop neither, since the law
-    of the outcome goes on moving.
-    """
-    if term == old:
-        return new
-    if not anywhere(term, lambda part: part == old):
-        return term
-    moving = parts(term)[:-1] if isinstance(term, Score) else (term,) if isinstance(term, Grad) else ()
-    if isinstance(term, Stop) or (not hard and any(anywhere(part, lambda inner: inner == old) for part in moving)):
-        _refuse("conditional_reparameterize: the derivative of h(u, .) at fixed noise is no function of the latent variable.")
-    if isinstance(term, (Expect, Over)):
-        in_law = any(anywhere(part, lambda inner: inner == old) for part in term.variable.law.terms)
-        if in_law or term.variable in free(new) | free(old):
-            _refuse(f"conditional_reparameterize: the variable {term.variable.name} is bound again inside the expectation.")
-    return rebuild(term, tuple(_replace(part, old, new, hard=hard) for part in parts(term)))

@@ -132,7 +132,7 @@ def body(estimator: Estimator, derivation: Derivation | None) -> Markup:
         setting=[_math(relation) for relation in relations],
         formula=_display(estimator.formula, where),
         target=_display(estimator.target, where),
-        lines=[] if derivation is None else [_line(line.rule, line.term, line.premises, where) for line in derivation.lines],
+        lines=[] if derivation is None else [_line(line.reason, line.term, line.premises, where) for line in derivation.lines],
         assumptions=() if derivation is None else _premises(derivation.theorem.assumptions, where),
         derived=derivation is not None,
     )
@@ -143,9 +143,9 @@ def _display(term: Term, where: Where) -> Markup:
     return _math(start(MathML, term, where).show(term), display=True)
 
 
-def _line(rule: str, term: Term, premises: Iterable[Condition], where: Where) -> dict[str, object]:
+def _line(reason: str, term: Term, premises: Iterable[Condition], where: Where) -> dict[str, object]:
     math, source = _display(term, where), latex.render(term, where)
-    return {"rule": rule.replace("_", " "), "math": math, "source": source, "premises": _premises(premises, where)}
+    return {"reason": reason, "math": math, "source": source, "premises": _premises(premises, where)}
 
 
 def _premises(conditions: Iterable[Condition], where: Where) -> list[tuple[str, Markup]]:
@@ -205,8 +205,8 @@ _BODY = _TEMPLATES.from_string("""\
 <ol>
 {% for line in lines %}
 <li>
-{% if line.rule %}
-<div class="rule">= by {{ line.rule }}</div>
+{% if line.reason %}
+<div class="rule">= by {{ line.reason }}</div>
 {% endif %}
 <div class="formula">{{ line.math }}</div>
 {% for _, sentence in line.premises %}

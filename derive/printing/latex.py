@@ -273,7 +273,7 @@ def _display(formulas: Sequence[Sequence[str]]) -> str:
 
 
 def _derived(derivation: Derivation, where: Where) -> list[str]:
-    rows = [row for line in derivation.lines for row in _rows(line.rule, lines(line.term, where))]
+    rows = [row for line in derivation.lines for row in _rows(line.reason, lines(line.term, where))]
     written = [r"\subsection*{Derivation}", "\\begin{align}\n" + " \\\\\n".join(rows) + "\n\\end{align}"]
     needs = [(i, premises(line.premises, where)) for i, line in enumerate(derivation.lines, 1) if line.premises]
     if needs:
@@ -283,11 +283,10 @@ def _derived(derivation: Derivation, where: Where) -> list[str]:
     return [*written, r"\subsection*{Assumptions}", _items(assumed) if assumed else "None: every side condition was decided."]
 
 
-def _rows(rule: str, written: Sequence[str]) -> list[str]:
+def _rows(reason: str, written: Sequence[str]) -> list[str]:
     """The rule stands beside the first row of a broken formula, the equation number beside the last."""
-    words = escape(rule.replace("_", " "))
-    beside = rf" && \text{{\footnotesize {words}}}" if rule else ""
-    rows = [("={}& " if rule else "& ") + written[0] + beside, *(r"&\quad " + line for line in written[1:])]
+    beside = rf" && \text{{\footnotesize {escape(reason)}}}" if reason else ""
+    rows = [("={}& " if reason else "& ") + written[0] + beside, *(r"&\quad " + line for line in written[1:])]
     return [*(row + r" \nonumber" for row in rows[:-1]), rows[-1]]
 
 

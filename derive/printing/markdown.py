@@ -53,7 +53,7 @@ def _derived(derivation: Derivation, where: Where) -> list[str]:
         if line.rule:
             needs = [text for _, text in latex.premises(line.premises, where)]
             because = f"; it needs that {', and that '.join(needs)}" if needs else ""
-            written.append(f"by *{escape(line.rule.replace('_', ' '))}*{because}:")
+            written.append(f"by *{escape(line.reason)}*{because}:")
         written.append(_display(latex.lines(line.term, where, LIMIT), number, "= " if line.rule else ""))
     assumed = latex.premises(derivation.theorem.assumptions, where)
     listed = _bullets([f"**{escape(label)}**: {text}." for label, text in assumed])

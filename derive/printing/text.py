@@ -160,7 +160,7 @@ def steps(derivation: Derivation, where: Where = ()) -> list[str]:
     for line in derivation.lines:
         first, *rest = lines(line.term, where)
         if line.rule:
-            written += ["", f"  = by {line.rule.replace('_', ' ')}"]
+            written += ["", f"  = by {line.reason}"]
         written += [f"    {first}", *(f"        {more}" for more in rest)]
         written += [_filled(f"needs {condition}", 6) for condition in premises(line.premises, where)]
     return written

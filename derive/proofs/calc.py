@@ -23,11 +23,20 @@ from derive.proofs.conversions import Rewrite, equal_by_normal_form, normalise, 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a derivation: the term, the rule that leads to it ("" for the first) and the premises first used there."""
+    """One line of a derivation: the term, the rule that leads to it ("" for the first) and the premises first used there.
+
+    `values_only` says that the line has the value of the line before it, and perhaps another derivative.
+    """
 
     rule: str
     term: Term
     premises: tuple[Premise | Equation, ...] = ()
+    values_only: bool = False
+
+    @property
+    def reason(self) -> str:
+        """The rule in words, as it is printed beside the line."""
+        return self.rule.replace("_", " ") + (", in value only" if self.values_only else "")
 
 
 @dataclass(frozen=True)
@@ -82,7 +91,7 @@ def calc(start: Term, *steps: tuple[Rewrite, Term], assuming: Assuming = EVERYTH
         step = _step(number, theorem.rhs, rewrite, term, assuming)
         new = step.assumptions - theorem.assumptions
         theorem = kernel.transitivity(theorem, step)
-        lines.append(Line(rewrite.name, term, tuple(sorted(new, key=repr))))
+        lines.append(Line(rewrite.name, term, tuple(sorted(new, key=repr)), step.values_only))
     return Derivation(tuple(lines), theorem)
 
 

@@ -76,7 +76,11 @@ def rewrite_everywhere(term: Term, rewrite: Rewrite, assuming: Assuming) -> Theo
 
 def _everywhere(term: Term, rewrite: Rewrite, assuming: Assuming, refusals: list[RuleError]) -> Theorem | None:
     """Return the rewrite of a term everywhere, or None where it applies nowhere, noting the refusals."""
-    inside = within(term, lambda part: _everywhere(part, rewrite, assuming, refusals))
+    try:
+        inside = within(term, lambda part: _everywhere(part, rewrite, assuming, refusals))
+    except RuleError as error:  # an equality of values only, where a derivative is taken
+        refusals.append(error)
+        inside = None
     own = _applied(rewrite, term if inside is None else inside.rhs, assuming)
     if isinstance(own, RuleError):
         refusals.append(own)

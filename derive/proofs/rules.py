@@ -29,6 +29,9 @@ normalisation: Rewrite = Rewrite("normalisation", lambda term, assuming: kernel.
 exchange: Rewrite = Rewrite("exchange", lambda term, assuming: kernel.exchange(term, assuming=assuming))
 linearity: Rewrite = Rewrite("linearity", lambda term, assuming: kernel.reflexivity(term))
 algebra: Rewrite = Rewrite("algebra", lambda term, assuming: kernel.reflexivity(term))
+reflection: Rewrite = Rewrite("reflection", lambda term, assuming: kernel.reflect(term))
+normal_score: Rewrite = Rewrite("normal_score", lambda term, assuming: kernel.normal_score(term, assuming=assuming))
+value_of_stop: Rewrite = Rewrite("value_of_stop", lambda term, assuming: kernel.stopped_value(term))
 product_rule: Rewrite = Rewrite("product_rule", lambda term, assuming: kernel.differentiate(term, assuming=assuming))
 
 
@@ -289,6 +292,11 @@ def known(name: str, theorem: Theorem) -> Rewrite:
 def reparameterization(noise: RandomVariable) -> Rewrite:
     """The rewrite of a normal variable as loc + scale * noise."""
     return Rewrite("reparameterization", lambda term, assuming: kernel.reparameterize(term, noise, assuming=assuming))
+
+
+def change_of_law(variable: RandomVariable) -> Rewrite:
+    """The rewrite that draws a variable of another law, and weights by the ratio of the densities."""
+    return Rewrite("change_of_law", lambda term, assuming: kernel.change_of_law(term, variable, assuming=assuming))
 
 
 def conditional_reparameterization(outcome: RandomVariable, noise: RandomVariable) -> Rewrite:

@@ -188,7 +188,7 @@ def _chained(start: Term, steps: Chain) -> Derivation:
             continue
         new = step.assumptions - theorem.assumptions
         theorem = kernel.transitivity(theorem, step)
-        lines.append(Line(name, step.rhs, tuple(sorted(new, key=repr))))
+        lines.append(Line(name, step.rhs, tuple(sorted(new, key=repr)), step.values_only))
     return Derivation(tuple(lines), theorem)
 
 
