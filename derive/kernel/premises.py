@@ -397,8 +397,8 @@ def _non_zero(term: Term) -> Decision:
             return HOLDS if term.value else Decision("it is the number zero")
         case Mul(args):
             return _all(_non_zero(arg) for arg in args)
-        case Power(base, _):
-            return _non_zero(base)
+        case Power(base, _) | Stop(base):
+            return _non_zero(tidy(base))
     one_sided = sides(term)
     if one_sided is None:
         return _assumed(NonZero(term))
@@ -412,6 +412,8 @@ def _positive(term: Term) -> Decision:
             return HOLDS if value > 0 else Decision(f"it is the number {value}")
         case Exp() | Sigmoid():
             return HOLDS
+        case Stop(body):
+            return _positive(tidy(body))
         case Density(law, at) if in_support(law, at):
             return _positive(tidy(law.scale)) if isinstance(law, NormalLaw) else HOLDS
         case Power(base, exponent):

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TypeAlias
 
 from derive.kernel import algebra as scalar, theorem as kernel
 from derive.kernel.premises import EVERYTHING
 from derive.kernel.theorem import Theorem
 from derive.language.errors import RuleError
 from derive.language.estimator import Estimator
-from derive.language.scope import canonical, depends, free
+from derive.language.scope import depends, free
 from derive.language.term import (
     Apply,
     Expect,
@@ -35,13 +34,11 @@ from derive.language.term import (
     parts,
     rebuild,
 )
-from derive.proofs import rules
-from derive.proofs.calc import Derivation, Line
-from derive.proofs.conversions import Rewrite, equal_by_normal_form, normalise, rewrite_everywhere
+from derive.proofs import rules, second
+from derive.proofs.calc import Derivation
+from derive.proofs.chains import chained, joined, moments
+from derive.proofs.conversions import Rewrite, equal_by_normal_form, normalise
 from derive.proofs.size import refuse_long
-
-_STEPS = 12
-Chain: TypeAlias = list[tuple[str, Theorem]]
 
 
 @dataclass(frozen=True)
@@ -57,8 +54,12 @@ class Finding:
     other: Derivation | None = None
 
 
-def find(estimator: Estimator) -> Finding:
+def find(estimator: Estimator, *, further: bool = True) -> Finding:
     """Search for a derivation of an estimator.
+
+    Args
+        estimator  what is searched for
+        further    whether `find_further` goes on where there is a remainder
 
     Raises
         RuleError, if mean or target are too long for a search, or have no normal form.
@@ -69,19 +70,40 @@ def find(estimator: Estimator) -> Finding:
     """
     refuse_long(estimator.expectation, "the mean")
     refuse_long(estimator.target, "the target")
-    mean = _moments(estimator.expectation, _simplifiers(estimator))
+    mean = moments(estimator.expectation, _simplifiers(estimator))
     best: Finding | None = None
     for opening in _openings(estimator):
-        target = _moments(estimator.target, [*opening, *_simplifiers(estimator)])
+        target = moments(estimator.target, [*opening, *_simplifiers(estimator)])
         meeting = equal_by_normal_form(target[-1][1].rhs, mean[-1][1].rhs, EVERYTHING)
         if meeting is not None:
-            return Finding(_join(estimator, target, meeting, mean), scalar.ZERO, Fraction(1))
+            return Finding(joined(estimator, target, meeting, mean), scalar.ZERO, Fraction(1))
         finding = Finding(None, _bias(mean[-1][1].rhs, target[-1][1].rhs), _scale(mean[-1][1].rhs, target[-1][1].rhs))
         best = finding if best is None or finding.scale is not None else best
     if best is None:
         message = f"no opening for the target of {estimator.name!r}."
         raise RuleError(message)
+    found = find_further(estimator) if further and best.scale is None else None
+    if found is not None:
+        return Finding(found, scalar.ZERO, Fraction(1))
     return replace(best, other=_other_target(estimator))
+
+
+def find_further(estimator: Estimator) -> Derivation | None:
+    """Search in the second stage, which goes on where the first one leaves a remainder.
+
+    Raises
+        RuleError, if mean or target are too long for a search, or have no normal form.
+
+    >>> from derive.notation import E, finite, function, grad, p, parameter
+    >>> theta, r = parameter("theta"), function("r")
+    >>> b, a = finite("b", theta), finite("a", law="mu")
+    >>> found = find_further(Estimator("off-policy", grad(p(b, at=a) / p(a) * r(a), theta), (a,), grad(E(r(b), b), theta)))
+    >>> "change_of_law" in [line.rule for line in found.lines]
+    True
+    """
+    refuse_long(estimator.expectation, "the mean")
+    refuse_long(estimator.target, "the target")
+    return second.derivation(estimator, _simplifiers(estimator))
 
 
 def _other_target(estimator: Estimator) -> Derivation | None:
@@ -91,7 +113,7 @@ def _other_target(estimator: Estimator) -> Derivation | None:
         swapped = _swap_back(mean.rhs, EVERYTHING)
     except RuleError:
         return None
-    return _chained(swapped.rhs, [("pathwise", kernel.symmetry(swapped)), ("linearity", kernel.symmetry(mean))])
+    return chained(swapped.rhs, [("pathwise", kernel.symmetry(swapped)), ("linearity", kernel.symmetry(mean))])
 
 
 def _openings(estimator: Estimator) -> Iterator[list[Rewrite]]:
@@ -149,47 +171,6 @@ def _driven(term: Term, noise: RandomVariable) -> bool:
 
 
 _relaxed_gradient = Rewrite("pathwise", _swap_back)
-
-
-def _moments(term: Term, rewrites: list[Rewrite]) -> Chain:
-    """Rewrite until nothing changes; each theorem starts where the one before it ends."""
-    chain = [("linearity", normalise(term, EVERYTHING))]
-    for _ in range(_STEPS):
-        step = _first_change(chain[-1][1].rhs, rewrites)
-        if step is None:
-            break
-        chain.append(step)
-    return chain
-
-
-def _first_change(term: Term, rewrites: list[Rewrite]) -> tuple[str, Theorem] | None:
-    for rewrite in rewrites:
-        try:
-            theorem = rewrite_everywhere(term, rewrite, EVERYTHING)
-        except RuleError:
-            continue
-        theorem = kernel.transitivity(theorem, normalise(theorem.rhs, EVERYTHING))
-        if canonical(theorem.rhs) != canonical(term):
-            return rewrite.name, theorem
-    return None
-
-
-def _join(estimator: Estimator, target: Chain, meeting: Theorem, mean: Chain) -> Derivation:
-    """Chain the target forwards to the moments and the mean backwards from them."""
-    back = [(name, kernel.symmetry(theorem)) for name, theorem in reversed(mean)]
-    return _chained(estimator.target, [*target, ("algebra", meeting), *back])
-
-
-def _chained(start: Term, steps: Chain) -> Derivation:
-    """Return the steps as a derivation, without those that change nothing."""
-    theorem, lines = kernel.reflexivity(start), [Line("", start)]
-    for name, step in steps:
-        if canonical(step.lhs) == canonical(step.rhs):
-            continue
-        new = step.assumptions - theorem.assumptions
-        theorem = kernel.transitivity(theorem, step)
-        lines.append(Line(name, step.rhs, tuple(sorted(new, key=repr)), step.values_only))
-    return Derivation(tuple(lines), theorem)
 
 
 def _bias(mean: Term, target: Term) -> Term:

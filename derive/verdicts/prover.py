@@ -12,12 +12,13 @@ from derive.language.estimator import Estimator
 from derive.language.scope import alpha_equal
 from derive.printing import html, latex, markdown, text
 from derive.proofs.calc import Derivation, chain_of
-from derive.proofs.tactic import Finding, find
+from derive.proofs.tactic import Finding, find, find_further
 from derive.verdicts.conditions import conditions_of
 from derive.verdicts.instances import opinion_of
 from derive.verdicts.verdict import Verdict
 from derive.verdicts.words import Evidence, judged
 
+_REMAINDER = "the search for a derivation left a remainder"
 OUTCOMES = (2, 3, 4)
 MOST_OUTCOMES, MOST_TUPLES = 8, 20_000
 _DOCUMENTS: dict[str, Callable[[Estimator, Derivation | None], str]] = {
@@ -56,6 +57,8 @@ def prove(
     tried: list[str] = []
     derivation, finding = _derive(estimator, tried, search=search)
     comparisons = _compare(estimator, numbers, finding, tried)
+    if finding is not None and derivation is None and finding.scale is None and not _differs(comparisons):
+        derivation = _further(estimator, tried)
     if derivation is None:
         _extend(estimator, comparisons, tried)
     conditions = conditions_of(estimator)
@@ -77,7 +80,9 @@ def explain(estimator: Estimator, format: str = "text") -> str:
         message = f"the format must be one of {', '.join(_DOCUMENTS)}; got {format!r}."
         raise UsageError(message)
     tried: list[str] = []
-    derivation, _ = _derive(estimator, tried, search=True)
+    derivation, finding = _derive(estimator, tried, search=True)
+    if derivation is None and finding is not None and finding.scale is None:
+        derivation = _further(estimator, tried)
     if derivation is None:
         message = f"{estimator.name!r} has no derivation: {'; '.join(tried)}; 'gradproof prove' says what is known."
         raise UsageError(message)
@@ -94,15 +99,33 @@ def _derive(estimator: Estimator, tried: list[str], *, search: bool) -> tuple[De
             tried.append(f"the hand-written derivation does not stand: {error}")
     if derivation is None and search:
         try:
-            finding = find(estimator)
+            finding = find(estimator, further=False)
             derivation = finding.derivation
         except (RuleError, TooLarge) as error:
             tried.append(f"the search for a derivation stopped: {error}")
         if derivation is None and finding is not None:
-            tried.append("the search for a derivation left a remainder")
+            tried.append(_REMAINDER)
     if derivation is not None:
         _demand(derivation, estimator)
     return derivation, finding
+
+
+def _further(estimator: Estimator, tried: list[str]) -> Derivation | None:
+    """Return a derivation by the second stage of the search, where the first one left a remainder."""
+    try:
+        derivation = find_further(estimator)
+    except (RuleError, TooLarge) as error:
+        tried.append(f"the second stage of the search stopped: {error}")
+        return None
+    if derivation is not None:
+        _demand(derivation, estimator)
+        tried.remove(_REMAINDER)
+    return derivation
+
+
+def _differs(comparisons: dict[int, Comparison]) -> bool:
+    """Whether mean and target are known to differ."""
+    return any(not found.zero and found.conclusive for found in comparisons.values())
 
 
 def _demand(derivation: Derivation, estimator: Estimator) -> None:
