@@ -66,7 +66,7 @@ def test_the_estimators_of_several_samples_get_the_verdicts_that_they_declare(na
     assert derive.prove(estimator, outcomes=(2,)).verdict == estimator.verdict
 
 
-@pytest.mark.parametrize("name", ["dice", "wrong_parameter"])
+@pytest.mark.parametrize("name", ["central_difference", "wrong_parameter"])
 def test_what_is_not_proved_gets_the_word_that_it_declares(name):
     estimator = getattr(example("words"), name)
     assert derive.prove(estimator).verdict == estimator.verdict
