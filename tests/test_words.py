@@ -395,8 +395,9 @@ def test_the_command_shows_words_conditions_and_status(tmp_path, capsys):
         "from derive.notation import *\n"
         "theta, phi = parameter('theta'), parameter('phi')\n"
         "b, f = finite('b', theta), function('f')\n"
-        "box, value = exp(log(p(b)) - stop(log(p(b)))), E(f(b), b)\n"
-        "held = Estimator('held', grad(grad(box * f(b), theta), theta), (b,), grad(grad(value, theta), theta))\n"
+        "u, d, g = uniform('u', -1, 1), constant('d'), function('g', differentiable=True)\n"
+        "difference = (g(theta + d) - g(theta - d)) / (2 * d)\n"
+        "held = Estimator('held', difference, (), grad(E(g(theta + d * u), u), theta))\n"
         "empty = Estimator('empty', 0 * f(b), (b,), grad(E(f(b), b), phi))\n",
         encoding="utf-8",
     )
