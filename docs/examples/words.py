@@ -1,7 +1,7 @@
 """Two estimators that are not proved, and what is said instead.
 
-- `gradproof prove docs/examples/words.py:central_difference` answers checked: no derivation was found, since the kernel does not
-  integrate a derivative to the values at both ends, and the exact identity speaks of polynomials;
+- `gradproof prove docs/examples/words.py:central_difference` answers checked: no derivation was found, since the kernel does
+  not integrate a derivative to the values at both ends, and the exact identity speaks of polynomials;
 - `gradproof prove docs/examples/words.py:wrong_parameter` answers vacuous: phi occurs nowhere, so any mean of zero would do.
 """
 
