@@ -195,13 +195,20 @@ def test_a_file_that_fails_to_import_is_reported_in_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("format_", ["text", "markdown", "latex", "html"])
-@pytest.mark.parametrize("name", [name for name in derive.catalogue if derive.catalogue[name].verdict == "proved"])
-def test_every_proved_estimator_can_be_explained_in_every_format(name, format_):
-    assert len(derive.explain(derive.catalogue[name], format=format_)) > 200
+@pytest.mark.parametrize("name", derive.catalogue)
+def test_every_estimator_is_explained_in_every_format(name, format_):
+    document = derive.explain(derive.catalogue[name], format=format_)
+    assert f"Verdict: {derive.catalogue[name].verdict}" in document
 
 
-def test_a_refuted_estimator_has_nothing_to_explain():
-    with pytest.raises(UsageError, match="has no derivation"):
-        derive.explain(derive.catalogue["control-variate-without-correction"])
+def test_a_refuted_estimator_is_explained_by_its_bias_and_a_witness():
+    document = derive.explain(derive.catalogue["control-variate-without-correction"])
+    assert "There is no derivation." in document
+    assert "bias          -d_theta E_b[C(b)]" in document
+    assert "witness       p(1) = 1/2" in document
+    assert "holds for     the witness" in document
+
+
+def test_a_format_that_is_none_is_refused():
     with pytest.raises(UsageError, match="must be one of text"):
         derive.explain(derive.catalogue["rebar"], format="word")

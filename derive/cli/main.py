@@ -29,7 +29,7 @@ from derive.language.errors import GradproofError, UsageError
 from derive.language.estimator import Estimator
 from derive.printing import text
 from derive.verdicts.loading import load_all
-from derive.verdicts.verdict import Verdict
+from derive.verdicts.verdict import Verdict, facts_of
 
 VERDICTS = "gradproof/verdicts/1"
 FEWEST_OUTCOMES, MOST_OUTCOMES, MOST_SAMPLES = 2, 12, 8
@@ -390,20 +390,8 @@ def _rows(answer: dict[str, Any]) -> list[tuple[str, str]]:
     rows += [("requires", condition) for condition in answer.get("conditions", ())]
     rows += [("derived by", rules)] if rules else []
     rows += _checked(answer["checked"])
-    rows += _bias(answer)
+    rows += facts_of(answer)
     rows += [("tried", attempt) for attempt in answer["tried"]] if answer["verdict"] in ("undecided", "checked") else []
-    return rows
-
-
-def _bias(answer: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = [("scale", f"E[estimate] = {answer['scale']} * target")] if answer["scale"] else []
-    rows += [("other target", f"E[estimate] = {answer['other_target']}")] if answer["other_target"] else []
-    bias, witness = answer["bias"] or {}, answer["witness"]
-    rows += [("bias", bias["text"])] if "text" in bias else []
-    rows += [("on 2 outcomes", bias["on_two_outcomes"])] if bias.get("on_two_outcomes") else []
-    if witness:
-        case = ", ".join(f"{name} = {value}" for name, value in witness["case"].items())
-        rows.append(("witness", f"{case}: E[estimate] = {witness['mean']}, target = {witness['target']}"))
     return rows
 
 

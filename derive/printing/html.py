@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from derive.language.term import DensityLaw, FiniteLaw, Number, RandomVariable, Term
 from derive.printing import latex
+from derive.printing.conclusion import Conclusion
 from derive.printing.layout import ACCENTS, GREEK, Condition, Printer, Where, apart, spoken, start
 
 if TYPE_CHECKING:
@@ -119,13 +120,13 @@ def render(term: Term, where: Where = ()) -> str:
     return str(_math(start(MathML, term, where).show(term), display=True))
 
 
-def document(estimator: Estimator, derivation: Derivation | None) -> str:
-    """Return a page that needs nothing else: the statement of an estimator and its derivation, a numbered row for each line."""
-    return _PAGE.render(estimator=estimator, body=body(estimator, derivation))
+def document(estimator: Estimator, derivation: Derivation | None, conclusion: Conclusion | None = None) -> str:
+    """Return a page that needs nothing else: the statement of an estimator, its derivation in numbered rows, the verdict."""
+    return _PAGE.render(estimator=estimator, body=body(estimator, derivation, conclusion))
 
 
-def body(estimator: Estimator, derivation: Derivation | None) -> Markup:
-    """Return what stands below the heading of such a page: draws, estimate, target, derivation and assumptions."""
+def body(estimator: Estimator, derivation: Derivation | None, conclusion: Conclusion | None = None) -> Markup:
+    """Return what stands below the heading of such a page: draws, estimate, target, derivation, assumptions and verdict."""
     where = estimator.where
     relations = [*(MathML().drawn(variable) for variable in estimator.draws), *MathML(where).definitions()]
     rendered = _BODY.render(
@@ -135,6 +136,9 @@ def body(estimator: Estimator, derivation: Derivation | None) -> Markup:
         lines=[] if derivation is None else [_line(line.reason, line.term, line.premises, where) for line in derivation.lines],
         assumptions=() if derivation is None else _premises(derivation.theorem.assumptions, where),
         derived=derivation is not None,
+        conclusion=conclusion,
+        conditions=() if conclusion is None else _premises(conclusion.conditions, where),
+        bias=_display(conclusion.bias, where) if conclusion is not None and conclusion.bias is not None else None,
     )
     return Markup(rendered.strip())
 
@@ -226,5 +230,22 @@ _BODY = _TEMPLATES.from_string("""\
 {% else %}
 <p>None: every side condition was decided.</p>
 {% endif %}
+{% endif %}
+{% if conclusion %}
+<h2>Verdict: {{ conclusion.verdict }}</h2>
+<dl>
+{% for label, fact in conclusion.facts %}
+<dt>{{ label }}</dt>
+<dd>{{ fact }}</dd>
+{% endfor %}
+{% for name, sentence in conditions %}
+<dt>{{ name }}</dt>
+<dd>{{ sentence }}.</dd>
+{% endfor %}
+{% if bias %}
+<dt>bias</dt>
+<dd>{{ bias }}</dd>
+{% endif %}
+</dl>
 {% endif %}
 """)

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from derive.language.term import DensityLaw, FiniteLaw, Number, RandomVariable, Term
+from derive.printing.conclusion import Conclusion
 from derive.printing.layout import (
     ACCENTS,
     BREAK,
@@ -236,8 +237,8 @@ def setting(estimator: Estimator) -> list[str]:
     return [_bracketed(unmarked(relation)) for relation in [*drawn, *Latex(estimator.where).definitions()]]
 
 
-def document(estimator: Estimator, derivation: Derivation | None) -> str:
-    """Return a complete article: the statement of an estimator and its derivation, each line numbered and with its rule."""
+def document(estimator: Estimator, derivation: Derivation | None, conclusion: Conclusion | None = None) -> str:
+    """Return a complete article: the statement of an estimator, its derivation with the rule of each line, and the verdict."""
     where = estimator.where
     parts = [
         _PREAMBLE,
@@ -250,6 +251,7 @@ def document(estimator: Estimator, derivation: Derivation | None) -> str:
         _display([["g = " + first, *rest] for first, *rest in [lines(estimator.formula, where, 2 * LIMIT - 20)]]),
         _display([lines(estimator.target, where, 2 * LIMIT - 20)]),
         *(["There is no derivation."] if derivation is None else _derived(derivation, where)),
+        *([] if conclusion is None else _concluded(conclusion, where)),
         r"\end{document}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -281,6 +283,13 @@ def _derived(derivation: Derivation, where: Where) -> list[str]:
         written.append(_items(f"({i}) {text}" for i, listed in needs for _, text in listed))
     assumed = [rf"\textsc{{{escape(label)}}}: {text}" for label, text in premises(derivation.theorem.assumptions, where)]
     return [*written, r"\subsection*{Assumptions}", _items(assumed) if assumed else "None: every side condition was decided."]
+
+
+def _concluded(conclusion: Conclusion, where: Where) -> list[str]:
+    facts = [rf"\textsc{{{escape(label)}}}: {escape(fact)}" for label, fact in conclusion.facts]
+    needs = [rf"\textsc{{{escape(label)}}}: {text}" for label, text in premises(conclusion.conditions, where)]
+    bias = [] if conclusion.bias is None else ["The bias:", _display([lines(conclusion.bias, where, 2 * LIMIT - 20)])]
+    return [rf"\subsection*{{Verdict: {escape(conclusion.verdict)}}}", _items([*facts, *needs]), *bias]
 
 
 def _rows(reason: str, written: Sequence[str]) -> list[str]:

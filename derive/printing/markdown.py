@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from derive.printing import latex
+from derive.printing.conclusion import Conclusion
 from derive.printing.layout import Where
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ def escape(text: str) -> str:
     return "".join("\\" + character if character in "\\`*_[]#$|~" else character for character in html)
 
 
-def document(estimator: Estimator, derivation: Derivation | None) -> str:
-    """Return the statement of an estimator and its derivation, a numbered display for each line.
+def document(estimator: Estimator, derivation: Derivation | None, conclusion: Conclusion | None = None) -> str:
+    """Return the statement of an estimator, its derivation, a numbered display for each line, and the verdict.
 
     >>> from derive.catalogue import catalogue
     >>> print(document(catalogue["score-function"], None).splitlines()[0])
@@ -43,6 +44,7 @@ def document(estimator: Estimator, derivation: Derivation | None) -> str:
         "The gradient that it should have as its mean:",
         _display(latex.lines(estimator.target, where, LIMIT)),
         *(["There is no derivation."] if derivation is None else _derived(derivation, where)),
+        *([] if conclusion is None else _concluded(conclusion, where)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -58,6 +60,13 @@ def _derived(derivation: Derivation, where: Where) -> list[str]:
     assumed = latex.premises(derivation.theorem.assumptions, where)
     listed = _bullets([f"**{escape(label)}**: {text}." for label, text in assumed])
     return [*written, "## Assumptions", listed or "None: every side condition was decided."]
+
+
+def _concluded(conclusion: Conclusion, where: Where) -> list[str]:
+    facts = [f"**{escape(label)}**: {escape(fact)}" for label, fact in conclusion.facts]
+    needs = [f"**{escape(label)}**: {text}." for label, text in latex.premises(conclusion.conditions, where)]
+    bias = [] if conclusion.bias is None else ["The bias:", _display(latex.lines(conclusion.bias, where, LIMIT))]
+    return [f"## Verdict: {escape(conclusion.verdict)}", _bullets([*facts, *needs]), *bias]
 
 
 def _display(lines: Sequence[str], number: int | None = None, sign: str = "") -> str:

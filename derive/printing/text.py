@@ -8,6 +8,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, ClassVar
 
 from derive.language.term import DensityLaw, FiniteLaw, RandomVariable, Term
+from derive.printing.conclusion import Conclusion
 from derive.printing.layout import BREAK, INDENT, SOFT, Condition, Printer, Where, apart, broken, spoken, start, unmarked
 
 if TYPE_CHECKING:
@@ -142,12 +143,23 @@ def statement(estimator: Estimator) -> list[str]:
     return [f"{label:10}{first}" + "".join(f"\n{'':14}{line}" for line in more) for label, (first, *more) in rows]
 
 
-def document(estimator: Estimator, derivation: Derivation | None) -> str:
-    """Return the statement of an estimator and its derivation, line by line with the rule that gives each line."""
+def document(estimator: Estimator, derivation: Derivation | None, conclusion: Conclusion | None = None) -> str:
+    """Return the statement of an estimator, its derivation line by line with the rule that gives each line, and the verdict."""
     head = [estimator.name, "=" * len(estimator.name), *_if(estimator.summary), *_if(estimator.source, "Source: "), ""]
     none = ["", "There is no derivation."]
     written = none if derivation is None else [*steps(derivation, estimator.where), *_assumptions(derivation, estimator.where)]
-    return "\n".join([*head, *statement(estimator), *written]) + "\n"
+    return "\n".join([*head, *statement(estimator), *written, *_concluded(conclusion, estimator.where)]) + "\n"
+
+
+def _concluded(conclusion: Conclusion | None, where: Where) -> list[str]:
+    if conclusion is None:
+        return []
+    heading = f"Verdict: {conclusion.verdict}"
+    facts = [_filled(f"{label:14}{fact}", 0, 14) for label, fact in conclusion.facts]
+    needs = [_filled(f"{'requires':14}{condition}", 0, 14) for condition in premises(conclusion.conditions, where)]
+    bias = [] if conclusion.bias is None else lines(conclusion.bias, where)
+    shown = [f"{'' if number else 'bias':14}{line}" for number, line in enumerate(bias)]
+    return ["", heading, "-" * len(heading), *facts, *needs, *shown]
 
 
 def _if(value: str, label: str = "") -> list[str]:
@@ -172,5 +184,5 @@ def _assumptions(derivation: Derivation, where: Where) -> list[str]:
     return ["", heading, *(_filled(condition, 2) for condition in assumed)]
 
 
-def _filled(text: str, indent: int) -> str:
-    return fill(text, LIMIT, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2), break_long_words=False)
+def _filled(text: str, indent: int, hanging: int = 2) -> str:
+    return fill(text, LIMIT, initial_indent=" " * indent, subsequent_indent=" " * (indent + hanging), break_long_words=False)

@@ -11,6 +11,7 @@ from derive.language.errors import NotEvaluable, RuleError, TooLarge, UsageError
 from derive.language.estimator import Estimator
 from derive.language.scope import alpha_equal
 from derive.printing import html, latex, markdown, text
+from derive.printing.conclusion import Conclusion
 from derive.proofs.calc import Derivation, chain_of
 from derive.proofs.tactic import Finding, find, find_further
 from derive.verdicts.conditions import conditions_of
@@ -21,7 +22,7 @@ from derive.verdicts.words import Evidence, judged
 _REMAINDER = "the search for a derivation left a remainder"
 OUTCOMES = (2, 3, 4)
 MOST_OUTCOMES, MOST_TUPLES = 8, 20_000
-_DOCUMENTS: dict[str, Callable[[Estimator, Derivation | None], str]] = {
+_DOCUMENTS: dict[str, Callable[[Estimator, Derivation | None, Conclusion], str]] = {
     "text": text.document,
     "markdown": markdown.document,
     "latex": latex.document,
@@ -67,10 +68,12 @@ def prove(
 
 
 def explain(estimator: Estimator, format: str = "text") -> str:
-    """Return the derivation of an estimator, step by step, with the rule and the premises of every step.
+    """Return a document: what is drawn, estimate and target, the derivation with the premises of each step, and the verdict.
+
+    Where there is no derivation, it says for what the verdict holds and shows the bias, with a witness.
 
     Raises
-        UsageError, if the format is none of text, markdown, latex, html, or if the estimator is biased and has no derivation.
+        UsageError, if the format is none of text, markdown, latex, html; what `prove` raises.
 
     >>> from derive.catalogue import catalogue
     >>> "leibniz" in explain(catalogue["score-function"])
@@ -79,14 +82,8 @@ def explain(estimator: Estimator, format: str = "text") -> str:
     if format not in _DOCUMENTS:
         message = f"the format must be one of {', '.join(_DOCUMENTS)}; got {format!r}."
         raise UsageError(message)
-    tried: list[str] = []
-    derivation, finding = _derive(estimator, tried, search=True)
-    if derivation is None and finding is not None and finding.scale is None:
-        derivation = _further(estimator, tried)
-    if derivation is None:
-        message = f"{estimator.name!r} has no derivation: {'; '.join(tried)}; 'gradproof prove' says what is known."
-        raise UsageError(message)
-    return _DOCUMENTS[format](estimator, derivation)
+    found = prove(estimator)
+    return _DOCUMENTS[format](estimator, found.derivation, found.conclusion)
 
 
 def _derive(estimator: Estimator, tried: list[str], *, search: bool) -> tuple[Derivation | None, Finding | None]:

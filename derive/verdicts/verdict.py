@@ -11,6 +11,7 @@ from derive.kernel.theorem import Equation
 from derive.language.estimator import HOLDING, Estimator
 from derive.language.term import Term
 from derive.printing import latex, text
+from derive.printing.conclusion import Conclusion
 from derive.proofs.calc import Derivation
 
 SCHEMA = "gradproof/verdict/1"
@@ -87,6 +88,13 @@ class Verdict:
         """The exit status of `gradproof prove`; `--accept checked` makes that of "checked" 0."""
         return _EXIT[self.verdict]
 
+    @property
+    def conclusion(self) -> Conclusion:
+        """What a document ends with."""
+        facts = [("holds for", self.holds_for), ("in words", self.remark), *facts_of(self.to_json())]
+        shown = [(label, fact) for label, fact in facts if fact and (label != "bias" or self.bias is None)]
+        return Conclusion(self.verdict, shown, self.conditions, None if self.verdict in HOLDING else self.bias)
+
     def to_json(self) -> dict[str, Any]:
         """Return the verdict in the form of the contract, without its schema's envelope for many."""
         where = self.estimator.where
@@ -122,3 +130,16 @@ class Verdict:
         values = {"mean": str(self.witness.mean), "target": str(self.witness.target)}
         certain = {"radius": str(self.witness.radius)} if self.witness.radius else {}
         return {"case": self.witness.case, **values, **certain}
+
+
+def facts_of(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what is known of the mean where it is not the target, from the JSON of a verdict: rows of label and text."""
+    rows = [("scale", f"E[estimate] = {answer['scale']} * target")] if answer["scale"] else []
+    rows += [("other target", f"E[estimate] = {answer['other_target']}")] if answer["other_target"] else []
+    bias, witness = answer["bias"] or {}, answer["witness"]
+    rows += [("bias", bias["text"])] if "text" in bias else []
+    rows += [("on 2 outcomes", bias["on_two_outcomes"])] if bias.get("on_two_outcomes") else []
+    if witness:
+        case = ", ".join(f"{name} = {value}" for name, value in witness["case"].items())
+        rows.append(("witness", f"{case}: E[estimate] = {witness['mean']}, target = {witness['target']}"))
+    return rows

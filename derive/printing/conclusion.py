@@ -1,0 +1,19 @@
+"""What a document says of an estimator in the end: the verdict, what it needs, and what is known of the bias."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from derive.language.term import Term
+from derive.printing.layout import Condition
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """The verdict in a word, facts in plain words under a label each, conditions, and E[g] - target where it is a term."""
+
+    verdict: str
+    facts: Sequence[tuple[str, str]] = ()
+    conditions: Sequence[Condition] = ()
+    bias: Term | None = None
