@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: test test-subjects subjects test-optimised test-exhaustive mutants demo lint format examples notes gallery corpus bench clean
+.PHONY: test test-subjects subjects test-optimised test-exhaustive mutants demo lint format examples notes gallery readings corpus bench clean
 
 # torch is pinned without a local suffix: where the package index offers a CPU build (2.13.0+cpu), pip takes it.
 .venv: .venv/.installed
@@ -83,6 +83,10 @@ notes: .venv/.installed
 # Measure every row of the gallery and write its pages; a test compares.
 gallery: .venv/.installed
 	$(BIN)/python -m docs.gallery.page
+
+# Put the whole catalogue through the four readings, and write docs/readings; a test compares.
+readings: .venv/.installed
+	$(BIN)/python -m docs.readings.page
 
 # Write what the commands in README.md and docs/ print under them; a test compares.
 examples: .venv/.installed

@@ -1,0 +1,34 @@
+"""The page of the four readings says what the readings say."""
+
+import json
+
+import pytest
+
+from derive.catalogue import catalogue
+from docs.readings.page import ANSWERS, PAGE, crosschecked, is_right, read, render
+
+STORED = json.loads(ANSWERS.read_text(encoding="utf-8"))
+
+
+def test_the_page_is_that_of_the_answers():
+    assert list(STORED) == list(catalogue)
+    assert PAGE.read_text(encoding="utf-8") == render(STORED)
+
+
+@pytest.mark.parametrize("name", catalogue)
+def test_the_readings_answer_as_the_page_says(name):
+    assert STORED[name] == read(name) | {"crosscheck": STORED[name]["crosscheck"]}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", catalogue)
+def test_the_crosscheck_answers_as_the_page_says(name):
+    assert STORED[name]["crosscheck"] == crosschecked(name)
+
+
+def test_an_entry_that_a_reading_refuses_is_not_right():
+    answer = STORED["score-function"]
+    assert is_right("score-function", answer)
+    assert not is_right("score-function", answer | {"variance": "refused: why"})
+    assert not is_right("score-function", answer | {"verdict": "checked"})
+    assert not is_right("score-function", answer | {"crosscheck": {"bernoulli": "disagrees"}})
