@@ -46,7 +46,7 @@ def derivation(estimator: Estimator, rewrites: list[Rewrite]) -> Derivation | No
     """
     noisy = _through_noise([draw for draw in estimator.draws if draw.law == _STANDARD])
     for opening in ([noisy, rules.pathwise_gradient], [_as_score, noisy]):
-        steps = [*opening, *rewrites, *_REWRITES]
+        steps = [*opening, *rewrites, *REWRITES]
         sides = estimator.target, estimator.expectation
         try:
             target, mean = (moments(side, steps, _STEPS, bounded=True) for side in sides)
@@ -281,7 +281,7 @@ def _followed(term: Term, rewrites: list[Rewrite], assuming: Assuming) -> Theore
 
 _as_score = Rewrite("score_function", _rewrite_as_score)
 _first_moment = Rewrite("symmetry", _rewrite_first_moment)
-_REWRITES = [
+REWRITES = [
     rules.normal_score,
     rules.value_of_stop,
     Rewrite("leibniz", _rewrite_total),
