@@ -37,6 +37,9 @@ MEANT = {
     "rebar-variance-lambda": RELAXED | {"Positive"},
     "relax-variance-phi": RELAXED,
     "relax": RELAXED,
+    "importance-sampling": {"Covers", "Differentiable", "Positive"},
+    "policy-surrogate": {"Differentiable"},
+    "dice": {"Differentiable"},
 }
 
 

@@ -34,6 +34,7 @@ from derive.notation import (
     parameter,
     relaxation,
     score,
+    stop,
     uniform,
 )
 from numeric.checking.crosscheck import CrosscheckReport, crosscheck
@@ -54,6 +55,7 @@ SAMPLES += [("leave-one-out", k) for k in (2, 3, 4)]
 
 THETA = parameter("theta")
 B, Q = finite("b", THETA), finite("b", THETA, law="q")
+A = finite("a", law="mu")
 F = function("f")
 
 
@@ -246,6 +248,30 @@ TWINS: dict[str, dict[str, Callable[[], Term]]] = {
     "vimco-arithmetic": {
         "missing gradient of the bound": lambda: vimco_with(lambda bound, rest: rest[0], through_q=False),
         "flipped sign": lambda: -formula("vimco-arithmetic"),
+    },
+    "importance-sampling": {
+        "dropped ratio": lambda: F(A) * score(B, at=A),
+        "ratio upside down": lambda: p(A) / p(B, at=A) * F(A) * score(B, at=A),
+    },
+    "policy-surrogate": {
+        "old policy not stopped": lambda: grad(p(B) / p(B) * F(B), THETA),
+        "flipped sign": lambda: -formula("policy-surrogate"),
+    },
+    "dice": {
+        "box stopped": lambda: grad(stop(exp(log(p(B)) - stop(log(p(B))))) * F(B), THETA),
+        "box upside down": lambda: grad(exp(stop(log(p(B))) - log(p(B))) * F(B), THETA),
+    },
+    "evolution-strategies": {
+        "twice the scale": lambda: formula("evolution-strategies") / constant("sigma"),
+        "flipped sign": lambda: -formula("evolution-strategies"),
+    },
+    "evolution-strategies-mirrored": {
+        "missing 2": lambda: 2 * formula("evolution-strategies-mirrored"),
+        "flipped sign": lambda: -formula("evolution-strategies-mirrored"),
+    },
+    "sticking-the-landing": {
+        "dropped log q": lambda: grad(log_joint(z_of_epsilon), THETA),
+        "flipped log q": lambda: grad(log_joint(z_of_epsilon) + log(p(z, at=z_of_epsilon)), THETA),
     },
 }
 TWINS |= {name: of_square(name) for name in VARIANCES}

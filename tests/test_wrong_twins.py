@@ -13,6 +13,7 @@ from derive.instances import compare
 from derive.notation import (
     constant,
     copies,
+    exp,
     finite,
     function,
     grad,
@@ -37,7 +38,7 @@ relaxed = relaxation(b)
 z = relaxed.h(u, theta)
 hard = relaxed.H(z)
 z_tilde = relaxed.h_tilde(v, hard, theta)
-epsilon = normal("epsilon")
+epsilon, width, sampled = normal("epsilon"), constant("sigma"), finite("a", law="mu")
 first, second = copies(b, 2)
 q_first, q_second = copies(b_q, 2)
 weight, first_weight, second_weight = (log_joint(one) - log(p(one)) for one in (b_q, q_first, q_second))
@@ -101,6 +102,19 @@ TWINS = {
     "nvil-baseline: a flipped sign": -1 * catalogue["nvil-baseline"].formula,
     "vimco: the missing gradient of the bound": (2 * bound) * score(q_first),
     "vimco: the bound as its own baseline": grad(bound, theta),
+    "importance-sampling: the missing ratio": f(sampled) * score(b, at=sampled),
+    "importance-sampling: the ratio upside down": p(sampled) / p(b, at=sampled) * f(sampled) * score(b, at=sampled),
+    "policy-surrogate: the old policy not stopped": grad(p(b) / p(b) * f(b), theta),
+    "policy-surrogate: the whole ratio stopped": grad(stop(p(b) / p(b)) * f(b), theta),
+    "dice: the box stopped": grad(stop(exp(log(p(b)) - stop(log(p(b))))) * f(b), theta),
+    "dice: a flipped sign": grad(exp(stop(log(p(b))) - log(p(b))) * f(b), theta),
+    "evolution-strategies: the missing scale": f(theta + width * epsilon) * epsilon,
+    "evolution-strategies-mirrored: a sum": (f(theta + width * epsilon) + f(theta - width * epsilon)) * epsilon / (2 * width),
+    "evolution-strategies-mirrored: the missing 2": (f(theta + width * epsilon) - f(theta - width * epsilon)) * epsilon / width,
+    "sticking-the-landing: the sample stopped in the law": grad(
+        log_joint(points([epsilon])[0]) - log(p(z_normal, at=points([epsilon], [epsilon])[0])) * epsilon, theta
+    ),
+    "sticking-the-landing: the missing log q": grad(log_joint(points([epsilon])[0]), theta),
     "vimco-arithmetic: the score of one sample only": bound * score(q_first) + grad(bound, theta),
 }
 

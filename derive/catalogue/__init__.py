@@ -37,6 +37,12 @@ _MODULES = {
     "nvil-baseline": "nvil:baseline",
     "vimco": "importance_weighted:vimco_geometric",
     "vimco-arithmetic": "importance_weighted:vimco_arithmetic",
+    "importance-sampling": "importance_sampling",
+    "policy-surrogate": "importance_sampling:policy_surrogate",
+    "dice": "dice",
+    "evolution-strategies": "evolution_strategies",
+    "evolution-strategies-mirrored": "evolution_strategies:mirrored",
+    "sticking-the-landing": "elbo:sticking_the_landing",
 }
 
 
