@@ -1,0 +1,1 @@
+"""Derivatives of derivatives, and derivatives from values alone."""

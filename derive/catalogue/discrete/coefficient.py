@@ -1,0 +1,41 @@
+"""A control variate whose coefficient is fitted to samples."""
+
+from derive.language.estimator import Estimator
+from derive.language.notation import E, constant, copies, finite, function, grad, parameter, score, total
+from derive.language.term import RandomVariable, Symbol, Term
+
+theta: Symbol = parameter("theta")
+b: RandomVariable = finite("b", theta)
+f, C = function("f"), function("C")
+ridge: Symbol = constant("c")
+correction: Term = grad(E(C(b), b), theta)
+target: Term = grad(E(f(b), b), theta)
+one, two = copies(b, 2)
+
+
+def fitted() -> Term:
+    """Return the coefficient of the regression of f on C over both samples."""
+    mean, control = (f(one) + f(two)) / 2, (C(one) + C(two)) / 2
+    spread = total((C(sample) - control) ** 2 for sample in (one, two)) + ridge
+    return total((f(sample) - mean) * (C(sample) - control) for sample in (one, two)) / spread
+
+
+same_samples: Estimator = Estimator(
+    name="coefficient-from-same-samples",
+    formula=total((f(sample) - fitted() * C(sample)) * score(sample) for sample in (one, two)) / 2 + fitted() * correction,
+    draws=(one, two),
+    target=target,
+    source="owen-2013, section 8.9",
+    summary="The coefficient is fitted to the samples that it is used on: it is no constant, and biased.",
+    verdict="refuted",
+)
+
+other: Term = f(two) * C(two) / (C(two) ** 2 + ridge)
+other_samples: Estimator = Estimator(
+    name="coefficient-from-other-samples",
+    formula=(f(one) - other * C(one)) * score(one) + other * correction,
+    draws=(one, two),
+    target=target,
+    source="owen-2013, section 8.9",
+    summary="The coefficient is fitted to another sample, and may be any function of it.",
+)

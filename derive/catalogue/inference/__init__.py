@@ -1,0 +1,1 @@
+"""Variational inference beyond the evidence lower bound."""

@@ -1,0 +1,1 @@
+"""Policies of reinforcement learning and of language models: off policy, over two steps, in groups, with a penalty."""

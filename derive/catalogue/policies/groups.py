@@ -1,0 +1,88 @@
+"""Groups of samples of one prompt: what is subtracted from each reward, and what it is divided by."""
+
+from collections.abc import Callable
+
+from derive.language.estimator import Estimator
+from derive.language.notation import E, constant, copies, exp, finite, function, grad, log, p, parameter, score, total
+from derive.language.term import Function, RandomVariable, Symbol, Term
+
+theta: Symbol = parameter("theta")
+b: RandomVariable = finite("b", theta)
+r: Function = function("r")
+target: Term = grad(E(r(b), b), theta)
+
+
+def group(samples: int, advantage: Callable[[Term, Term, Term], Term]) -> tuple[tuple[RandomVariable, ...], Term]:
+    """Return the samples of a group, and the mean of advantage times score; an advantage is of reward, mean and variance."""
+    drawn = copies(b, samples)
+    mean = total(r(sample) for sample in drawn) / samples
+    spread = total((r(sample) - mean) ** 2 for sample in drawn) / samples
+    return drawn, total(advantage(r(sample), mean, spread) * score(sample) for sample in drawn) / samples
+
+
+_two, _divided = group(2, lambda reward, mean, spread: (reward - mean) * exp(-log(spread + constant("epsilon")) / 2))
+grpo: Estimator = Estimator(
+    name="grpo",
+    formula=_divided,
+    draws=_two,
+    target=target,
+    source="shao-2024, eq. 3",
+    summary="The mean of the group is subtracted, and the deviation of the group divides: the gradient of another objective.",
+    verdict="refuted",
+)
+
+_three, _centred = group(3, lambda reward, mean, _: reward - mean)
+dr_grpo: Estimator = Estimator(
+    name="dr-grpo",
+    formula=_centred,
+    draws=_three,
+    target=target,
+    source="liu-2025, section 3",
+    summary="The mean of the group, own reward included, is subtracted: (G - 1)/G times the gradient.",
+    verdict="scaled",
+)
+
+greedy: Symbol = constant("greedy")
+remax: Estimator = Estimator(
+    name="remax",
+    formula=(r(b) - r(greedy)) * score(b),
+    draws=(b,),
+    target=target,
+    source="li-2023, eq. 3",
+    summary="The reward of the greedy outcome is the baseline: any outcome that is not drawn will do.",
+)
+
+length: Function = function("L")
+one, two = copies(b, 2)
+_weighted: Term = (length(one) * r(one) + length(two) * r(two)) / (length(one) + length(two))
+opo: Estimator = Estimator(
+    name="opo",
+    formula=((r(one) - _weighted) * score(one) + (r(two) - _weighted) * score(two)) / 2,
+    draws=(one, two),
+    target=target,
+    source="hao-2025",
+    summary="The rewards of the group weighted by length are the baseline, own reward included.",
+    verdict="refuted",
+)
+
+length_normalised: Estimator = Estimator(
+    name="length-normalised",
+    formula=r(b) * score(b) / length(b),
+    draws=(b,),
+    target=target,
+    source="liu-2025, section 3",
+    summary="Each sample is divided by its own length: the gradient of another reward.",
+    verdict="refuted",
+)
+
+log_joint: Function = function("log_joint")
+q: RandomVariable = finite("b", theta, law="q")
+first, second = copies(q, 2)
+vargrad: Estimator = Estimator(
+    name="vargrad",
+    formula=grad((log(p(first)) - log_joint(first) - log(p(second)) + log_joint(second)) ** 2 / 4, theta),
+    draws=(first, second),
+    target=grad(E(log(p(q)) - log_joint(q), q), theta),
+    source="richter-2020, eq. 10",
+    summary="Half the variance of the log weight, differentiated at samples that are held fixed.",
+)
