@@ -19,6 +19,7 @@ from derive.catalogue.importance_weighted import log_mean_exp
 from derive.catalogue.muprop import expansion
 from derive.estimator import Estimator
 from derive.language.errors import NotEvaluable, UsageError
+from derive.language.estimator import HOLDING
 from derive.language.term import Term
 from derive.notation import (
     E,
@@ -34,7 +35,6 @@ from derive.notation import (
     parameter,
     relaxation,
     score,
-    stop,
     uniform,
 )
 from numeric.checking.crosscheck import CrosscheckReport, crosscheck
@@ -42,8 +42,9 @@ from numeric.checking.exact_target import exact_target
 from numeric.cli.main import app, run
 from numeric.codegen.torchgen import emit, generate, usual_families
 from numeric.codegen.torchrun import compile
+from tests.families import FURTHER, WITHOUT_CODE
 
-NAMES = tuple(catalogue)
+NAMES = tuple(name for name in catalogue if name not in FURTHER)
 VARIANCES = ("rebar-variance-eta", "rebar-variance-lambda", "relax-variance-phi")
 """Their integrands multiply two noises, so that their rules have few nodes and change by up to 1e-9 (both sides alike)."""
 
@@ -55,7 +56,6 @@ SAMPLES += [("leave-one-out", k) for k in (2, 3, 4)]
 
 THETA = parameter("theta")
 B, Q = finite("b", THETA), finite("b", THETA, law="q")
-A = finite("a", law="mu")
 F = function("f")
 
 
@@ -248,26 +248,6 @@ TWINS: dict[str, dict[str, Callable[[], Term]]] = {
     "vimco-arithmetic": {
         "missing gradient of the bound": lambda: vimco_with(lambda bound, rest: rest[0], through_q=False),
         "flipped sign": lambda: -formula("vimco-arithmetic"),
-    },
-    "importance-sampling": {
-        "dropped ratio": lambda: F(A) * score(B, at=A),
-        "ratio upside down": lambda: p(A) / p(B, at=A) * F(A) * score(B, at=A),
-    },
-    "policy-surrogate": {
-        "old policy not stopped": lambda: grad(p(B) / p(B) * F(B), THETA),
-        "flipped sign": lambda: -formula("policy-surrogate"),
-    },
-    "dice": {
-        "box stopped": lambda: grad(stop(exp(log(p(B)) - stop(log(p(B))))) * F(B), THETA),
-        "box upside down": lambda: grad(exp(stop(log(p(B))) - log(p(B))) * F(B), THETA),
-    },
-    "evolution-strategies": {
-        "twice the scale": lambda: formula("evolution-strategies") / constant("sigma"),
-        "flipped sign": lambda: -formula("evolution-strategies"),
-    },
-    "evolution-strategies-mirrored": {
-        "missing 2": lambda: 2 * formula("evolution-strategies-mirrored"),
-        "flipped sign": lambda: -formula("evolution-strategies-mirrored"),
     },
     "sticking-the-landing": {
         "dropped log q": lambda: grad(log_joint(z_of_epsilon), THETA),
@@ -657,13 +637,13 @@ def test_constants_know_what_they_may_be():
 
 
 def test_crosscheck_all_passes_for_the_catalogue_and_answers_in_json(capsys):
-    status = run(app, ["crosscheck", "--all", "--family", "normal", "--json"])
+    status = run(app, ["crosscheck", "--all", "--family", "vector", "--json"])
     answer = json.loads(capsys.readouterr().out)
     assert status == 0
     assert answer["schema"] == "gradproof/crosschecks/1"
     assert answer["as_declared"] is True
-    assert [row["estimator"] for row in answer["crosschecks"]] == ["pathwise", "sgvb", "iwae"]
-    assert all(row["as_declared"] and row["agrees"] and row["declared"] == "proved" for row in answer["crosschecks"])
+    assert {row["estimator"] for row in answer["crosschecks"]} > {"evolution-strategies", "stratified"}
+    assert all(row["as_declared"] and row["agrees"] == (row["declared"] in HOLDING) for row in answer["crosschecks"])
 
 
 def test_crosscheck_all_fails_when_one_is_not_as_declared(capsys, monkeypatch):
@@ -681,7 +661,8 @@ def test_crosscheck_all_is_undecided_when_one_cannot_be_run(capsys, monkeypatch)
     assert "sgvb (normal): the formula of 'sgvb' differentiates a grad once more" in " ".join(capsys.readouterr().out.split())
     assert run(app, ["crosscheck", "--all", "--family", "normal", "--json"]) == 3
     rows = json.loads(capsys.readouterr().out)["crosschecks"]
-    assert [row["as_declared"] for row in rows] == [True, None, True]
+    undecided = {row["estimator"] for row in rows if row["as_declared"] is None}
+    assert undecided == {"sgvb", *WITHOUT_CODE} & {row["estimator"] for row in rows}
 
 
 def test_crosscheck_and_emit_take_a_number_of_samples(capsys):

@@ -29,8 +29,9 @@ def test_the_catalogue_gets_the_verdicts_that_it_declares(name):
     estimator = derive.catalogue[name]
     verdict = derive.prove(estimator)
     assert verdict.verdict == estimator.verdict
-    assert [check.outcomes for check in verdict.checked] == ([2] if verdict.verdict == "refuted" else [2, 3, 4])
-    assert all(check.identically_zero == (verdict.verdict == "proved") for check in verdict.checked)
+    wanted = ([2], [2, 3, 4]) if verdict.verdict == "refuted" else ([2, 3, 4],)
+    assert [check.outcomes for check in verdict.checked] in wanted
+    assert all(check.identically_zero == (verdict.verdict in ("proved", "checked")) for check in verdict.checked)
 
 
 def test_the_control_variate_without_its_correction_is_biased_by_minus_the_gradient_of_its_mean():
@@ -194,9 +195,13 @@ def test_a_file_that_fails_to_import_is_reported_in_one_line(tmp_path):
         derive.load(f"{tmp_path}/broken.py:x")
 
 
-@pytest.mark.parametrize("format_", ["text", "markdown", "latex", "html"])
-@pytest.mark.parametrize("name", derive.catalogue)
-def test_every_estimator_is_explained_in_every_format(name, format_):
+FORMATS = ("text", "markdown", "latex", "html")
+EXPLAINED = [(name, FORMATS[number % 4]) for number, name in enumerate(derive.catalogue)]
+EXPLAINED += [(name, format_) for name in ("rebar", "straight-through", "dice", "concrete") for format_ in FORMATS]
+
+
+@pytest.mark.parametrize(("name", "format_"), EXPLAINED)
+def test_every_estimator_is_explained(name, format_):
     document = derive.explain(derive.catalogue[name], format=format_)
     assert f"Verdict: {derive.catalogue[name].verdict}" in document
 

@@ -16,7 +16,7 @@ forward: Estimator = Estimator(
     formula=(f(stepped) - f(theta)) * epsilon / sigma,
     draws=(epsilon,),
     target=smoothed,
-    source="nesterov-2017, eq. 22",
+    source="nesterov-2017",
     summary="The value at the parameter is subtracted: it does not see the step.",
 )
 
@@ -25,7 +25,7 @@ unsmoothed: Estimator = Estimator(
     formula=f(stepped) * epsilon / sigma,
     draws=(epsilon,),
     target=grad(f(theta), theta),
-    source="nesterov-2017, eq. 22",
+    source="nesterov-2017",
     summary="Taken for the gradient of f itself, which it approaches as the steps become small.",
     verdict="refuted",
 )

@@ -26,7 +26,7 @@ reinmax: Estimator = Estimator(
     formula=Over((slope_of_quadratic(b) + slope_of_quadratic(o)) / 2 * (o - b) * grad(p(o), theta), o),
     draws=(b,),
     target=grad(E(quadratic(b), b), theta),
-    source="liu-2023, theorem 3.1",
+    source="liu-2023",
     summary="The mean of the slopes at both ends stands for the difference quotient: exact for a quadratic integrand.",
 )
 
@@ -35,7 +35,7 @@ straight_through: Estimator = Estimator(
     formula=slope_of_quadratic(b) * grad(E(o, o), theta),
     draws=(b,),
     target=grad(E(quadratic(b), b), theta),
-    source="liu-2023, section 3",
+    source="liu-2023",
     summary="The slope at the sample alone: exact for an affine integrand only.",
     verdict="refuted",
 )
@@ -60,7 +60,7 @@ gumbel_rao: Estimator = Estimator(
     formula=slope(b) * grad(relaxed.sigma(relaxed.h_tilde(v, b, theta), temperature), theta),
     draws=(b, v),
     target=grad(E(function("f")(b), b), theta),
-    source="paulus-2021, eq. 5",
+    source="paulus-2021",
     summary="The same with the relaxation drawn given the sample: less variance, and another bias.",
     verdict="refuted",
 )

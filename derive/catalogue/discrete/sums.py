@@ -16,7 +16,7 @@ local_expectation: Estimator = Estimator(
     formula=Over(grad(p(x), theta) * h(x, y), x) + Over(grad(p(y), theta) * h(x, y), y),
     draws=(x, y),
     target=both,
-    source="titsias-2015, eq. 9",
+    source="titsias-2015",
     summary="For each variable the sum over all of its outcomes, with the others at their samples.",
 )
 

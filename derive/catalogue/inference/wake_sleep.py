@@ -13,7 +13,7 @@ sleep: Estimator = Estimator(
     formula=-score(q, at=model),
     draws=(model,),
     target=grad(E(log(p(model)) - log(p(q, at=model)), model), theta),
-    source="bornschein-2015, section 2.3",
+    source="bornschein-2015",
     summary="Minus the score at a sample of the model: the gradient of the forward divergence.",
 )
 
@@ -33,7 +33,7 @@ wake: Estimator = Estimator(
     formula=-(weight(first) * score(first) + weight(second) * score(second)) / (weight(first) + weight(second)),
     draws=(first, second),
     target=posterior,
-    source="bornschein-2015, eq. 9",
+    source="bornschein-2015",
     summary="Minus the score at samples of the network itself, with self-normalised weights.",
     verdict="refuted",
 )
@@ -43,7 +43,7 @@ wake_exact: Estimator = Estimator(
     formula=-weight(outcome) / Over(joint(model), model) * score(outcome),
     draws=(outcome,),
     target=posterior,
-    source="bornschein-2015, eq. 9",
+    source="bornschein-2015",
     summary="The same with the weights over the exact evidence.",
     verdict="checked",
 )

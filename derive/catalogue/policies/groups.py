@@ -26,7 +26,7 @@ grpo: Estimator = Estimator(
     formula=_divided,
     draws=_two,
     target=target,
-    source="shao-2024, eq. 3",
+    source="shao-2024",
     summary="The mean of the group is subtracted, and the deviation of the group divides: the gradient of another objective.",
     verdict="refuted",
 )
@@ -37,7 +37,7 @@ dr_grpo: Estimator = Estimator(
     formula=_centred,
     draws=_three,
     target=target,
-    source="liu-2025, section 3",
+    source="liu-2025",
     summary="The mean of the group, own reward included, is subtracted: (G - 1)/G times the gradient.",
     verdict="scaled",
 )
@@ -48,7 +48,7 @@ remax: Estimator = Estimator(
     formula=(r(b) - r(greedy)) * score(b),
     draws=(b,),
     target=target,
-    source="li-2023, eq. 3",
+    source="li-2023",
     summary="The reward of the greedy outcome is the baseline: any outcome that is not drawn will do.",
 )
 
@@ -70,7 +70,7 @@ length_normalised: Estimator = Estimator(
     formula=r(b) * score(b) / length(b),
     draws=(b,),
     target=target,
-    source="liu-2025, section 3",
+    source="liu-2025",
     summary="Each sample is divided by its own length: the gradient of another reward.",
     verdict="refuted",
 )
@@ -83,6 +83,6 @@ vargrad: Estimator = Estimator(
     formula=grad((log(p(first)) - log_joint(first) - log(p(second)) + log_joint(second)) ** 2 / 4, theta),
     draws=(first, second),
     target=grad(E(log(p(q)) - log_joint(q), q), theta),
-    source="richter-2020, eq. 10",
+    source="richter-2020",
     summary="Half the variance of the log weight, differentiated at samples that are held fixed.",
 )
