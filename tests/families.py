@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from derive.catalogue import _MODULES, catalogue
+from derive.catalogue import catalogue, folder_of
 from derive.catalogue.derivatives import differences, pairs, second_order
 from derive.catalogue.discrete import sums
 from derive.catalogue.inference import bounds, wake_sleep
@@ -13,7 +13,7 @@ from derive.language.term import Term
 from derive.notation import E, Over, exp, grad, log, p, score, stop
 from docs.readings.page import ANSWERS
 
-FURTHER = tuple(name for name, module in _MODULES.items() if "." in module)
+FURTHER = tuple(filter(folder_of, catalogue))
 """They are put through the four readings, and told from twins; what else generated code must do is tested of the others."""
 
 STORED = json.loads(ANSWERS.read_text(encoding="utf-8"))
@@ -62,6 +62,7 @@ TWINS: dict[str, Term] = {
     "evolution-strategies-forward": (f(differences.stepped) - f(theta)) * epsilon,
     "antithetic-pathwise": (grad(pairs.mirrored(1), theta) - grad(pairs.mirrored(-1), theta)) / 2,
     "antithetic-uniform": (grad(f(theta + pairs.u), theta) + grad(f(theta - pairs.u), theta)) / 2,
+    "sticking-the-landing": grad(bounds.log_joint(bounds.at(epsilon)), theta),
     "lax": formula("lax") - grad(bounds.c(bounds.at(epsilon)), theta),
     "mixture-score-and-pathwise": formula("mixture-pathwise-only"),
     "sleep-phase": score(wake_sleep.q, at=wake_sleep.model),

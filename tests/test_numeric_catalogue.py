@@ -249,10 +249,6 @@ TWINS: dict[str, dict[str, Callable[[], Term]]] = {
         "missing gradient of the bound": lambda: vimco_with(lambda bound, rest: rest[0], through_q=False),
         "flipped sign": lambda: -formula("vimco-arithmetic"),
     },
-    "sticking-the-landing": {
-        "dropped log q": lambda: grad(log_joint(z_of_epsilon), THETA),
-        "flipped log q": lambda: grad(log_joint(z_of_epsilon) + log(p(z, at=z_of_epsilon)), THETA),
-    },
 }
 TWINS |= {name: of_square(name) for name in VARIANCES}
 TWIN_CASES = [(name, what, family) for name in TWINS for what in TWINS[name] for family in usual_families(catalogue[name])]

@@ -42,7 +42,7 @@ _MODULES = {
     "dice": "derivatives.dice",
     "evolution-strategies": "derivatives.evolution_strategies",
     "evolution-strategies-mirrored": "derivatives.evolution_strategies:mirrored",
-    "sticking-the-landing": "elbo:sticking_the_landing",
+    "sticking-the-landing": "inference.bounds:sticking_the_landing",
     "importance-sampling-baseline": "policies.off_policy:baseline",
     "off-policy-without-ratio": "policies.off_policy:unweighted",
     "self-normalised-importance-sampling": "policies.off_policy:self_normalised",
@@ -132,3 +132,12 @@ class _Catalogue(Mapping[str, Estimator]):
 
 
 catalogue: Mapping[str, Estimator] = _Catalogue()
+
+
+def folder_of(name: str) -> str:
+    """Return the folder in which the family of an entry stands, "" if it stands alone.
+
+    >>> folder_of("grpo"), folder_of("rebar")
+    ('policies', '')
+    """
+    return _MODULES[name].rpartition(".")[0]

@@ -1,7 +1,7 @@
 """The gradient of the evidence lower bound: by the score function (black-box inference), and by reparameterization (SGVB)."""
 
 from derive.language.estimator import Estimator
-from derive.language.notation import E, finite, function, grad, log, normal, p, parameter, score, stop
+from derive.language.notation import E, finite, function, grad, log, normal, p, parameter, score
 from derive.language.term import Function, RandomVariable, Symbol, Term
 from derive.proofs.calc import Derivation, calc
 from derive.proofs.rules import (
@@ -66,16 +66,4 @@ sgvb: Estimator = Estimator(
     source="kingma-2014",
     summary="The log weight at a reparameterized normal sample, differentiated through the sample.",
     derivation=by_reparameterization,
-)
-
-frozen: RandomVariable = normal("z", stop(mu(theta)), stop(sigma(theta)))
-
-sticking_the_landing: Estimator = Estimator(
-    name="sticking-the-landing",
-    formula=grad(log_joint(z_of_epsilon) - log(p(frozen, at=z_of_epsilon)), theta),
-    draws=(epsilon,),
-    target=sgvb.target,
-    where=(("z", z_of_epsilon),),
-    source="roeder-2017, section 3",
-    summary="As SGVB, with the parameters of log q stopped: what that drops is a score, of mean zero.",
 )

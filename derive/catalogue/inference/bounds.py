@@ -27,6 +27,16 @@ lax: Estimator = Estimator(
     summary="A function of the sample is the control variate of the score function, and its pathwise gradient is added back.",
 )
 
+sticking_the_landing: Estimator = Estimator(
+    name="sticking-the-landing",
+    formula=grad(log_joint(at(epsilon)) - log(p(frozen, at=at(epsilon))), theta),
+    draws=(epsilon,),
+    target=grad(E(log_joint(z) - log(p(z)), z), theta),
+    where=(("z", at(epsilon)),),
+    source="roeder-2017, section 3",
+    summary="As SGVB, with the parameters of log q stopped: what that drops is a score, of mean zero.",
+)
+
 first, second = copies(epsilon, 2)
 z1, z2 = copies(z, 2)
 
