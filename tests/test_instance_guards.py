@@ -92,10 +92,12 @@ TRUE_BUT_HARD = {
     "a law that does not cover the other": (E(f(u) * p(narrow_u := uniform("n", 0, theta), at=u), u), E(f(narrow_u), narrow_u)),
     "a law that is sampled far away": (E(f(far) * p(w, at=far) / p(far), far), E(f(w), w)),
     "two densities on other supports": (E(f(x) * p(y, at=x) / p(x), x), E(f(y), y)),
+    "a density that is nowhere zero": (E(f(w) * p(u, at=w), w), E(f(w), w)),
 }
 ASSUMED = {
     "a law that does not cover the other": (Positive(theta), Covers(p(u), p(uniform("n", 0, theta)))),
     "two densities on other supports": (Covers(p(x), p(y)),),
+    "a density that is nowhere zero": (Positive(p(u, at=w)),),
 }
 
 
@@ -120,6 +122,7 @@ GUARDS = {
     "cuts": ("two ends close together", evaluate.Evaluator, "_breaks", lambda *args: None),
     "reach": ("a law that is sampled far away", evaluate.Evaluator, "_demand_reached", lambda *args: None),
     "covers": ("a law that does not cover the other", opinion.Bench, "_covers", lambda *args: True),
+    "all values": ("a density that is nowhere zero", opinion.Bench, "_covers", lambda *args: True),
 }
 
 
@@ -178,6 +181,13 @@ def test_an_assumption_chooses_the_instances():
     assert compare(*positive, assumptions=(Positive(c),)).verdict == "agree"
     absolute = E(f(b), b) / f(theta) * f(theta), E(f(b), b)
     assert compare(*absolute, assumptions=(NonZero(f(theta)),)).verdict == "agree"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_abstract_density_covers_another_one_where_that_is_assumed(seed):
+    statement = grad(E(f(x), x), theta), E(p(x, at=y) / p(y) * f(y) * score(x, theta, at=y), y)
+    assumed = Covers(p(y), p(x, at=y)), Positive(p(x, at=y))
+    assert compare(*statement, assumptions=assumed, seed=seed).verdict == "agree"
 
 
 def test_an_equation_that_does_not_hold_makes_the_instances_silent():

@@ -15,6 +15,7 @@ from derive.notation import (
     E,
     Over,
     constant,
+    continuous,
     copies,
     exp,
     finite,
@@ -161,6 +162,16 @@ def test_the_laws_of_an_instance_miss_different_outcomes_unless_one_covers_the_o
 def test_an_inverse_sum_is_bounded_by_its_best_part_only_where_nothing_is_negative():
     difference = E(p(b, at=q) / (p(b, at=q) - p(q)) * f(q), q)
     assert covers(supports_of((difference,)))
+
+
+def test_importance_sampling_from_an_abstract_density_is_proved():
+    x, y = continuous("x", theta), continuous("y", law="q")
+    weight, aim = p(x, at=y) / p(y), grad(E(f(x), x), theta)
+    right, wrong = (Estimator("off-policy", w * f(y) * score(x, at=y), (y,), aim) for w in (weight, 1 / weight))
+    verdict = derive.prove(right)
+    assert verdict.verdict == "proved"
+    assert Covers(p(y), p(x, at=y)) in verdict.derivation.theorem.assumptions
+    assert derive.prove(wrong).verdict == "undecided"
 
 
 def test_many_products_are_bounded_without_being_listed():

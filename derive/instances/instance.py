@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from derive.instances.densities import FIXED, Family, ShiftedExponential, random_family
+from derive.instances.densities import FIXED, Family, Logistic, ShiftedExponential, random_family
 from derive.instances.functions import NONZERO, POSITIVE, SIGNED, Smooth, Table, generator, random_function, random_table
 from derive.instances.jets import Array
 from derive.language.term import (
@@ -59,6 +59,7 @@ class Needs:
         together of how many outcomes one product may speak
         laws     the finite laws, in the order in which they are met
         covers   pairs of finite laws, of which the first is positive wherever the second is
+        wide     the names of the abstract densities that are positive wherever another law is
     """
 
     signs: dict[tuple[type, str], str] = field(default_factory=dict)
@@ -68,6 +69,7 @@ class Needs:
     together: int = 0
     laws: dict[Named, None] = field(default_factory=dict)
     covers: set[tuple[Named, Named]] = field(default_factory=set)
+    wide: set[str] = field(default_factory=set)
 
     def ask(self, term: Term, sign: str) -> None:
         """Ask that a term has a sign, as far as that can be asked of its parts."""
@@ -90,9 +92,11 @@ class Needs:
                 self.cover(law, own)
 
     def cover(self, sampled: Law, other: Law | None) -> None:
-        """Ask that one finite law is positive wherever another one is."""
+        """Ask that one law is positive wherever another one is."""
         if isinstance(sampled, FiniteLaw) and isinstance(other, FiniteLaw):
             self.covers.add((named(sampled), named(other)))
+        if isinstance(sampled, DensityLaw) and sampled != other:
+            self.wide.add(sampled.name)
 
     def _raise(self, key: tuple[type, str], sign: str) -> None:
         self.signs[key] = max(self.signs.get(key, SIGNED), sign, key=_RANK.index)
@@ -282,7 +286,9 @@ class Instance:
         key = (law.name, len(law.parameters), law.normalised)
         if key not in self._families:
             kind = FIXED[(self.number + int(generator(self.seed, law.name).integers(len(FIXED)))) % len(FIXED)]
-            if law.name not in self.needs.fixed and law.parameters and self.number % 3 == 1:
+            if law.name in self.needs.wide:
+                kind = Logistic
+            elif law.name not in self.needs.fixed and law.parameters and self.number % 3 == 1:
                 kind = ShiftedExponential
             name = (self.seed, self.number, "density", *key)
             self._families[key] = random_family(kind, name, len(law.parameters), normalised=law.normalised)

@@ -14,7 +14,7 @@ from derive.instances.cuts import demand_first_derivatives
 from derive.instances.errors import TooManyNodesError, UnreadableError
 from derive.instances.evaluate import Evaluator
 from derive.instances.instance import Instance, needs_of
-from derive.language.term import FiniteLaw, Law, Term
+from derive.language.term import Density, FiniteLaw, Law, RandomVariable, Term
 
 _FIRST = (Rule(0.22, 0.5), Rule(0.171, 0.13, reach=0.93))
 _SECOND = (
@@ -167,6 +167,13 @@ class Bench:
             (low, high), (lower, higher) = (Evaluator(self.instance, _FIRST[0]).support(law) for law in (sampled, other))
         return low <= lower and higher <= high
 
+    def _everywhere(self, term: Term) -> bool:
+        """Whether a density that is positive at one value of a variable is so at all values."""
+        match term:
+            case Density(law, RandomVariable(_, own)):
+                return self._covers(law, own)
+        return True
+
     def _demand_assumptions(self) -> None:
         if self._fits is False:
             try:
@@ -182,9 +189,9 @@ class Bench:
         name, holds = type(premise).__name__, True
         match name:
             case "Positive":
-                holds = self.measured(premise.term).value > 0
+                holds = self.measured(premise.term).value > 0 and self._everywhere(premise.term)
             case "NonZero":
-                holds = abs(self.measured(premise.term).value) > 1e-6
+                holds = abs(self.measured(premise.term).value) > 1e-6 and self._everywhere(premise.term)
             case "Covers":
                 holds = self._covers(premise.sampled.law, premise.other.law)
             case "Equation":
