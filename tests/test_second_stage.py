@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import pytest
 
+import derive
 from derive.estimator import Estimator
 from derive.kernel import theorem as kernel
 from derive.kernel.premises import EVERYTHING, Covers
@@ -143,3 +144,12 @@ def test_a_term_that_grows_too_long_ends_the_search():
     paths = [grad(f(point) - log(p(fixed, at=point)), theta) for point in points]
     formula = shares[0] * paths[0] + shares[1] * paths[1]
     assert find_further(Estimator("long", formula, several, bound)) is None
+
+
+def test_a_difference_that_decides_nothing_does_not_stand_against_a_derivation():
+    """On points of a base measure two densities cannot be told from others; the instances are of normal laws."""
+    x, e = normal("x", theta, 1), normal("epsilon")
+    weight, aim = p(x, at=e) / p(e), grad(E(f(x), x), theta)
+    right, wrong = (Estimator("off-policy", weight * f(e) * direction, (e,), aim) for direction in (e - theta, e))
+    assert derive.prove(right).verdict == "proved"
+    assert derive.prove(wrong).verdict == "undecided"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from derive.exact import comparison as exact
@@ -189,9 +189,12 @@ _ALMOST_EVERY = "every case in which the bias, a polynomial in free unknowns tha
 
 
 def _differing(evidence: Evidence) -> Verdict:
-    if any(not found.zero and found.conclusive for found in evidence.comparisons.values()):
+    conclusive = any(not found.zero and found.conclusive for found in evidence.comparisons.values())
+    if conclusive:
         _refuse_derivation(evidence)
     verdict = _biased(evidence)
+    if evidence.opinion.verdict == "agree" and evidence.derivation is not None and verdict.witness is None and not conclusive:
+        return _held(replace(evidence, comparisons={k: found for k, found in evidence.comparisons.items() if found.zero}))
     if evidence.opinion.verdict == "agree" and not _too_small_for_instances(verdict.witness):
         evidence.tried.append(f"the exact evaluator finds a difference, but of random instances {evidence.opinion.reason}")
         return _undecided(evidence)
