@@ -88,9 +88,10 @@ gallery: .venv/.installed
 readings: .venv/.installed
 	$(BIN)/python -m docs.readings.page
 
-# Write what the commands in README.md and docs/ print under them; a test compares.
+# Write what the commands in README.md and docs/ print under them, and what the cells of notebooks show; tests compare.
 examples: .venv/.installed
 	$(BIN)/python docs/refresh_examples.py
+	$(BIN)/python docs/notebooks.py
 
 bench: .venv/.installed
 	set -e; for file in benchmarks/*.py; do $(BIN)/python $$file; done

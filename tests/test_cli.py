@@ -102,10 +102,7 @@ def test_prove_all_exits_1_when_one_verdict_is_another(capsys, monkeypatch, opti
 
 
 def test_prove_passes_the_exit_status_of_an_undecided_verdict_on(monkeypatch):
-    fields = {"target": "t", "holds_for": "nothing", "tried": ["everything"], "scale": None, "bias": None, "witness": None}
-    fields["other_target"] = None
-    answer = {"estimator": "e", "verdict": "undecided", "assumptions": [], "derivation": [], "checked": [], **fields}
-    undecided = SimpleNamespace(verdict="undecided", derivation=None, found=False, to_json=lambda: answer, exit_code=3)
+    undecided = derive.Verdict(catalogue["rebar"], "undecided", "nothing", tried=("everything",))
     monkeypatch.setattr(derive, "prove", lambda *_, **__: undecided, raising=False)
     assert run(app, ["prove", "rebar"]) == 3
 

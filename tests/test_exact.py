@@ -426,7 +426,7 @@ def test_the_variance_of_the_score_function_on_a_bernoulli_is_the_hand_computed_
 
 def test_the_variance_of_a_constant_is_zero_and_that_of_a_score_is_not():
     assert exact.variance(Estimator("constant", c + 0 * f(b), (b,), target), 2).formula == "0"
-    assert exact.variance(Estimator("score", lift(1) * score(b), (b,), target), 2).formula == "-p(1)*score(1)^2 / (p(1) - 1)"
+    assert exact.variance(Estimator("score", lift(1) * score(b), (b,), target), 2).formula == "p(1)*score(1)^2 / (1 - p(1))"
 
 
 def test_a_case_must_be_a_law_and_must_be_complete():

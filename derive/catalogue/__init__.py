@@ -13,6 +13,7 @@ from importlib import import_module
 
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
+from derive.language.shown import Shown
 
 _MODULES = {
     "score-function": "score_function",
@@ -108,8 +109,13 @@ _MODULES = {
 }
 
 
-class _Catalogue(Mapping[str, Estimator]):
+class Catalogue(Mapping[str, Estimator], Shown):
     """The estimators by name, in the order in which they build on each other."""
+
+    __str__ = Shown.__str__
+
+    def __repr__(self) -> str:
+        return f"<the catalogue: {len(self)} estimators>"
 
     def __getitem__(self, name: str) -> Estimator:
         if name not in _MODULES:
@@ -131,7 +137,7 @@ class _Catalogue(Mapping[str, Estimator]):
         return name in _MODULES
 
 
-catalogue: Mapping[str, Estimator] = _Catalogue()
+catalogue: Mapping[str, Estimator] = Catalogue()
 
 
 def folder_of(name: str) -> str:

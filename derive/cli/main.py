@@ -25,11 +25,12 @@ from rich.text import Text
 import derive
 from derive.catalogue import catalogue
 from derive.cli.terminal import Quiet, console, example, tracked, worst
+from derive.display import as_text, sheet
 from derive.language.errors import GradproofError, UsageError
 from derive.language.estimator import Estimator
 from derive.printing import text
 from derive.verdicts.loading import load_all
-from derive.verdicts.verdict import Verdict, facts_of
+from derive.verdicts.verdict import Verdict
 
 VERDICTS = "gradproof/verdicts/1"
 FEWEST_OUTCOMES, MOST_OUTCOMES, MOST_SAMPLES = 2, 12, 8
@@ -362,42 +363,17 @@ def _all_variances(estimators: Sequence[Estimator], outcomes: int, *, as_json: b
 
 
 def _show(verdict: Verdict, *, quiet: bool, name: str = "") -> None:
-    answer = verdict.to_json()
-    if name:
-        answer["estimator"] = f"{name} ({answer['estimator']})"
+    called = f"{name} ({verdict.estimator.name})" if name else verdict.estimator.name
     if quiet:
-        _lines([(answer["estimator"], answer["verdict"])])
+        _lines([(called, verdict.verdict)])
         return
-    _show_verdict(answer)
+    _show_verdict(verdict, called)
     if verdict.derivation is not None and verdict.found:
         write("\n".join(text.steps(verdict.derivation, verdict.estimator.where)) + "\n")
 
 
-def _show_verdict(answer: dict[str, Any]) -> None:
+def _show_verdict(verdict: Verdict, name: str) -> None:
     table = Table.grid(padding=(0, 2))
-    previous = ""
-    for label, value in _rows(answer):
-        table.add_row(Text("" if label == previous else label, style="dim"), Text(value))
-        previous = label
-    _print(Text.assemble((answer["estimator"], "bold"), ": ", _verdict(answer["verdict"])), table)
-
-
-def _rows(answer: dict[str, Any]) -> list[tuple[str, str]]:
-    rules = ", ".join(step["rule"].replace("_", " ") for step in answer["derivation"] if step["rule"])
-    rows = [("target", answer["target"]), ("holds for", answer["holds_for"])]
-    rows += [("in words", answer["remark"])] if answer.get("remark") else []
-    rows += [("assumes", assumption) for assumption in answer["assumptions"]]
-    rows += [("requires", condition) for condition in answer.get("conditions", ())]
-    rows += [("derived by", rules)] if rules else []
-    rows += _checked(answer["checked"])
-    rows += facts_of(answer)
-    rows += [("tried", attempt) for attempt in answer["tried"]] if answer["verdict"] in ("undecided", "checked") else []
-    return rows
-
-
-def _checked(checks: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    rows = []
-    for zero, result in ((True, "is identically zero"), (False, "is not zero")):
-        outcomes = ", ".join(str(check["outcomes"]) for check in checks if check["identically_zero"] == zero)
-        rows += [("checked", f"E[estimate] - target {result} on {outcomes} outcomes")] if outcomes else []
-    return rows
+    for label, cell in sheet(verdict).labelled():
+        table.add_row(Text(label, style="dim"), Text(as_text(cell)))
+    _print(Text.assemble((name, "bold"), ": ", _verdict(verdict.verdict)), table)

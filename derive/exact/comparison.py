@@ -35,6 +35,7 @@ from derive.language.term import (
 from derive.laws.models import Case, EnclosedModel, RationalCase, RationalModel
 from derive.laws.occurrences import holds_for, variables
 from derive.numbers.enclosures import Enclosure, enclosed
+from derive.numbers.formula import Formula
 from derive.numbers.ring import Scalar, fraction, is_exact, precision
 
 if TYPE_CHECKING:
@@ -84,8 +85,13 @@ class Variance:
     Fraction(1, 1)
     """
 
-    formula: str
+    written: Formula
     _at: Callable[[RationalCase], Fraction]
+
+    @property
+    def formula(self) -> str:
+        """The variance as text."""
+        return self.written.text(limit=1000)
 
     def at(self, case: RationalCase) -> Fraction:
         """Return the variance at a rational case.
@@ -245,9 +251,9 @@ def variance(estimator: Estimator, outcomes: int, *, degree: int = DEGREE) -> Va
     """
     square, mean = second_moment(estimator), estimator.expectation
 
-    def formula(view: View) -> str:
+    def formula(view: View) -> Formula:
         top, bottom = view.relations.clear([view.values[0][0] - view.values[0][1] ** 2, view.model.one])
-        return view.text(top, bottom, limit=1000)
+        return view.formula(top, bottom).normalised()
 
     def at(case: RationalCase) -> Fraction:
         return mean_and_variance_at(estimator, case, outcomes=outcomes, degree=degree)[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from itertools import product
 from typing import TypeVar
@@ -16,6 +17,7 @@ from derive.language.term import FiniteLaw, Latent, NormalLaw, RandomVariable, S
 from derive.laws.models import SymbolicModel
 from derive.laws.occurrences import holds_for, maps_of, variables, variables_free
 from derive.laws.reading import Conditional, Decided, Place, Places, Real
+from derive.numbers.formula import Formula
 from derive.numbers.ring import PolynomialRing, RingFullError, Scalar
 
 T = TypeVar("T")
@@ -35,27 +37,24 @@ class View:
     def relations(self) -> Relations:
         return Relations(self.model, self.reader.latents.values())
 
-    def text(self, top: Scalar, bottom: Scalar, limit: int = 24) -> str:
+    def text(self, top: Scalar, bottom: Scalar) -> str:
         """Return a quotient, in lowest terms and in factors unless that would take long."""
-        if not self.model.ring.is_simple((top, bottom)):
-            return f"({self.model.text(top, limit)}) / ({self.model.text(bottom, limit)})"
-        top, bottom = self.model.ring.lowest(top, bottom)
-        return self._product(top, limit) + ("" if bottom == self.model.one else f" / ({self.model.text(bottom, limit)})")
+        return self.formula(top, bottom).text()
 
-    def _product(self, scalar: Scalar, limit: int) -> str:
-        """Return a polynomial in factors: monomials first, sums in brackets."""
-        if len(scalar) < 2:
-            return self.model.text(scalar)
-        number, factors = self.model.ring.factors(scalar)
-        single = self.model.number(number)
+    def formula(self, top: Scalar, bottom: Scalar) -> Formula:
+        """Return a quotient as `text` shows it."""
+        ring, freeze, along = self.model.ring, self.model.freeze, self.model.parameter
+        if not ring.is_simple((top, bottom)):
+            return Formula(Fraction(1), (), ((freeze(top), 1),), ((freeze(bottom), 1),), along, whole=True)
+        top, bottom = ring.lowest(top, bottom)
+        number, factors = ring.factors(top)
+        single = self.model.one
         for factor, power in factors:
             single = single * factor**power if len(factor) == 1 else single
-        brackets = [(f"({self.model.text(factor, limit)})", power) for factor, power in factors if len(factor) > 1]
-        sums = [text + (f"^{power}" if power > 1 else "") for text, power in brackets]
-        lead = self.model.text(single)
-        if len(sums) == 1 and lead == "1":
-            return sums[0][1:-1] if brackets[0][1] == 1 else sums[0]
-        return "*".join(sums) if lead == "1" else "-" + "*".join(sums) if lead == "-1" else "*".join([lead, *sums])
+        ((lead, monomial),) = freeze(single).terms
+        sums = tuple((freeze(factor), power) for factor, power in factors if len(factor) > 1)
+        below = () if bottom == self.model.one else ((freeze(bottom), 1),)
+        return Formula(number * lead, monomial, sums, below, along)
 
 
 def viewed(terms: tuple[Term, Term], parameter: Symbol, outcomes: int, degree: int, use: Callable[[View], T]) -> T:

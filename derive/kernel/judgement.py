@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from derive.kernel.premises import Assuming, Premise, require
 from derive.language.errors import RuleError
 from derive.language.scope import alpha_equal, scoped
+from derive.language.shown import Shown
 from derive.language.term import Expect, Grad, Over, Score, Stop, Term, parts, rebuild
 
 KEY = object()
@@ -16,14 +17,14 @@ Path = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Equation:
+class Equation(Shown):
     """An equation that a user assumed, as it stands left of the turnstile."""
 
     lhs: Term
     rhs: Term
 
 
-class Theorem:
+class Theorem(Shown):
     """assumptions |- lhs = rhs, with the rule and the inputs that made it. Only the rules of `derive.kernel.theorem` make one.
 
     `values_only` says that it claims less: both sides are equal, and their derivatives need not be.
@@ -58,6 +59,9 @@ class Theorem:
         for name, value in zip(("lhs", "rhs", "rule", "inputs", "values_only"), known, strict=True):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "assumptions", frozenset(assumptions))
+
+    def __repr__(self) -> str:
+        return f"<Theorem by {getattr(self, 'rule', None)}>"
 
     def __init_subclass__(cls) -> None:
         refuse("Theorem cannot be subclassed.")

@@ -16,6 +16,7 @@ from derive.kernel.signs import in_support, one_support, positive
 from derive.kernel.tails import at_outcomes, is_small, sides
 from derive.language.errors import PremiseError
 from derive.language.scope import depends, moves
+from derive.language.shown import Shown
 from derive.language.term import (
     Add,
     Apply,
@@ -47,7 +48,7 @@ from derive.language.term import (
 
 
 @dataclass(frozen=True)
-class Premise:
+class Premise(Shown):
     """Base of the side conditions. `sentence` says in words what the premise claims of its `subjects`."""
 
     sentence: ClassVar[str]

@@ -15,6 +15,7 @@ from derive.language.errors import ScopeError, UsageError
 from derive.language.expected import a_name, jointly
 from derive.language.notation import E
 from derive.language.scope import free, substitute
+from derive.language.shown import Shown
 from derive.language.term import Grad, RandomVariable, Symbol, Term, lift
 
 VERDICTS = ("proved", "checked", "scaled", "other-target", "refuted", "vacuous", "undecided")
@@ -69,8 +70,8 @@ class Moments(Protocol):
         """Of what they are the moments."""
 
 
-@dataclass(frozen=True)
-class Estimator:
+@dataclass(frozen=True, repr=False)
+class Estimator(Shown):
     """A sampling program and a formula.
 
     Args
@@ -112,6 +113,9 @@ class Estimator:
     derivation: Callable[[], Chain] | None = field(default=None, compare=False)
     integrated: Callable[[Mapping[str, Fraction]], Moments] | None = field(default=None, compare=False)
     family: Callable[[int], Estimator] | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        return f"<Estimator {self.name!r}>"
 
     def __post_init__(self) -> None:
         a_name(self.name, "estimator")

@@ -19,6 +19,7 @@ from typing import TypeAlias, TypeVar, cast
 
 from derive.language.errors import NotExact, TooLarge, UnknownNode, UsageError
 from derive.language.exactness import ALIKE, UNLIKE, exact, integer
+from derive.language.shown import Shown
 
 Exact: TypeAlias = "Term | int | Fraction"
 Result = TypeVar("Result")
@@ -39,7 +40,7 @@ def lift(value: Exact) -> Term:
 
 
 @dataclass(frozen=True)
-class Term:
+class Term(Shown):
     """Base of all scalar terms; the operators build trees and never simplify.
 
     They flatten sums and products, and drop the 0 with which Python's `sum` starts and a division by 1. `==` asks
@@ -171,7 +172,7 @@ class RandomVariable(Term):
 
 
 @dataclass(frozen=True)
-class Law:
+class Law(Shown):
     """Base of all laws; `terms` are the terms that it depends on."""
 
     @property
@@ -271,7 +272,7 @@ class NormalLaw(Law):
 
 
 @dataclass(frozen=True)
-class Function:
+class Function(Shown):
     """An abstract function of real arguments, defined everywhere.
 
     `differentiable` says whether it has continuous derivatives: True, False, or None where nothing is known (then it must be

@@ -127,8 +127,12 @@ def _argument_text(arg: object, parameter: str) -> str:
 
 
 def _monomial_text(monomial: Monomial, parameter: str) -> str:
-    ordered = sorted(monomial, key=lambda factor: _ORDER.get(factor[0].kind, len(_ORDER)))
-    return "*".join(readable(key, parameter) + ("" if power == 1 else f"^{power}") for key, power in ordered)
+    return "*".join(readable(key, parameter) + ("" if power == 1 else f"^{power}") for key, power in in_order(monomial))
+
+
+def in_order(monomial: Monomial) -> Monomial:
+    """Return the factors as they are written: symbols, probabilities, scores, functions, and the rest."""
+    return tuple(sorted(monomial, key=lambda factor: _ORDER.get(factor[0].kind, len(_ORDER))))
 
 
 def sum_text(value: Value, parameter: str, limit: int) -> str:

@@ -30,8 +30,11 @@ class MathML(Printer):
 
     def name(self, name: str) -> str:
         base, *suffixes = name.rstrip("_").split("_") if re.fullmatch(r"[^\W_]+(_[^\W_]+)*_?", name) else [name]
+        if base == "log" and suffixes:  # a function whose value is a logarithm; what people call the joint density is p
+            return f"<mi>log</mi>{_THIN}{self.name(self.joint if suffixes == ['joint'] else '_'.join(suffixes))}"
+        lettered = re.fullmatch(r"([^\W\d_])(\d+)", base)
+        base, subscripts = (lettered[1], [f"<mi>{lettered[2]}</mi>"]) if lettered else (base, list[str]())
         printed = f"<mi>{_text(GREEK.get(base, base))}</mi>"
-        subscripts: list[str] = []
         for suffix in suffixes:
             if suffix in ACCENTS and not subscripts:
                 printed = f'<mover accent="true">{printed}<mo stretchy="false">{_OVER[suffix]}</mo></mover>'
@@ -40,7 +43,7 @@ class MathML(Printer):
         return f"<msub>{printed}<mrow>{'<mo>,</mo>'.join(subscripts)}</mrow></msub>" if subscripts else printed
 
     def word(self, word: str) -> str:
-        return f"<mi>{_text({'Normal': '𝒩', 'Uniform': '𝒰'}.get(word, word))}</mi>"
+        return f"<mi>{_text({'Normal': '𝒩', 'Uniform': '𝒰', '...': '⋯', '.': '·'}.get(word, word))}</mi>"
 
     def number(self, value: Fraction) -> str:
         whole = f"<mn>{value.numerator}</mn>"
@@ -72,8 +75,13 @@ class MathML(Printer):
     def log(self, inner: str) -> str:
         return f"<mrow><mi>log</mi>{_APPLY}{inner}</mrow>"
 
-    def derivative(self, parameter: str, inner: str) -> str:
-        return f"<mrow><msub><mo>∂</mo><mrow>{parameter}</mrow></msub>{inner}</mrow>"
+    def root(self, inner: str) -> str:
+        return f"<msqrt>{inner}</msqrt>"
+
+    def derivative(self, parameter: str, inner: str, order: int = 1) -> str:
+        if order == 1:
+            return f"<mrow><msub><mo>∂</mo><mrow>{parameter}</mrow></msub>{inner}</mrow>"
+        return f"<mrow><msubsup><mo>∂</mo><mrow>{parameter}</mrow><mn>{order}</mn></msubsup>{inner}</mrow>"
 
     def expectation(self, variables: Sequence[RandomVariable], inner: str) -> str:
         subscript = "<mo>,</mo>".join(self._subscript(variable) for variable in variables)
@@ -92,6 +100,13 @@ class MathML(Printer):
         sign = f"<msubsup><mo>∫</mo><mrow>{bounds[0]}</mrow><mrow>{bounds[1]}</mrow></msubsup>" if bounds else "<mo>∫</mo>"
         return f'<mrow>{sign}{inner}<mspace width="0.17em"/><mi>d</mi>{variable}</mrow>'
 
+    def primed(self, head: str, order: int) -> str:
+        return f"<msup><mrow>{head}</mrow><mo>{'′' * order}</mo></msup>" if order else head
+
+    def mean(self, inner: str, event: str, *, restricted: bool) -> str:
+        given = f"<mo>{';' if restricted else '|'}</mo>{event}" if event else ""
+        return f"<mrow><mi>𝔼</mi><mo>[</mo>{inner}{given}<mo>]</mo></mrow>"
+
     def relation(self, left: str, sign: str, right: str) -> str:
         return f"<mrow>{left}<mo>{'∼' if sign == '~' else sign}</mo>{right}</mrow>"
 
@@ -103,7 +118,8 @@ def _text(text: str) -> str:
     return _quoted("".join(character if character.isprintable() else "?" for character in text))
 
 
-def _math(elements: str, *, display: bool = False) -> Markup:
+def math(elements: str, *, display: bool = False) -> Markup:
+    """Return elements of MathML as a formula, in a line or displayed."""
     return Markup(f'<math display="{"block" if display else "inline"}">{elements}</math>')
 
 
@@ -117,7 +133,7 @@ def render(term: Term, where: Where = ()) -> str:
     >>> render(parameter("theta") ** 2)
     '<math display="block"><msup><mrow><mi>θ</mi></mrow><mn>2</mn></msup></math>'
     """
-    return str(_math(start(MathML, term, where).show(term), display=True))
+    return str(math(start(MathML, term, where).show(term), display=True))
 
 
 def document(estimator: Estimator, derivation: Derivation | None, conclusion: Conclusion | None = None) -> str:
@@ -130,7 +146,7 @@ def body(estimator: Estimator, derivation: Derivation | None, conclusion: Conclu
     where = estimator.where
     relations = [*(MathML().drawn(variable) for variable in estimator.draws), *MathML(where).definitions()]
     rendered = _BODY.render(
-        setting=[_math(relation) for relation in relations],
+        setting=[math(relation) for relation in relations],
         formula=_display(estimator.formula, where),
         target=_display(estimator.target, where),
         lines=[] if derivation is None else [_line(line.reason, line.term, line.premises, where) for line in derivation.lines],
@@ -144,7 +160,7 @@ def body(estimator: Estimator, derivation: Derivation | None, conclusion: Conclu
 
 
 def _display(term: Term, where: Where) -> Markup:
-    return _math(start(MathML, term, where).show(term), display=True)
+    return math(start(MathML, term, where).show(term), display=True)
 
 
 def _line(reason: str, term: Term, premises: Iterable[Condition], where: Where) -> dict[str, object]:
@@ -153,16 +169,45 @@ def _line(reason: str, term: Term, premises: Iterable[Condition], where: Where) 
 
 
 def _premises(conditions: Iterable[Condition], where: Where) -> list[tuple[str, Markup]]:
-    return sorted({(spoken(condition)[0], _sentence(condition, where)) for condition in conditions})
+    return sorted({(spoken(condition)[0], sentence(condition, where)) for condition in conditions})
 
 
-def _sentence(condition: Condition, where: Where) -> Markup:
+def sentence(condition: Condition, where: Where) -> Markup:
+    """Return a side condition in words, with its terms as formulas."""
     _, sentence, subjects = spoken(condition)
     clear = apart(subjects, where)
-    return Markup(sentence).format(*(_math(start(MathML, term, clear).show(term)) for term in subjects))
+    return Markup(sentence).format(*(math(start(MathML, term, clear).show(term)) for term in subjects))
+
+
+def fragment(title: str, rows: Sequence[tuple[str, Markup | str]]) -> str:
+    """Return a table of labels and what they say, to stand in any page: its style is for `.gradproof` only.
+
+    >>> "<dt>x</dt>" in fragment("", [("x", "y")])
+    True
+    """
+    return _FRAGMENT.render(title=title, rows=rows)
 
 
 _TEMPLATES = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+
+_FRAGMENT = _TEMPLATES.from_string("""\
+<div class="gradproof">
+<style>
+.gradproof dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .2em 1em; margin: .3em 0; }
+.gradproof dt { font-weight: normal; font-style: italic; opacity: .75; }
+.gradproof dd { margin: 0; overflow-x: auto; overflow-wrap: anywhere; }
+.gradproof .gradproof-title { font-weight: bold; margin: .3em 0; }
+</style>
+{% if title %}
+<p class="gradproof-title">{{ title }}</p>
+{% endif %}
+<dl>
+{% for label, said in rows %}
+<dt>{{ label }}</dt><dd tabindex="0">{{ said }}</dd>
+{% endfor %}
+</dl>
+</div>
+""")
 
 _PAGE = _TEMPLATES.from_string("""\
 <!doctype html>

@@ -8,6 +8,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from derive.language.term import DensityLaw, FiniteLaw, Number, RandomVariable, Term
+from derive.numbers.formula import Formula
+from derive.printing import unknowns
 from derive.printing.conclusion import Conclusion
 from derive.printing.layout import (
     ACCENTS,
@@ -34,7 +36,7 @@ LIMIT = 50
 
 ROUND, DNUOR, SQUARE, ERAUQS = "\ue002", "\ue003", "\ue004", "\ue005"
 _SIDES = {ROUND: "(", DNUOR: ")", SQUARE: "[", ERAUQS: "]"}
-_WORDS = {"log": r"\log", "exp": r"\exp", "Normal": r"\mathcal{N}", "Uniform": r"\mathcal{U}"}
+_WORDS = {".": r"\cdot", "...": r"\cdots", "log": r"\log", "exp": r"\exp", "Normal": r"\mathcal{N}", "Uniform": r"\mathcal{U}"}
 _LETTERS = {letter: name for name, letter in GREEK.items()} | {"ϵ": "epsilon", "ϕ": "phi", "ϑ": "theta"}
 _ESCAPES = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -64,7 +66,7 @@ def _escaped(character: str) -> str:
     return " " if character.isspace() else f"[U+{ord(character):04X}]"
 
 
-def name(text: str) -> str:
+def name(text: str, joint: str = "p") -> str:
     r"""Return a name as LaTeX mathematics: Greek letters, accents and subscripts are recognised, anything else is escaped.
 
     >>> name("lambda_"), name("z_tilde"), name("b_1"), name("baseline"), name("50%")
@@ -73,8 +75,11 @@ def name(text: str) -> str:
     if not re.fullmatch(r"[^\W\d_][^\W_]*(_[^\W_]+)*_?", text):
         return rf"\text{{{escape(text)}}}"
     base, *suffixes = text.rstrip("_").split("_")
+    if base == "log" and suffixes:  # a function whose value is a logarithm; what people call the joint density is p
+        return rf"\log {name(joint if suffixes == ['joint'] else '_'.join(suffixes))}"
+    lettered = re.fullmatch(r"([^\W\d_])(\d+)", base)
+    base, subscripts = (lettered[1], [lettered[2]]) if lettered else (base, list[str]())
     printed = _base(base)
-    subscripts: list[str] = []
     for suffix in suffixes:
         if suffix in ACCENTS and not subscripts:
             printed = rf"\{suffix}{{{printed}}}"
@@ -96,7 +101,7 @@ class Latex(Printer):
     """LaTeX mathematics; brackets are private marks until the line breaks are known."""
 
     def name(self, name_: str) -> str:
-        return name(name_)
+        return name(name_, self.joint)
 
     def word(self, word: str) -> str:
         return _WORDS.get(word, rf"\mathrm{{{word}}}")
@@ -131,13 +136,17 @@ class Latex(Printer):
     def log(self, inner: str) -> str:
         return rf"\log {inner}"
 
-    def derivative(self, parameter: str, inner: str) -> str:
+    def root(self, inner: str) -> str:
+        return rf"\sqrt{{{unmarked(inner)}}}"
+
+    def derivative(self, parameter: str, inner: str, order: int = 1) -> str:
         single = re.fullmatch(r"[a-zA-Z]|\\[a-zA-Z]+", parameter)
-        return rf"\partial_{parameter if single else '{' + parameter + '}'} {inner}"
+        power = f"^{{{order}}}" if order > 1 else ""
+        return rf"\partial_{parameter if single else '{' + parameter + '}'}{power} {inner}"
 
     def expectation(self, variables: Sequence[RandomVariable], inner: str) -> str:
         subscript = ", ".join(unmarked(self._subscript(variable)) for variable in variables)
-        if len(variables) > 1 and _width(subscript) > LIMIT // 2:
+        if len(variables) > 1 and width(subscript) > LIMIT // 2:
             subscript = ", ".join(self.name(variable.name) for variable in variables)
         return rf"\mathbb{{E}}_{{{subscript}}}{SQUARE}{inner}{ERAUQS}"
 
@@ -154,14 +163,21 @@ class Latex(Printer):
         limits = f"_{{{unmarked(bounds[0])}}}^{{{unmarked(bounds[1])}}}" if bounds else ""
         return rf"\int{limits} {inner} \, d{variable}"
 
+    def primed(self, head: str, order: int) -> str:
+        return head + "'" * order
+
+    def mean(self, inner: str, event: str, *, restricted: bool) -> str:
+        given = "" if not event else "; " if restricted else r" \mid "
+        return rf"\mathbb{{E}}{SQUARE}{inner}{given}{event}{ERAUQS}"
+
     def relation(self, left: str, sign: str, right: str) -> str:
         return " ".join((left, r"\sim" if sign == "~" else sign, right))
 
     def width(self, printed: str) -> int:
-        return _width(printed)
+        return width(printed)
 
 
-def _width(printed: str) -> int:
+def width(printed: str) -> int:
     """About how many characters wide a formula prints."""
     bare = re.sub(r"\\(mathrm|text|mathbb|mathcal|tilde|hat|bar|frac|ensuremath|mid|,)", "", unmarked(printed))
     return len(re.sub(r"[{}_^ ]|\\(?=\W)", "", re.sub(r"\\[a-zA-Z]+", "x", bare)))
@@ -203,8 +219,17 @@ def render(term: Term, where: Where = ()) -> str:
 
 def lines(term: Term, where: Where = (), limit: int = LIMIT) -> list[str]:
     """Return a term as lines for an aligned display, no wider than the limit where they can be broken."""
-    found = broken(start(Latex, term, where).show(term), limit, _width)
+    return finished(broken(start(Latex, term, where).show(term), limit, width))
+
+
+def finished(found: Iterable[str]) -> list[str]:
+    """Return lines with the sizes of their brackets, and without our marks."""
     return [line.count(INDENT) * r"\quad " + _bracketed(line).strip(INDENT + " ") for line in found]
+
+
+def formula_lines(formula: Formula, limit: int = LIMIT, terms: int = unknowns.MOST_TERMS) -> list[str]:
+    """Return what the exact evaluator has found as lines for an aligned display; of a long polynomial some terms and dots."""
+    return finished(broken(unknowns.show(Latex(), formula, terms), limit, width))
 
 
 def premise(condition: Condition, where: Where = ()) -> str:

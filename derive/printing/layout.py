@@ -40,6 +40,7 @@ from derive.language.term import (
     Term,
     Threshold,
     UniformLaw,
+    anywhere,
 )
 
 Where: TypeAlias = Sequence[tuple[str, Term]]
@@ -73,14 +74,19 @@ class Level(IntEnum):
 
 
 class Printer(ABC):
-    """One notation. `bars` says that it writes fractions with a bar, which brackets for itself."""
+    """One notation.
+
+    `bars` says that it writes fractions with a bar, which brackets for itself; `joint` is what the density is called of which
+    `log_joint` is the logarithm.
+    """
 
     where: tuple[tuple[str, Term], ...]
     bars: ClassVar[bool] = True
     longest_fraction: ClassVar[int] = 40
+    joint: str
 
-    def __init__(self, where: Where = ()) -> None:
-        self.where = tuple(where)
+    def __init__(self, where: Where = (), joint: str = "p") -> None:
+        self.where, self.joint = tuple(where), joint
 
     # What a notation writes in its own way
 
@@ -125,8 +131,12 @@ class Printer(ABC):
         """log in front of something that needs no brackets."""
 
     @abstractmethod
-    def derivative(self, parameter: str, inner: str) -> str:
-        """d/dparameter in front of something that needs no brackets."""
+    def derivative(self, parameter: str, inner: str, order: int = 1) -> str:
+        """The derivative of that order along the parameter, in front of something that needs no brackets."""
+
+    def root(self, inner: str) -> str:
+        """The square root, exp(log(x) / 2)."""
+        return self.call(self.word("exp"), [self.fraction(self.call(self.word("log"), [inner]), self.number(Fraction(2)))])
 
     @abstractmethod
     def expectation(self, variables: Sequence[RandomVariable], inner: str) -> str:
@@ -139,6 +149,14 @@ class Printer(ABC):
     @abstractmethod
     def integral(self, variable: str, bounds: tuple[str, str] | None, inner: str) -> str:
         """The integral over a support."""
+
+    @abstractmethod
+    def primed(self, head: str, order: int) -> str:
+        """A derivative of a function of one argument."""
+
+    @abstractmethod
+    def mean(self, inner: str, event: str, *, restricted: bool) -> str:
+        """E of something given an event, or where it happens."""
 
     @abstractmethod
     def relation(self, left: str, sign: str, right: str) -> str:
@@ -160,7 +178,13 @@ class Printer(ABC):
         if name is not None:
             return self.name(name)
         printed = self._node(term)
-        return self.bracket(printed) if _level(term) < need else printed
+        return self.bracket(printed) if self.level(term) < need else printed
+
+    def level(self, term: Term) -> Level:
+        """How tightly a term holds together in this notation; with bars, log_joint(b) is written as log p(b)."""
+        if self.bars and isinstance(term, Apply) and term.function.name.startswith("log_"):
+            return Level.PREFIX
+        return _level(term)
 
     def distribution(self, law: Law, at: str) -> str:
         """Return the density of a law at a point: p(b | x; theta), Normal(z; 0, 1)."""
@@ -209,6 +233,8 @@ class Printer(ABC):
         match term:
             case Log(arg) if isinstance(arg, Density) and self.abbreviation(arg) is None:
                 return self.log(self.show(arg))
+            case Exp(arg) if (radicand := _radicand(arg)) is not None and self.abbreviation(arg) is None:
+                return self.root(self.show(radicand))
             case Log(arg) | Exp(arg) | Sigmoid(arg):
                 return self.call(self.word(type(term).__name__.lower()), [self.show(arg)])
             case Stop(body):
@@ -217,8 +243,8 @@ class Printer(ABC):
                 return self.distribution(law, self.show(at))
             case Score(law, at, parameter):
                 return self.derivative(self.name(parameter.name), self.log(self.distribution(law, self._held(at, parameter))))
-            case Grad(body, parameter):
-                return self.derivative(self.name(parameter.name), self._differentiated(body))
+            case Grad():
+                return self._gradient(term)
             case Expect():
                 return self._expectation(term)
             case Over(body, variable):
@@ -236,7 +262,7 @@ class Printer(ABC):
     def _inside(self, *variables: RandomVariable) -> Self:
         """Under a binder an abbreviation of the same name would be read as the bound variable: leave it out."""
         names = {variable.name for variable in variables}
-        return type(self)([(name, value) for name, value in self.where if name not in names])
+        return type(self)([(name, value) for name, value in self.where if name not in names], self.joint)
 
     def _sum(self, args: Sequence[Term]) -> str:
         signed = [(negative(arg) and self.abbreviation(arg) is None, arg) for arg in args]
@@ -281,6 +307,13 @@ class Printer(ABC):
         moves = parameter in free(at) and not (isinstance(at, Apply) and isinstance(at.function, Threshold))
         return self.show(Stop(at) if moves and not isinstance(at, Stop) else at)
 
+    def _gradient(self, term: Grad) -> str:
+        """Derivatives along one parameter, one behind the other, are one of higher order."""
+        order, body = 1, term.body
+        while isinstance(body, Grad) and body.parameter == term.parameter and self.abbreviation(body) is None:
+            order, body = order + 1, body.body
+        return self.derivative(self.name(term.parameter.name), self._differentiated(body), order)
+
     def _differentiated(self, body: Term) -> str:
         if isinstance(body, (Log, Power)) and self.abbreviation(body) is None:
             return self.bracket(self.show(body))
@@ -313,7 +346,18 @@ def spoken(condition: Condition) -> tuple[str, str, tuple[Term, ...]]:
 
 def start(kind: type[Printer], term: Term, where: Where) -> Printer:
     """Return a printer without the abbreviations whose name a free variable of the term has already."""
-    return kind(apart((term,), where))
+    return kind(apart((term,), where), "joint" if anywhere(term, _names_p) else "p")
+
+
+def _names_p(term: Term) -> bool:
+    match term:
+        case Apply(function, _):
+            return function.name == "p"
+        case Density(law) | Score(law):
+            return getattr(law, "name", "") == "p"
+        case Expect(_, variable) | Over(_, variable):
+            return getattr(variable.law, "name", "") == "p"
+    return False
 
 
 def apart(terms: Iterable[Term], where: Where) -> list[tuple[str, Term]]:
@@ -427,6 +471,14 @@ def _level(term: Term) -> Level:
         case Log(Density()):
             return Level.PREFIX
     return Level.ATOM
+
+
+def _radicand(term: Term) -> Term | None:
+    """Return x of log(x) / 2."""
+    match term:
+        case Mul((Number(value), Log(arg))) | Mul((Log(arg), Number(value))) if value == Fraction(1, 2):
+            return arg
+    return None
 
 
 def _divisor(term: Term, *, first: bool) -> Term | None:

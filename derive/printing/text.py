@@ -56,8 +56,8 @@ class Text(Printer):
     def log(self, inner: str) -> str:
         return f"log {inner}"
 
-    def derivative(self, parameter: str, inner: str) -> str:
-        return f"d_{parameter} {inner}"
+    def derivative(self, parameter: str, inner: str, order: int = 1) -> str:
+        return f"d_{parameter} " * order + inner
 
     def expectation(self, variables: Sequence[RandomVariable], inner: str) -> str:
         subscripts = [self._subscript(variable) for variable in variables]
@@ -76,6 +76,12 @@ class Text(Printer):
     def integral(self, variable: str, bounds: tuple[str, str] | None, inner: str) -> str:
         limits = f"_{{{unmarked(bounds[0])}}}^{{{unmarked(bounds[1])}}}" if bounds else ""
         return f"int{limits} {inner} d{variable}"
+
+    def primed(self, head: str, order: int) -> str:
+        return head + "'" * order
+
+    def mean(self, inner: str, event: str, *, restricted: bool) -> str:
+        return f"E[{inner}{('; ' if restricted else ' | ') if event else ''}{event}]"
 
     def relation(self, left: str, sign: str, right: str) -> str:
         return f"{left} {sign} {right}"

@@ -17,12 +17,13 @@ from derive.kernel.premises import EVERYTHING, Assuming, Premise
 from derive.kernel.theorem import Equation, Theorem
 from derive.language.errors import PremiseError, RuleError, UsageError
 from derive.language.estimator import Estimator
+from derive.language.shown import Shown
 from derive.language.term import Term
 from derive.proofs.conversions import Rewrite, equal_by_normal_form, normalise, places, rewrite_at, rewrite_everywhere, worse
 
 
-@dataclass(frozen=True)
-class Line:
+@dataclass(frozen=True, repr=False)
+class Line(Shown):
     """One line of a derivation: the term, the rule that leads to it ("" for the first) and the premises first used there.
 
     `values_only` says that the line has the value of the line before it, and perhaps another derivative.
@@ -38,13 +39,19 @@ class Line:
         """The rule in words, as it is printed beside the line."""
         return self.rule.replace("_", " ") + (", in value only" if self.values_only else "")
 
+    def __repr__(self) -> str:
+        return f"<Line by {self.rule}>" if self.rule else "<Line: the start>"
 
-@dataclass(frozen=True)
-class Derivation:
+
+@dataclass(frozen=True, repr=False)
+class Derivation(Shown):
     """A checked chain: its lines, and the theorem that the first equals the last."""
 
     lines: tuple[Line, ...]
     theorem: Theorem
+
+    def __repr__(self) -> str:
+        return f"<Derivation of {len(self.lines)} lines>"
 
 
 def chain_of(estimator: Estimator) -> Derivation:

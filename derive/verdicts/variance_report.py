@@ -6,19 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from textwrap import wrap
 from typing import Any
 
 from derive.exact import comparison as exact
 from derive.exact.points import Open, Point
 from derive.language.errors import NotEvaluable, UsageError
 from derive.language.estimator import Estimator
+from derive.language.shown import Shown
+from derive.numbers.formula import Formula
 
-_SHOWN, _DIGITS = 800, 20
+_SHOWN, _DIGITS, _WIDTH = 800, 20, 120
 FEWEST = 2
 
 
-@dataclass(frozen=True)
-class VarianceReport:
+@dataclass(frozen=True, repr=False)
+class VarianceReport(Shown):
     """The variance of an estimator.
 
     Args
@@ -29,6 +32,7 @@ class VarianceReport:
         mean       the mean at the point, None where it is not known
         variance   the variance at the point, or None
         note       why there is no value at a point, or of which relaxation it is
+        written    the formula, for other notations
         radius     how far mean and variance may be off: 0 where they are rational, else they are enclosed by ball arithmetic
     """
 
@@ -40,6 +44,7 @@ class VarianceReport:
     variance: Fraction | None
     note: str = ""
     radius: Fraction = Fraction(0)
+    written: Formula | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report in the form of the contract; rationals are strings."""
@@ -55,14 +60,17 @@ class VarianceReport:
             "radius": str(self.radius),
         }
 
+    def __repr__(self) -> str:
+        return f"<VarianceReport {self.estimator.name!r}: {self.shown}>"
+
     def __str__(self) -> str:
         shown = self.formula if len(self.formula) <= _SHOWN else f"{self.formula[:_SHOWN]} ... (--json shows all)"
-        lines = [f"{self.estimator.name}: variance on {self.outcomes} outcomes", f"formula   {shown}"]
+        head = [f"{self.estimator.name}: variance on {self.outcomes} outcomes", *_wrapped("formula", shown)]
         if self.variance is None:
-            return "\n".join([*lines, f"at a point: {self.note}"])
+            return "\n".join([*head, f"at a point: {self.note}"])
         point = ", ".join(f"{name} = {value}" for name, value in self.point.items())
-        lines += [f"at        {point}", f"mean      {self._shown(self.mean)}", f"variance  {self._shown(self.variance)}"]
-        return "\n".join([*lines, *([f"of        {self.note}"] if self.note else [])])
+        rows = {"at": point, "mean": self._shown(self.mean), "variance": self._shown(self.variance), "of": self.note}
+        return "\n".join([*head, *(line for label, said in rows.items() if said for line in _wrapped(label, said))])
 
     @property
     def shown(self) -> str:
@@ -78,6 +86,11 @@ class VarianceReport:
         off = abs(rounded - value) + self.radius
         largest = f"1e-{digits}" if off <= Fraction(1, 10**digits) else f"{2 * float(off):.1g}"
         return f"{_decimal(rounded, digits)} +- {largest}"
+
+
+def _wrapped(label: str, said: str) -> list[str]:
+    lines = wrap(said, _WIDTH - 10, break_on_hyphens=False, break_long_words=False)
+    return [f"{label if number == 0 else '':10}{line}" for number, line in enumerate(lines)]
 
 
 def _decimal(value: Fraction, digits: int) -> str:
@@ -109,22 +122,23 @@ def variance(estimator: Estimator, outcomes: int = 2, at: Mapping[str, Fraction]
     if outcomes < FEWEST:
         message = f"a law needs at least 2 outcomes; got {outcomes}."
         raise UsageError(message)
-    formula = exact.variance(estimator, outcomes).formula
+    known = exact.variance(estimator, outcomes)
+    formula, written = known.formula, known.written
     if estimator.integrated is not None:
         found = estimator.integrated(at or {})
         radius = max(found.mean.radius, found.variance.radius)
         values = found.mean.middle, found.variance.middle
-        return VarianceReport(estimator, outcomes, formula, dict(found.point), *values, found.note, radius)
+        return VarianceReport(estimator, outcomes, formula, dict(found.point), *values, found.note, radius, written)
     point = Point.of(estimator, outcomes, at or {})
     try:
         mean, value = exact.enclosed_mean_and_variance_at(estimator, point, outcomes=outcomes)
     except (Open, NotEvaluable) as error:
-        return VarianceReport(estimator, outcomes, formula, {}, None, None, str(error))
+        return VarianceReport(estimator, outcomes, formula, {}, None, None, str(error), written=written)
     used = {name: point.used[name] for name in sorted(point.used) if not point.is_derived(name)}
     point.refuse_unused(estimator.name, used)
     note = _relaxation_of(point) if point.is_integrated else ""
     radius = max(mean.radius, value.radius)
-    return VarianceReport(estimator, outcomes, formula, used, mean.middle, value.middle, note, radius)
+    return VarianceReport(estimator, outcomes, formula, used, mean.middle, value.middle, note, radius, written)
 
 
 def _relaxation_of(point: Point) -> str:

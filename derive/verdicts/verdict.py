@@ -9,6 +9,7 @@ from typing import Any
 from derive.kernel.premises import Premise
 from derive.kernel.theorem import Equation
 from derive.language.estimator import HOLDING, Estimator
+from derive.language.shown import Shown
 from derive.language.term import Term
 from derive.printing import latex, text
 from derive.printing.conclusion import Conclusion
@@ -41,8 +42,8 @@ class Counterexample:
     radius: Fraction = Fraction(0)
 
 
-@dataclass(frozen=True)
-class Verdict:
+@dataclass(frozen=True, repr=False)
+class Verdict(Shown):
     """The answer of `derive.prove`.
 
     Args
@@ -72,6 +73,9 @@ class Verdict:
     remark: str = ""
     witness: Counterexample | None = None
     tried: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Verdict {self.estimator.name!r}: {self.verdict}>"
 
     @property
     def assumptions(self) -> tuple[Premise | Equation, ...]:
