@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
@@ -24,11 +24,14 @@ from rich.text import Text
 
 import derive
 from derive.catalogue import catalogue
+from derive.cli import paper
+from derive.cli.paper import Bibtex, Fragment, Notation, Width
 from derive.cli.terminal import Quiet, console, example, tracked, worst
 from derive.display import as_text, sheet
 from derive.language.errors import GradproofError, UsageError
 from derive.language.estimator import Estimator
 from derive.printing import text
+from derive.printing.paper import COLUMN
 from derive.verdicts.loading import load_all
 from derive.verdicts.verdict import Verdict
 
@@ -114,6 +117,10 @@ def prove(
     samples: Samples = None,
     everything: Annotated[bool, typer.Option("--all", help="Prove the whole catalogue.")] = False,
     accept: Accept = None,
+    notation: Notation = "text",
+    fragment: Fragment = False,
+    width: Width = COLUMN,
+    bibtex: Bibtex = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -124,6 +131,8 @@ def prove(
     if everything == (name is not None):
         message = "prove takes a NAME, or --all for the whole catalogue: exactly one of them."
         raise UsageError(message)
+    if paper.asked_for(notation, fragment=fragment, bibtex=bibtex):
+        return _paper(_one(name), lambda estimator: paper.proved(estimator, width), bibtex=bibtex)
     options = _sizes(outcomes, samples)
     if everything:
         return _prove_all(options, as_json=as_json, quiet=quiet)
@@ -147,11 +156,28 @@ def explain(
     name: Name,
     *,
     format_: Annotated[Literal["text", "markdown", "latex", "html"], typer.Option("--format", help="The notation.")] = "text",
+    fragment: Fragment = False,
+    width: Width = COLUMN,
+    bibtex: Bibtex = False,
     output: Output = None,
 ) -> int:
     """Print the derivation of an estimator, step by step, with the rule and the premises of every step."""
+    if paper.asked_for(format_, fragment=fragment, bibtex=bibtex):
+        return _paper(name, lambda estimator: paper.explained(estimator, width), output, bibtex=bibtex)
     deliver(derive.explain(derive.load(name), format=format_), output)
     return 0
+
+
+def _paper(name: str, write: Callable[[Estimator], str], output: Path | None = None, *, bibtex: bool) -> int:
+    deliver(paper.written(derive.load(name), write, bibtex=bibtex), output)
+    return 0
+
+
+def _one(name: str | None) -> str:
+    if name is None:
+        message = "what is for a paper is written of one estimator: give its NAME."
+        raise UsageError(message)
+    return name
 
 
 @app.command(epilog=example("gradproof variance score-function --at 'p(1)=1/3'"))
@@ -161,6 +187,10 @@ def variance(
     outcomes: Outcomes = None,
     at: At = None,
     everything: Annotated[bool, typer.Option("--all", help="List the whole catalogue at its default points.")] = False,
+    notation: Notation = "text",
+    fragment: Fragment = False,
+    width: Width = COLUMN,
+    bibtex: Bibtex = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -169,6 +199,8 @@ def variance(
     if everything == (name is not None) or (everything and at):
         message = "variance takes a NAME, with --at where wanted, or --all for the whole catalogue at its default points."
         raise UsageError(message)
+    if paper.asked_for(notation, fragment=fragment, bibtex=bibtex):
+        return _paper(_one(name), lambda estimator: paper.varied(estimator, count, width), bibtex=bibtex)
     if everything:
         return _all_variances(list(catalogue.values()), count, as_json=as_json, quiet=quiet)
     found = load_all(str(name))

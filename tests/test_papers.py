@@ -1,0 +1,151 @@
+"""Fragments fit a column: compiled where TeX is installed, and by their estimated width everywhere."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from functools import cache
+
+import pytest
+
+import derive
+from derive.catalogue import catalogue
+from derive.cli import paper as command
+from derive.cli.main import app, run
+from derive.language.errors import UsageError
+from derive.notation import constant, exp, finite, function, grad, log, normal, p, parameter
+from derive.printing import latex, paper
+from derive.printing.measure import points
+
+NAMES = ["score-function", "control-variate-without-correction", "rebar", "leave-one-out", "sgvb", "nvil", "muprop"]
+VARIANCES = ["score-function", "leave-one-out", "nvil", "straight-through", "rebar"]
+COLUMN = 239
+ABOUT = 1.08  # the estimate may be so much below what TeX finds
+DOCUMENT = r"""\documentclass[twocolumn]{article}
+\usepackage{amsmath}
+\IfFileExists{amssymb.sty}{\usepackage{amssymb}}{\newcommand{\mathbb}[1]{\mathbf{#1}}}
+\setlength{\columnsep}{20pt}\setlength{\textwidth}{498pt}\setlength{\oddsidemargin}{-20pt}
+\allowdisplaybreaks\sloppy
+\begin{document}
+BODY
+\end{document}
+"""
+x, theta = constant("x"), parameter("theta")
+
+
+@cache
+def fragments():
+    explained = {f"explain {name}": command.explained(catalogue[name], "84mm") for name in NAMES}
+    return explained | {f"variance {name}": command.varied(catalogue[name], 2, "84mm") for name in VARIANCES}
+
+
+def rows(fragment):
+    """The rows of the displays, without what is no part of the formula."""
+    found = re.findall(r"\\begin\{align\}\n(.*?)\n\\end\{align\}", fragment, re.DOTALL)
+    return [row.replace("&", "").replace(r"\nonumber", "") for display in found for row in display.split("\\\\\n")]
+
+
+def too_wide(fragment, column=COLUMN):
+    return [row for row in rows(fragment) if points(row) > ABOUT * column]
+
+
+@pytest.mark.parametrize("name", [f"explain {name}" for name in NAMES] + [f"variance {name}" for name in VARIANCES])
+def test_a_fragment_is_estimated_to_fit_its_column(name):
+    assert rows(fragments()[name])
+    assert too_wide(fragments()[name]) == []
+
+
+def test_a_row_that_is_too_wide_is_seen():
+    wide = "\\begin{align}\n" + " + ".join(f"f(b_{{{i}}})" for i in range(12)) + "\n\\end{align}"
+    assert too_wide(wide)
+
+
+def test_a_narrower_column_has_more_rows():
+    narrow = command.explained(catalogue["rebar"], "62mm")
+    assert len(rows(narrow)) > len(rows(fragments()["explain rebar"]))
+    assert too_wide(narrow, 62 / 25.4 * 72.27) == []
+
+
+def compiled(body, folder):
+    if shutil.which("pdflatex") is None:
+        pytest.skip("pdflatex is not installed")
+    (folder / "paper.tex").write_text(DOCUMENT.replace("BODY", body), encoding="utf-8")
+    tex = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
+    subprocess.run(tex, cwd=folder, capture_output=True, check=False, timeout=120)
+    return (folder / "paper.log").read_text(encoding="utf-8", errors="replace")
+
+
+def overfull(log):
+    """How far what stands out of its column does so, in points."""
+    unwrapped = log.replace("\n", "")
+    return sorted(float(found) for found in re.findall(r"Overfull \\hbox \(([\d.]+)pt", unwrapped))
+
+
+@pytest.mark.parametrize("name", [f"explain {name}" for name in NAMES] + [f"variance {name}" for name in VARIANCES])
+def test_a_fragment_compiles_and_fits_its_column(name, tmp_path):
+    log = compiled(fragments()[name], tmp_path)
+    assert "\n! " not in log
+    assert "Output written" in log
+    assert [excess for excess in overfull(log) if excess > 5] == []
+
+
+def test_a_fragment_that_overflows_would_be_seen(tmp_path):
+    wide = "\\begin{align}\n" + " + ".join(f"f(b_{{{i}}})" for i in range(12)) + "\n\\end{align}"
+    assert max(overfull(compiled(wide, tmp_path))) > 5
+
+
+@pytest.mark.parametrize(
+    ("term", "printed"),
+    [
+        (constant("a0"), "a_{0}"),
+        (function("log_joint")(x), r"\log p(x)"),
+        (function("log_joint")(x) ** 2, r"(\log p(x))^{2}"),
+        (function("log_prior")(x), r"\log \mathrm{prior}(x)"),
+        (function("log_joint")(x) - log(p(finite("b", theta))), r"\log \mathrm{joint}(x) - \log p(b; \theta)"),
+        (exp(log(x) / 2), r"\sqrt{x}"),
+        (grad(grad(function("f")(theta), theta), theta), r"\partial_\theta^{2} f(\theta)"),
+        (grad(grad(function("f")(theta, x), theta), x), r"\partial_x \partial_\theta f(\theta, x)"),
+        (normal("z1"), "z_{1}"),
+    ],
+)
+def test_names_are_written_as_people_write_them(term, printed):
+    assert latex.render(term).replace(r"\left", "").replace(r"\right", "") == printed
+
+
+def test_a_variance_has_no_sign_in_front_and_a_positive_denominator():
+    for name in ("score-function", "leave-one-out", "nvil", "straight-through"):
+        formula = derive.variance(catalogue[name]).written
+        assert formula.number > 0
+        assert all(value.terms[0][0] > 0 for value, _ in (*formula.factors, *formula.divisors))
+
+
+def test_a_sum_above_a_denominator_stands_in_brackets():
+    assert re.fullmatch(r"\(.*\) / \(1 - p\(1\) - p\(2\)\)", derive.variance(catalogue["score-function"], 3).formula)
+
+
+def test_every_step_is_named_and_every_source_cited():
+    fragment = fragments()["explain score-function"]
+    letters = set(re.findall(r"\\text\{\((\w+)\)\}", fragment))
+    assert letters == set(re.findall(r"\((\w)\) \w", fragment.split(r"\end{align}")[-1]))
+    assert r"\cite{williams-1992}" in fragment
+
+
+def test_the_sources_of_an_estimator_are_printed_for_bibtex(capsys):
+    assert run(app, ["explain", "rebar", "--bibtex"]) == 0
+    assert capsys.readouterr().out.startswith("@inproceedings{tucker-2017,")
+
+
+@pytest.mark.parametrize("wrong", ["84", "mm", "-1mm", "1e9mm", "3mm", "84 furlongs"])
+def test_a_width_that_is_none_is_refused(wrong):
+    with pytest.raises(UsageError, match="such as 84mm"):
+        paper.width_in_points(wrong)
+
+
+def test_a_fragment_of_text_and_an_unknown_source_are_refused(capsys):
+    assert run(app, ["prove", "rebar", "--fragment"]) == 2
+    assert "--format latex --fragment" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="no reference is called nobody-1900"):
+        command.bibliography("nobody-1900, eq. 3")
+    with pytest.raises(UsageError, match="names no source"):
+        command.bibliography("")
