@@ -12,19 +12,17 @@ correction: Term = grad(E(C(b), b), theta)
 target: Term = grad(E(f(b), b), theta)
 one, two = copies(b, 2)
 
-
-def fitted() -> Term:
-    """Return the coefficient of the regression of f on C over both samples."""
-    mean, control = (f(one) + f(two)) / 2, (C(one) + C(two)) / 2
-    spread = total((C(sample) - control) ** 2 for sample in (one, two)) + ridge
-    return total((f(sample) - mean) * (C(sample) - control) for sample in (one, two)) / spread
-
+mean, control = (f(one) + f(two)) / 2, (C(one) + C(two)) / 2
+covariance: Term = total((f(sample) - mean) * (C(sample) - control) for sample in (one, two))
+variance: Term = total((C(sample) - control) ** 2 for sample in (one, two)) + ridge
+fitted: Term = covariance / variance
 
 same_samples: Estimator = Estimator(
     name="coefficient-from-same-samples",
-    formula=total((f(sample) - fitted() * C(sample)) * score(sample) for sample in (one, two)) / 2 + fitted() * correction,
+    formula=total((f(sample) - fitted * C(sample)) * score(sample) for sample in (one, two)) / 2 + fitted * correction,
     draws=(one, two),
     target=target,
+    where=(("cov", covariance), ("var", variance)),
     source="owen-2013, section 8.9",
     summary="The coefficient is fitted to the samples that it is used on: it is no constant, and biased.",
     verdict="refuted",

@@ -54,6 +54,7 @@ iwae_landing: Estimator = Estimator(
     formula=grad(_bound((_stopped_weight(at(first)), _stopped_weight(at(second)))), theta),
     draws=(first, second),
     target=grad(E(_bound((log_joint(z1) - log(p(z1)), log_joint(z2) - log(p(z2)))), z1, z2), theta),
+    where=(("x_1", at(first)), ("x_2", at(second))),
     source="tucker-2019, section 3",
     summary="The parameters of log q stopped in the K-sample bound: the dropped score has no mean zero under its weights.",
     verdict="refuted",
