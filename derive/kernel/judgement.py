@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from derive.kernel.premises import Assuming, Premise, require
 from derive.language.errors import RuleError
 from derive.language.scope import alpha_equal, scoped
-from derive.language.shown import Shown
+from derive.language.shown import Shown, Symbolic
 from derive.language.term import Expect, Grad, Over, Score, Stop, Term, parts, rebuild
 
 KEY = object()
@@ -24,7 +24,7 @@ class Equation(Shown):
     rhs: Term
 
 
-class Theorem(Shown):
+class Theorem(Symbolic):
     """assumptions |- lhs = rhs, with the rule and the inputs that made it. Only the rules of `derive.kernel.theorem` make one.
 
     `values_only` says that it claims less: both sides are equal, and their derivatives need not be.

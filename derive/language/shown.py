@@ -29,5 +29,15 @@ class Shown:
         return {kind: forms[kind]() for kind in wanted}
 
 
+class Symbolic(Shown):
+    """Base of what SymPy can read: `derive.sympy_door`, and SymPy with it, is loaded when it is asked for."""
+
+    __slots__ = ()
+
+    def to_sympy(self, outcomes: int | None = None) -> Any:
+        """Return this for SymPy; on so many outcomes, in plain symbols (p1, s1, f1) for probabilities, scores and values."""
+        return import_module("derive.sympy_door").shown(self, outcomes)
+
+
 def _display() -> Any:
     return import_module("derive.display")

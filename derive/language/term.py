@@ -19,7 +19,7 @@ from typing import TypeAlias, TypeVar, cast
 
 from derive.language.errors import NotExact, TooLarge, UnknownNode, UsageError
 from derive.language.exactness import ALIKE, UNLIKE, exact, integer
-from derive.language.shown import Shown
+from derive.language.shown import Shown, Symbolic
 
 Exact: TypeAlias = "Term | int | Fraction"
 Result = TypeVar("Result")
@@ -40,7 +40,7 @@ def lift(value: Exact) -> Term:
 
 
 @dataclass(frozen=True)
-class Term(Shown):
+class Term(Symbolic):
     """Base of all scalar terms; the operators build trees and never simplify.
 
     They flatten sums and products, and drop the 0 with which Python's `sum` starts and a division by 1. `==` asks
@@ -67,6 +67,9 @@ class Term(Shown):
     def __getstate__(self) -> dict[str, object]:
         """Return the fields alone: a remembered hash is that of one process, which salts the hashes of names."""
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def _sympy_(self) -> object:
+        return self.to_sympy()
 
     def __add__(self, other: Exact) -> Term:
         return Add((*_spread(Add, self), *_spread(Add, lift(other))))

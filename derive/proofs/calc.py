@@ -17,7 +17,7 @@ from derive.kernel.premises import EVERYTHING, Assuming, Premise
 from derive.kernel.theorem import Equation, Theorem
 from derive.language.errors import PremiseError, RuleError, UsageError
 from derive.language.estimator import Estimator
-from derive.language.shown import Shown
+from derive.language.shown import Shown, Symbolic
 from derive.language.term import Term
 from derive.proofs.conversions import Rewrite, equal_by_normal_form, normalise, places, rewrite_at, rewrite_everywhere, worse
 
@@ -44,7 +44,7 @@ class Line(Shown):
 
 
 @dataclass(frozen=True, repr=False)
-class Derivation(Shown):
+class Derivation(Symbolic):
     """A checked chain: its lines, and the theorem that the first equals the last."""
 
     lines: tuple[Line, ...]

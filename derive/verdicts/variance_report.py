@@ -13,7 +13,7 @@ from derive.exact import comparison as exact
 from derive.exact.points import Open, Point
 from derive.language.errors import NotEvaluable, UsageError
 from derive.language.estimator import Estimator
-from derive.language.shown import Shown
+from derive.language.shown import Symbolic
 from derive.numbers.formula import Formula
 
 _SHOWN, _DIGITS, _WIDTH = 800, 20, 120
@@ -21,7 +21,7 @@ FEWEST = 2
 
 
 @dataclass(frozen=True, repr=False)
-class VarianceReport(Shown):
+class VarianceReport(Symbolic):
     """The variance of an estimator.
 
     Args

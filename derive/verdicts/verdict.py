@@ -9,7 +9,7 @@ from typing import Any
 from derive.kernel.premises import Premise
 from derive.kernel.theorem import Equation
 from derive.language.estimator import HOLDING, Estimator
-from derive.language.shown import Shown
+from derive.language.shown import Symbolic
 from derive.language.term import Term
 from derive.printing import latex, text
 from derive.printing.conclusion import Conclusion
@@ -43,7 +43,7 @@ class Counterexample:
 
 
 @dataclass(frozen=True, repr=False)
-class Verdict(Shown):
+class Verdict(Symbolic):
     """The answer of `derive.prove`.
 
     Args

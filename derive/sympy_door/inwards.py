@@ -1,0 +1,205 @@
+"""In at the door: SymPy expressions, with laws of `sympy.stats`, as terms. What has no meaning here is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any, NoReturn
+
+import sympy
+from sympy import stats
+from sympy.core.function import AppliedUndef
+from sympy.stats.crv_types import NormalDistribution, UniformDistribution
+from sympy.stats.frv_types import BernoulliDistribution, FiniteDistributionHandmade
+
+from derive.language.errors import NotExact, UnknownNode
+from derive.language.notation import E, Over as over, finite, grad, normal, uniform
+from derive.language.term import (
+    Add,
+    Density,
+    Exp,
+    FiniteLaw,
+    Function,
+    Log,
+    Mul,
+    NormalLaw,
+    Number,
+    Power,
+    RandomVariable,
+    Score,
+    Symbol,
+    Term,
+    UniformLaw,
+    lift,
+)
+
+MOST_TERMS, MOST_ORDER = 100, 8
+
+
+def from_sympy(expression: Any, symbols: Mapping[Any, Term | Function] | None = None) -> Term:
+    """Return a SymPy expression as a term.
+
+    Sums of so many terms are written out, `sympy.stats.Expectation` is E over its random variables, each as `variable_of` reads
+    it; a `Sum` or an `Integral` over the support of a variable of ours is one; the square root of x is exp(log(x) / 2), and so
+    x must be positive.
+
+    Args
+        expression  exact numbers, symbols, + * / powers, exp, log, undefined functions, derivatives, sums, integrals, means
+        symbols     what a symbol, or an undefined function, stands for; a symbol that is not listed becomes a `Symbol` of its
+                    name, and a function `Function` of its name, of which nothing is known
+
+    Raises
+        NotExact, if a float occurs.
+        UnknownNode, if something occurs that has no meaning here, by its name.
+
+    >>> x, f = sympy.Symbol("x"), sympy.Function("f")
+    >>> from_sympy(x**2 / 3) == Number(Fraction(1, 3)) * Symbol("x") ** 2
+    True
+    >>> b = stats.Bernoulli("b", sympy.Symbol("theta"))
+    >>> print(from_sympy(stats.Expectation(f(b))))
+    E_b[f(b)]
+    """
+    return _Reader(symbols or {}).read(expression)
+
+
+def variable_of(symbol: Any) -> RandomVariable:
+    """Return a random variable of `sympy.stats` as one of ours.
+
+    `Normal` and `Uniform` are themselves. Of `Bernoulli` and `FiniteRV` the parameters are kept and the support is not: what is
+    asked is asked for every law p(b; parameters) on any finite support, of which theirs is one. What is proved holds for it;
+    what is refuted is refuted of some such law.
+
+    Raises
+        UnknownNode, if the law has no form here.
+
+    >>> print(variable_of(stats.Normal("z", sympy.Symbol("mu"), 1)).law)
+    Normal(.; mu, 1)
+    """
+    law, name = getattr(symbol.pspace, "distribution", None), str(symbol.symbol)
+    if isinstance(law, NormalDistribution):
+        return normal(name, from_sympy(law.mean), from_sympy(law.std))
+    if isinstance(law, UniformDistribution):
+        return uniform(name, from_sympy(law.left), from_sympy(law.right))
+    if isinstance(law, (BernoulliDistribution, FiniteDistributionHandmade)):
+        parameters = sorted(law.free_symbols, key=str)
+        return finite(name, *(Symbol(str(parameter)) for parameter in parameters))
+    _refuse(f"the law {type(law).__name__} of {name}", "Normal, Uniform, Bernoulli or FiniteRV of sympy.stats")
+
+
+def _refuse(what: str, expected: str) -> NoReturn:
+    message = f"{what} has no meaning here; expected {expected}."
+    raise UnknownNode(message)
+
+
+class _Reader:
+    """One expression; the random variables that it meets are read once each."""
+
+    def __init__(self, symbols: Mapping[Any, Term | Function]) -> None:
+        self.symbols = symbols
+
+    def read(self, expression: Any) -> Term:
+        known = self.symbols.get(expression) if getattr(expression, "is_Symbol", False) or expression in self.symbols else None
+        if isinstance(known, Term):
+            return known
+        if isinstance(expression, stats.rv.RandomSymbol):
+            return variable_of(expression)
+        if isinstance(expression, sympy.Symbol):
+            return Symbol(expression.name)
+        if isinstance(expression, sympy.Float):
+            message = f"formulas are exact: got the float {expression}; write a Rational."
+            raise NotExact(message)
+        if isinstance(expression, sympy.Rational):
+            return Number(Fraction(int(expression.p), int(expression.q)))
+        return self._algebra(expression)
+
+    def _algebra(self, expression: Any) -> Term:
+        match expression:
+            case sympy.Add():
+                return Add(tuple(map(self.read, expression.args)))
+            case sympy.Mul():
+                return Mul(tuple(map(self.read, expression.args)))
+            case sympy.Pow():
+                return self._power(expression)
+            case sympy.exp():
+                return Exp(self.read(expression.args[0]))
+            case sympy.log() if len(expression.args) == 1:
+                return Log(self.read(expression.args[0]))
+            case AppliedUndef():
+                return self._applied(expression)
+        return self._calculus(expression)
+
+    def _power(self, expression: Any) -> Term:
+        base, exponent = expression.base, expression.exp
+        if isinstance(exponent, sympy.Integer):
+            return Power(self.read(base), int(exponent))
+        if not (isinstance(base, sympy.Rational) and base <= 0):
+            return Exp(Mul((self.read(exponent), Log(self.read(base)))))
+        _refuse(f"{expression}, a power of what is not positive,", "a positive base")
+
+    def _applied(self, expression: Any) -> Term:
+        """An undefined function; p(b, ...) is the density of a variable whose law is called p and has these parameters."""
+        args = tuple(map(self.read, expression.args))
+        function = self.symbols.get(expression.func)
+        if isinstance(function, Function):
+            return function(*args)
+        name = expression.func.__name__
+        law = getattr(args[0], "law", None)
+        if isinstance(law, FiniteLaw) and law.name == name and args[1:] == law.terms:
+            return Density(law, args[0])
+        return Function(name)(*args)
+
+    def _calculus(self, expression: Any) -> Term:
+        match expression:
+            case sympy.Derivative():
+                return self._derivative(expression)
+            case stats.Expectation():
+                variables = sorted(map(variable_of, expression.args[0].atoms(stats.rv.RandomSymbol)), key=lambda v: v.name)
+                return E(self.read(expression.args[0]), *variables)
+            case sympy.Sum() | sympy.Integral():
+                result = expression.function
+                for limit in expression.limits:
+                    result = self._summed(expression, result, limit)
+                return lift(result)
+        expected = "+ * / powers, exp, log, functions, derivatives, sums over outcomes, integrals over a law, Expectation"
+        _refuse(type(expression).__name__ + (f" ({expression})" if expression.is_Atom else ""), expected)
+
+    def _derivative(self, expression: Any) -> Term:
+        term = self.read(expression.expr)
+        for along, order in expression.variable_count:
+            symbol = self.read(along)
+            if not (isinstance(symbol, Symbol) and isinstance(order, sympy.Integer) and order <= MOST_ORDER):
+                _refuse(f"a derivative along {along}, {order} times,", "a parameter, and a few times")
+            for _ in range(int(order)):
+                term = _gradient(term, symbol)
+        return term
+
+    def _summed(self, expression: Any, body: Any, limit: Any) -> Term:
+        index, *ends = limit
+        variable = self.symbols.get(index)
+        kind = type(expression).__name__
+        if isinstance(variable, RandomVariable) and self._covers(variable, ends, kind):
+            return over(body if isinstance(body, Term) else self.read(body), variable)
+        integers = len(ends) == 2 and all(isinstance(end, sympy.Integer) for end in ends)
+        if kind == "Sum" and integers and not isinstance(body, Term) and ends[1] - ends[0] < MOST_TERMS:
+            values = range(int(ends[0]), int(ends[1]) + 1)
+            return Add(tuple(_Reader({**self.symbols, index: Number(Fraction(value))}).read(body) for value in values))
+        _refuse(f"a {kind} over {limit}", f"a variable of ours over its whole support, or a Sum of at most {MOST_TERMS} terms")
+
+    def _covers(self, variable: RandomVariable, ends: list[Any], kind: str) -> bool:
+        """Whether the ends are those of the support; the outcomes of a finite law are 1, ..., K."""
+        match variable.law:
+            case FiniteLaw():
+                return kind == "Sum" and ends == [1, sympy.Symbol("K")]
+            case UniformLaw(low, high):
+                return kind == "Integral" and [self.read(end) for end in ends] == [low, high]
+            case NormalLaw():
+                return kind == "Integral" and ends == [-sympy.oo, sympy.oo]
+        return kind == "Integral" and ends == [-sympy.oo, sympy.oo]
+
+
+def _gradient(term: Term, parameter: Symbol) -> Term:
+    """The derivative of log p(b) at a variable is its score."""
+    match term:
+        case Log(Density(law, RandomVariable() as at)):
+            return Score(law, at, parameter)
+    return grad(term, parameter)

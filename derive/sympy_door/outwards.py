@@ -1,0 +1,258 @@
+"""Out of the door: terms as SymPy expressions, derivations as equations, biases and variances in plain symbols."""
+
+from __future__ import annotations
+
+import re
+from functools import singledispatch
+from itertools import pairwise
+from typing import Any
+
+import sympy
+
+from derive.exact.comparison import COMPARED
+from derive.exact.decided import decided
+from derive.exact.views import View, viewed
+from derive.kernel.theorem import Theorem
+from derive.language.errors import NotEvaluable, UnknownNode, UsageError
+from derive.language.term import (
+    Add,
+    Apply,
+    Density,
+    Exp,
+    Expect,
+    FiniteLaw,
+    Grad,
+    Law,
+    Log,
+    Mul,
+    NormalLaw,
+    Number,
+    Over,
+    Power,
+    RandomVariable,
+    Score,
+    Sigmoid,
+    Stop,
+    Symbol,
+    Term,
+    Threshold,
+    UniformLaw,
+    parts,
+)
+from derive.numbers.formula import Formula
+from derive.numbers.unknowns import Generator, Monomial, Value, readable
+from derive.proofs.calc import Derivation
+from derive.verdicts.variance_report import VarianceReport
+from derive.verdicts.verdict import Verdict
+
+
+class Constant(sympy.Function):  # type: ignore[misc]
+    """A function whose derivative is zero wherever it is asked for: a threshold, or a value whose gradient is stopped."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """Return the derivative along an argument."""
+        return sympy.S.Zero
+
+
+class sg(Constant):
+    """Stop-gradient: the value of its argument."""
+
+    _imp_ = staticmethod(lambda x: x)
+
+
+def expression(term: Term) -> Any:
+    """Return a term as a SymPy expression, in which nothing is evaluated that SymPy leaves alone.
+
+    An expectation is a `Sum` over outcomes 1, ..., K, or an `Integral`; a law that is not known is an undefined function.
+
+    >>> from derive.notation import E, finite, function, parameter
+    >>> b, f = finite("b", parameter("theta")), function("f")
+    >>> expression(E(f(b), b))
+    Sum(f(b)*p(b, theta), (b, 1, K))
+    """
+    match term:
+        case Number(value):
+            return sympy.Rational(value.numerator, value.denominator)
+        case Symbol(name) | RandomVariable(name, _):
+            return sympy.Symbol(name)
+        case Apply(function, args):
+            kind = Constant if isinstance(function, Threshold) else sympy.Function
+            head = type(function.name, (Constant,), {}) if kind is Constant else sympy.Function(function.name)
+            return head(*map(expression, args))
+        case Add(args):
+            return sympy.Add(*map(expression, args))
+        case Mul(args):
+            return sympy.Mul(*map(expression, args))
+        case Power(base, exponent):
+            return expression(base) ** exponent
+        case Log(arg):
+            return sympy.log(expression(arg))
+        case Exp(arg):
+            return sympy.exp(expression(arg))
+        case Sigmoid(arg):
+            return 1 / (1 + sympy.exp(-expression(arg)))
+        case Stop(body):
+            return sg(expression(body))
+    return _calculus(term)
+
+
+def _calculus(term: Term) -> Any:
+    match term:
+        case Density(law, at):
+            return _density(law, expression(at))
+        case Score(law, at, parameter):
+            return _score(law, expression(at), sympy.Symbol(parameter.name))
+        case Grad(body, parameter):
+            return sympy.Derivative(expression(body), sympy.Symbol(parameter.name))
+        case Expect(body, variable):
+            return _over(variable, expression(body) * _density(variable.law, sympy.Symbol(variable.name)))
+        case Over(body, variable):
+            return _over(variable, expression(body))
+    message = f"no node of the language can be written for SymPy from a {type(term).__name__}."
+    raise UnknownNode(message)
+
+
+def _over(variable: RandomVariable, body: Any) -> Any:
+    name = sympy.Symbol(variable.name)
+    match variable.law:
+        case FiniteLaw():
+            return sympy.Sum(body, (name, 1, sympy.Symbol("K")))
+        case UniformLaw(low, high):
+            return sympy.Integral(body, (name, expression(low), expression(high)))
+    return sympy.Integral(body, (name, -sympy.oo, sympy.oo))
+
+
+def _score(law: Law, at: Any, parameter: Any) -> Any:
+    """The point of a score is held fixed."""
+    if parameter not in at.free_symbols:
+        return sympy.Derivative(sympy.log(_density(law, at)), parameter)
+    held = sympy.Dummy("x")
+    return sympy.Subs(sympy.Derivative(sympy.log(_density(law, held)), parameter), held, at)
+
+
+def _density(law: Law, at: Any) -> Any:
+    terms = [expression(term) for term in law.terms]
+    match law:
+        case NormalLaw():
+            loc, scale = terms
+            return sympy.exp(-((at - loc) ** 2) / (2 * scale**2)) / (sympy.sqrt(2 * sympy.pi) * scale)
+        case UniformLaw():
+            return 1 / (terms[1] - terms[0])
+    return sympy.Function(str(getattr(law, "name", "p")))(at, *terms)
+
+
+# In plain symbols
+
+
+def on_outcomes(term: Term, outcomes: int) -> Any:
+    """Return the value of a term for every law on so many outcomes, in plain symbols: p1, s1, f1 for p(1), score(1), f(1).
+
+    Raises
+        UsageError, if the term has a free random variable, or differentiates along several parameters.
+        NotEvaluable, TooLarge, as `derive.exact.comparison.check`.
+
+    >>> from derive.notation import E, finite, function, parameter, score
+    >>> b, f = finite("b", parameter("theta")), function("f")
+    >>> sympy.factor(on_outcomes(E(f(b) * score(b), b), 2))
+    p1*s1*(f1 - f2)
+    """
+
+    def formula(view: View) -> Formula:
+        if len(view.values) != 1:
+            message = "a value that depends on an outcome is no formula: take the expectation over its random variables."
+            raise UsageError(message)
+        return view.formula(*view.relations.clear([view.values[0][0], view.model.one])).normalised()
+
+    return plain(viewed((decided(term), Number(0)), _parameter(term), outcomes, COMPARED, formula))  # type: ignore[arg-type]
+
+
+def _parameter(term: Term) -> Symbol:
+    found = {node.parameter for node in _nodes(term) if isinstance(node, (Grad, Score))}
+    if len(found) > 1:
+        message = f"the term differentiates along {', '.join(sorted(symbol.name for symbol in found))}: expected one parameter."
+        raise UsageError(message)
+    return next(iter(found), Symbol("theta"))
+
+
+def _nodes(term: Term) -> list[Term]:
+    return [term, *(node for part in parts(term) for node in _nodes(part))]
+
+
+def plain(formula: Formula) -> Any:
+    """Return what the exact evaluator has found as an expression in plain symbols."""
+    names: dict[str, Generator] = {}
+    value = sympy.Rational(*formula.number.as_integer_ratio()) * _monomial(formula.single, formula.parameter, names)
+    for factor, power in formula.factors:
+        value *= _polynomial(factor, formula.parameter, names) ** power
+    for divisor, power in formula.divisors:
+        value /= _polynomial(divisor, formula.parameter, names) ** power
+    return value
+
+
+def _polynomial(value: Value, parameter: str, names: dict[str, Generator]) -> Any:
+    terms = ((sympy.Rational(*c.as_integer_ratio()), monomial) for c, monomial in value.terms)
+    return sympy.Add(*(c * _monomial(monomial, parameter, names) for c, monomial in terms))
+
+
+def _monomial(monomial: Monomial, parameter: str, names: dict[str, Generator]) -> Any:
+    return sympy.Mul(*(_unknown(key, parameter, names) ** power for key, power in monomial))
+
+
+def _unknown(key: Generator, parameter: str, names: dict[str, Generator]) -> Any:
+    match key.kind:
+        case "exp" | "log":
+            return getattr(sympy, key.kind)(_polynomial(key.args[0], parameter, names))
+        case "inverse":
+            return 1 / _polynomial(key.args[0], parameter, names)
+    name = _plain_name(key, parameter)
+    if names.setdefault(name, key) != key:
+        name = readable(key, parameter)
+    return sympy.Symbol(name)
+
+
+def _plain_name(key: Generator, parameter: str) -> str:
+    """Return p1 for p(1), s1 for score(1), f1 for f(1), and the readable name of anything else."""
+    written = readable(key, parameter)
+    called = re.fullmatch(r"(\w+)\((\d+(?:, \d+)*)\)", written)
+    return re.sub(r"^score(?=_|$)", "s", called[1]) + called[2].replace(", ", "_") if called else written
+
+
+@singledispatch
+def shown(thing: object, outcomes: int | None = None) -> Any:
+    """Return something of ours for SymPy.
+
+    Raises
+        UnknownNode, if it has no meaning there.
+    """
+    message = f"SymPy has no form of a {type(thing).__name__}."
+    raise UnknownNode(message)
+
+
+@shown.register
+def _(thing: Term, outcomes: int | None = None) -> Any:
+    return expression(thing) if outcomes is None else on_outcomes(thing, outcomes)
+
+
+@shown.register
+def _(thing: Theorem, outcomes: int | None = None) -> Any:
+    return sympy.Eq(shown(thing.lhs, outcomes), shown(thing.rhs, outcomes), evaluate=False)
+
+
+@shown.register
+def _(thing: Derivation, outcomes: int | None = None) -> Any:
+    terms = [shown(line.term, outcomes) for line in thing.lines]
+    return [sympy.Eq(before, after, evaluate=False) for before, after in pairwise(terms)]
+
+
+@shown.register
+def _(thing: Verdict, outcomes: int | None = None) -> Any:
+    """E[g] - target, on two outcomes unless others are asked for."""
+    return on_outcomes(thing.estimator.expectation - thing.estimator.target, outcomes or 2)
+
+
+@shown.register
+def _(thing: VarianceReport, outcomes: int | None = None) -> Any:
+    if thing.written is None or outcomes not in (None, thing.outcomes):
+        message = f"the variance is known on {thing.outcomes} outcomes: ask derive.variance(estimator, outcomes) for others."
+        raise NotEvaluable(message)
+    return plain(thing.written)
