@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: test test-subjects subjects test-optimised test-exhaustive mutants demo lint format examples notes gallery readings corpus bench clean
+.PHONY: test test-subjects subjects test-optimised test-exhaustive mutants demo lint format examples notes gallery readings corpus bench docs clean
 
 # torch is pinned without a local suffix: where the package index offers a CPU build (2.13.0+cpu), pip takes it.
 .venv: .venv/.installed
@@ -92,6 +92,14 @@ readings: .venv/.installed
 examples: .venv/.installed
 	$(BIN)/python docs/refresh_examples.py
 	$(BIN)/python docs/notebooks.py
+
+# The site, into build/site/html: every page gathered or generated, every warning an error. Some minutes.
+.venv/.site: .venv/.installed
+	$(PIP) --group site
+	touch $@
+
+docs: .venv/.site
+	$(BIN)/python -m docs.site
 
 bench: .venv/.installed
 	set -e; for file in benchmarks/*.py; do $(BIN)/python $$file; done

@@ -1,0 +1,160 @@
+"""The site: what its generators write, and that Sphinx builds it without a warning and without the network."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from derive.kernel.theorem import RULES
+from docs.site import api, estimators, gather, rules
+from docs.site.docstrings import SECTIONS, restructured
+
+ROOT = Path(__file__).parent.parent
+
+
+# Pages that are there
+
+
+def test_every_link_of_the_pages_leads_to_a_page_of_the_site_a_picture_or_the_repository():
+    places = gather.pages()
+    for page in places:
+        text = gather.linked((ROOT / page).read_text(encoding="utf-8"), page, places)
+        targets = re.findall(r"\]\(([^)\s#:]+\.md)", text)
+        here = Path(places[page]).parent
+        assert {str(Path(os.path.normpath(here / target))) for target in targets} <= set(places.values()), page
+
+
+def link_of(text):
+    places = {Path(f"docs/{name}.md"): f"{name}.md" for name in ("design", "testing")}
+    return gather.linked(text, Path("docs/design.md"), places)
+
+
+@pytest.mark.parametrize(
+    ("written", "in_the_site"),
+    [
+        ("[t](testing.md#a)", "[t](testing.md#a)"),
+        ("[k](../derive/kernel/theorem.py)", f"[k]({gather.REPOSITORY}/derive/kernel/theorem.py)"),
+        ("[g](gallery/index.html)", '<a href="gallery/index.html">g</a>'),
+        ("`[c](gone.md)`", "`[c](gone.md)`"),
+        ("```\n[c](gone.md)\n```", "```\n[c](gone.md)\n```"),
+        ("[w](https://example.org/x.md)", "[w](https://example.org/x.md)"),
+    ],
+)
+def test_a_link_is_moved_and_code_is_left_alone(written, in_the_site):
+    assert link_of(written) == in_the_site
+
+
+def test_a_link_to_nothing_stops_the_build():
+    with pytest.raises(gather.BrokenLink, match=r"gone\.md"):
+        link_of("[g](gone.md)")
+
+
+# Docstrings
+
+
+def test_columns_become_definitions_and_statements_keep_their_lines():
+    written = restructured(["One.", "", "Args", "    a, b   first", "           more", "Premises", "    p |- q", "    r"])
+    assert written[2:7] == ["Args", "    ``a, b``", "        first", "        more", ""]
+    assert written[7:10] == ["Premises", r"    | p \|- q", "    | r"]
+
+
+def test_every_section_that_docstrings_have_is_known():
+    heads = set()
+    for folder in ("derive", "numeric"):
+        for path in (ROOT / folder).rglob("*.py"):
+            heads |= set(re.findall(r"^ +([A-Z][a-z]+)\n(?= +\S+ {2,}\S)", path.read_text(encoding="utf-8"), re.MULTILINE))
+    assert heads - {"True", "False"} <= set(SECTIONS)
+
+
+# Rules
+
+
+def test_every_rule_of_the_kernel_says_what_it_concludes():
+    assert [name for name, rule in RULES.items() if "\nConclusion\n" not in inspect.getdoc(rule)] == []
+
+
+def test_the_named_identities_have_pages():
+    identities = {"log_derivative", "zero_mean_score", "control_variate_correction", "conditional_marginalization"}
+    assert identities <= set(rules.DERIVED)
+
+
+def test_a_synonym_is_of_a_rule():
+    assert [name for name in rules.SYNONYMS.values() if name not in RULES] == []
+
+
+def test_the_steps_of_a_derivation_lead_to_the_pages_of_their_rules():
+    page = estimators.known("rebar")
+    linked = re.findall(r'href="\.\./rules/(\w+)\.html"', page.body)
+    assert linked == [rules.page_of_rule(rule) for rule in page.rules if rules.page_of_rule(rule)]
+    assert {"definition", "leibniz", "conditional_marginalization"} <= set(linked)
+
+
+# Estimators
+
+
+def test_the_page_of_an_estimator_has_derivation_verdict_and_code():
+    page = estimators.known("score-function")
+    text = estimators.render(page, {"variance": "exact", "crosscheck": {"bernoulli": "agrees"}})
+    parts = ("# score-function", "<math", "proved, as declared", "def estimate(", "of the code, bernoulli | agrees")
+    for part in parts:
+        assert part in text, part
+
+
+def test_a_verdict_that_is_not_the_declared_one_is_said():
+    page = estimators.known("score-function")
+    other = estimators.Page(page.name, "refuted", page.body, page.rules, page.code)
+    assert "refuted, declared as proved" in estimators.render(other, {"variance": "exact", "crosscheck": {}})
+
+
+# The reference
+
+
+def test_every_public_name_is_on_one_page(tmp_path):
+    count = api.write(tmp_path)
+    written = "".join(path.read_text(encoding="utf-8") for path in (tmp_path / "api").iterdir())
+    names = [name for name in re.findall(r"^\.\. \S+:: (\S+)", written, re.MULTILINE) if name not in api.MODULES]
+    assert (len(names), len(set(names))) == (count, count)
+    assert {"derive.prove", "derive.notation.grad", "numeric.audit", "numeric.testbed.check"} <= set(names)
+
+
+# Sphinx
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    for module in ("sphinx", "myst_parser", "furo", "sphinx_copybutton"):
+        pytest.importorskip(module)
+    from docs.site.__main__ import build
+
+    folder = tmp_path_factory.mktemp("site")
+    build(folder, ["score-function", "rebar", "grpo", "truncated-importance-sampling"])
+    return folder / "html"
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(site):
+    loaded = re.compile(r'<(script|img|iframe|source|link)\b[^>]*\b(src|href)="(https?:)?//')
+    assert [path.name for path in site.rglob("*.html") if loaded.search(path.read_text(encoding="utf-8"))] == []
+    styles = [path.read_text(encoding="utf-8") for path in site.rglob("*.css")]
+    assert [style for style in styles if re.search(r"@import|url\([\"']?(?:https?:)?//", style)] == []
+
+
+@pytest.mark.slow
+def test_the_first_page_shows_a_derivation_a_verdict_code_and_an_audit(site):
+    page = (site / "index.html").read_text(encoding="utf-8")
+    text = re.sub(r"<[^>]*>", "", page)
+    for part in ("log derivative", "proved for every law", "def estimate(", "it agrees", "0.95 times the exact gradient"):
+        assert part in text, part
+    assert "<math" in page
+
+
+@pytest.mark.slow
+def test_no_mathematics_is_left_as_source(site):
+    for path in site.glob("notes/*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert "<math" in text, path.name
+        assert not re.search(r"\\\(|\$\$|class=\"math", text.split("<article")[1].split("</article>")[0]), path.name
