@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 from pathlib import Path
 
 import pytest
 
+from derive.catalogue import catalogue
 from derive.kernel.theorem import RULES
 from docs.site import api, estimators, gather, rules
 from docs.site.docstrings import SECTIONS, restructured
 
 ROOT = Path(__file__).parent.parent
+ANSWERS = json.loads(estimators.ANSWERS.read_text(encoding="utf-8"))
 
 
 # Pages that are there
@@ -102,6 +105,13 @@ def test_the_page_of_an_estimator_has_derivation_verdict_and_code():
     parts = ("# score-function", "<math", "proved, as declared", "def estimate(", "of the code, bernoulli | agrees")
     for part in parts:
         assert part in text, part
+
+
+@pytest.mark.parametrize("name", catalogue)
+def test_every_estimator_has_answers_and_the_file_of_its_derivation(name):
+    page = estimators.Page(name, catalogue[name].verdict, "", (), {})
+    text = estimators.render(page, ANSWERS[name])
+    assert ("The derivation is written in" in text) == (catalogue[name].derivation is not None)
 
 
 def test_a_verdict_that_is_not_the_declared_one_is_said():

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +75,31 @@ def all_known(names: Sequence[str]) -> list[Page]:
         return list(pool.map(known, names))
 
 
+def written_in(name: str) -> Path | None:
+    """Return the file in which the derivation of an estimator is written by hand, None where it is searched for.
+
+    >>> written_in("rebar").as_posix(), written_in("leave-one-out")
+    ('derive/catalogue/rebar.py', None)
+    """
+    derivation = catalogue[name].derivation
+    if derivation is None:
+        return None
+    function = derivation.func if isinstance(derivation, partial) else derivation
+    return Path(inspect.getfile(function)).relative_to(ROOT)
+
+
 def render(page: Page, answer: dict[str, Any]) -> str:
     """Return the page of an estimator."""
     estimator = catalogue[page.name]
-    derivation = estimator.derivation
-    where = None if derivation is None else Path(inspect.getfile(derivation)).relative_to(ROOT)
     keys = re.findall(r"[a-z]+-\d{4}|glasserman", estimator.source)
-    facts = {"page": page, "estimator": estimator, "answer": answer, "written": where, "repository": REPOSITORY, "keys": keys}
+    facts = {
+        "page": page,
+        "estimator": estimator,
+        "answer": answer,
+        "written": written_in(page.name),
+        "repository": REPOSITORY,
+        "keys": keys,
+    }
     return filled(TEMPLATES / "estimator.md.jinja", facts)
 
 
