@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 from jupyter_client.manager import AsyncKernelManager
@@ -19,8 +20,9 @@ def execute(path: Path) -> None:
         CellExecutionError, if a cell fails; then nothing is written.
     """
     notebook = nbformat.read(path, as_version=4)
-    kernel = AsyncKernelManager(kernel_name="python3", transport="ipc")  # no port of the network
-    NotebookClient(notebook, km=kernel, timeout=300, resources={"metadata": {"path": str(DOCS.parent)}}).execute()
+    with TemporaryDirectory() as folder:  # sockets are files, of this kernel alone: no port of the network
+        kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=f"{folder}/kernel")
+        NotebookClient(notebook, km=kernel, timeout=300, resources={"metadata": {"path": str(DOCS.parent)}}).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # the time of day
     notebook.metadata.get("language_info", {}).pop("version", None)
