@@ -13,6 +13,7 @@ from sympy import stats
 import derive
 from derive.catalogue import catalogue
 from derive.estimator import Estimator
+from derive.kernel.algebra import equal
 from derive.language.errors import NotExact, UnknownNode, UsageError
 from derive.notation import (
     E,
@@ -131,8 +132,17 @@ def test_sums_and_integrals_over_a_law_come_in_and_come_back():
 def test_laws_of_sympy_come_in_as_ours():
     assert variable_of(stats.Normal("z", THETA, 1)) == z
     assert variable_of(stats.Uniform("u", 0, 1)) == uniform("u")
-    assert variable_of(stats.Bernoulli("b", THETA)) == b
-    assert variable_of(stats.FiniteRV("b", {0: 1 - THETA, 1: THETA})) == b
+    assert variable_of(stats.Bernoulli("b", THETA), any_law=True) == b
+    assert variable_of(stats.FiniteRV("b", {0: 1 - THETA, 1: THETA}), any_law=True) == b
+
+
+def test_a_finite_law_whose_support_would_be_forgotten_is_refused_unless_any_law_is_meant():
+    """b (b - 1) is zero for a bit alone: of every law it is not, and a right estimator would be refuted."""
+    draw = stats.Bernoulli("b", THETA)
+    for read in (lambda: variable_of(draw), lambda: from_sympy(stats.Expectation(draw * (draw - 1)))):
+        with pytest.raises(UnknownNode, match="any_law=True"):
+            read()
+    assert equal(from_sympy(stats.Expectation(draw * (draw - 1)), any_law=True), E(b * (b - 1), b))
 
 
 @pytest.mark.parametrize(("factor", "word"), [(1, "proved"), (sympy.Rational(1, 2), "scaled")])
@@ -141,7 +151,8 @@ def test_an_estimator_is_stated_in_sympy_from_end_to_end(factor, word):
     law = sympy.Function("p")
     formula = factor * F(draw) * sympy.Derivative(sympy.log(law(draw, THETA)), THETA)
     target = sympy.Derivative(stats.Expectation(F(draw)), THETA)
-    mine = Estimator("mine", from_sympy(formula), draws=(variable_of(draw),), target=from_sympy(target))
+    read = lambda expression: from_sympy(expression, any_law=True)  # noqa: E731
+    mine = Estimator("mine", read(formula), draws=(variable_of(draw, any_law=True),), target=read(target))
     assert derive.prove(mine).verdict == word
 
 

@@ -36,7 +36,7 @@ from derive.language.term import (
 MOST_TERMS, MOST_ORDER = 100, 8
 
 
-def from_sympy(expression: Any, symbols: Mapping[Any, Term | Function] | None = None) -> Term:
+def from_sympy(expression: Any, symbols: Mapping[Any, Term | Function] | None = None, *, any_law: bool = False) -> Term:
     """Return a SymPy expression as a term.
 
     Sums of so many terms are written out, `sympy.stats.Expectation` is E over its random variables, each as `variable_of` reads
@@ -47,6 +47,7 @@ def from_sympy(expression: Any, symbols: Mapping[Any, Term | Function] | None = 
         expression  exact numbers, symbols, + * / powers, exp, log, undefined functions, derivatives, sums, integrals, means
         symbols     what a symbol, or an undefined function, stands for; a symbol that is not listed becomes a `Symbol` of its
                     name, and a function `Function` of its name, of which nothing is known
+        any_law     as for `variable_of`
 
     Raises
         NotExact, if a float occurs.
@@ -56,18 +57,18 @@ def from_sympy(expression: Any, symbols: Mapping[Any, Term | Function] | None = 
     >>> from_sympy(x**2 / 3) == Number(Fraction(1, 3)) * Symbol("x") ** 2
     True
     >>> b = stats.Bernoulli("b", sympy.Symbol("theta"))
-    >>> print(from_sympy(stats.Expectation(f(b))))
+    >>> print(from_sympy(stats.Expectation(f(b)), any_law=True))
     E_b[f(b)]
     """
-    return _Reader(symbols or {}).read(expression)
+    return _Reader(symbols or {}, any_law=any_law).read(expression)
 
 
-def variable_of(symbol: Any) -> RandomVariable:
+def variable_of(symbol: Any, *, any_law: bool = False) -> RandomVariable:
     """Return a random variable of `sympy.stats` as one of ours.
 
-    `Normal` and `Uniform` are themselves. Of `Bernoulli` and `FiniteRV` the parameters are kept and the support is not: what is
-    asked is asked for every law p(b; parameters) on any finite support, of which theirs is one. What is proved holds for it;
-    what is refuted is refuted of some such law.
+    `Normal` and `Uniform` are themselves. Of `Bernoulli` and `FiniteRV` there is no form here that keeps the support: with
+    `any_law` they stand for every law p(b; parameters) on any finite support, of which theirs is one. What is proved then holds
+    for it; what is refuted is refuted of some such law, and may be right for theirs.
 
     Raises
         UnknownNode, if the law has no form here.
@@ -81,6 +82,12 @@ def variable_of(symbol: Any) -> RandomVariable:
     if isinstance(law, UniformDistribution):
         return uniform(name, from_sympy(law.left), from_sympy(law.right))
     if isinstance(law, (BernoulliDistribution, FiniteDistributionHandmade)):
+        if not any_law:
+            message = (
+                f"{name} has a finite law of its own, which has no form here; any_law=True lets it stand for every law on any "
+                "finite support: what is proved holds for it, what is refuted need not be wrong for it."
+            )
+            raise UnknownNode(message)
         parameters = sorted(law.free_symbols, key=str)
         return finite(name, *(Symbol(str(parameter)) for parameter in parameters))
     _refuse(f"the law {type(law).__name__} of {name}", "Normal, Uniform, Bernoulli or FiniteRV of sympy.stats")
@@ -94,15 +101,21 @@ def _refuse(what: str, expected: str) -> NoReturn:
 class _Reader:
     """One expression; the random variables that it meets are read once each."""
 
-    def __init__(self, symbols: Mapping[Any, Term | Function]) -> None:
-        self.symbols = symbols
+    def __init__(self, symbols: Mapping[Any, Term | Function], *, any_law: bool) -> None:
+        self.symbols, self.any_law = symbols, any_law
+
+    def variable_of(self, symbol: Any) -> RandomVariable:
+        return variable_of(symbol, any_law=self.any_law)
+
+    def _with(self, index: Any, value: Term) -> _Reader:
+        return _Reader({**self.symbols, index: value}, any_law=self.any_law)
 
     def read(self, expression: Any) -> Term:
         known = self.symbols.get(expression) if getattr(expression, "is_Symbol", False) or expression in self.symbols else None
         if isinstance(known, Term):
             return known
         if isinstance(expression, stats.rv.RandomSymbol):
-            return variable_of(expression)
+            return self.variable_of(expression)
         if isinstance(expression, sympy.Symbol):
             return Symbol(expression.name)
         if isinstance(expression, sympy.Float):
@@ -153,7 +166,7 @@ class _Reader:
             case sympy.Derivative():
                 return self._derivative(expression)
             case stats.Expectation():
-                variables = sorted(map(variable_of, expression.args[0].atoms(stats.rv.RandomSymbol)), key=lambda v: v.name)
+                variables = sorted(map(self.variable_of, expression.args[0].atoms(stats.rv.RandomSymbol)), key=lambda v: v.name)
                 return E(self.read(expression.args[0]), *variables)
             case sympy.Sum() | sympy.Integral():
                 result = expression.function
@@ -182,7 +195,7 @@ class _Reader:
         integers = len(ends) == 2 and all(isinstance(end, sympy.Integer) for end in ends)
         if kind == "Sum" and integers and not isinstance(body, Term) and ends[1] - ends[0] < MOST_TERMS:
             values = range(int(ends[0]), int(ends[1]) + 1)
-            return Add(tuple(_Reader({**self.symbols, index: Number(Fraction(value))}).read(body) for value in values))
+            return Add(tuple(self._with(index, Number(Fraction(value))).read(body) for value in values))
         _refuse(f"a {kind} over {limit}", f"a variable of ours over its whole support, or a Sum of at most {MOST_TERMS} terms")
 
     def _covers(self, variable: RandomVariable, ends: list[Any], kind: str) -> bool:
