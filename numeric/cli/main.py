@@ -17,6 +17,7 @@ from rich.text import Text
 
 import derive
 from derive.catalogue import catalogue
+from derive.cli.check import register as register_check
 from derive.cli.main import Json, Name, OneOrMany, Output, Samples, app, complain_of, deliver, reasons, run, write
 from derive.cli.oracle import register as register_oracle
 from derive.cli.terminal import Quiet, console, example, tracked, worst
@@ -190,6 +191,7 @@ def _mark(estimator: Estimator, found: Any) -> Text:
 
 
 register_oracle(app)
+register_check(app)
 register_audit(app)
 register_report(app)
 register_gallery(app)

@@ -1,0 +1,266 @@
+"""Check the derivations that a Markdown page contains: each line of a block ```derivation, by the rule that is named beside it.
+
+    b ~ p(b; theta)                                       what is drawn, or `estimator NAME` for a catalogue name
+    d_theta E_b[f(b)]                                     the first line
+    = d_theta sum_b p(b; theta) * f(b)  by expectation    a step; without = a line continues the one above
+
+A rule that needs a variable is written `by change of law with a`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+from derive.catalogue import catalogue
+from derive.kernel.premises import Premise
+from derive.kernel.theorem import Equation
+from derive.language.errors import GradproofError, RuleError, UsageError
+from derive.language.estimator import Estimator
+from derive.language.scope import alpha_equal
+from derive.language.term import RandomVariable, Term
+from derive.proofs import rules
+from derive.proofs.calc import Derivation, Line, calc
+from derive.proofs.conversions import Rewrite
+from derive.written.grammar import declare, parse
+from derive.written.setting import Setting, setting_of
+
+Result = TypeVar("Result")
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,}|:{3,})[ \t]*\{?derivation\}?[ \t]*$")
+_STEP = re.compile(r"(?P<term>.*?)\s*\bby\s+(?P<rule>[a-z_ ]+?)(?:\s+with\s+(?P<names>\w+(?:\s*,\s*\w+)*))?\s*", re.DOTALL)
+
+_PLAIN = (
+    rules.expectation, rules.leibniz, rules.normalisation, rules.exchange, rules.linearity, rules.algebra, rules.reflection,
+    rules.normal_score, rules.value_of_stop, rules.product_rule, rules.score_definition, rules.log_derivative_trick,
+    rules.mean_score, rules.score_function_estimator, rules.pathwise_gradient,
+)  # fmt: skip
+REWRITES: dict[str, Rewrite] = {rewrite.name: rewrite for rewrite in _PLAIN}
+"""The rules that a line may name."""
+
+WITH: dict[str, tuple[int, Callable[..., Rewrite]]] = {
+    "reparameterization": (1, rules.reparameterization),
+    "change_of_law": (1, rules.change_of_law),
+    "conditional_reparameterization": (2, rules.conditional_reparameterization),
+    "conditional_marginalization": (2, rules.marginalization),
+}
+"""The rules that a line names with so many variables."""
+
+
+class WrongStep(RuleError):
+    """A line of a typed derivation does not follow from the one above; `line` is its number on the page."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+class Unreadable(UsageError):
+    """A line of a typed derivation is no formula, names no rule, or may be read in two ways; `line` is its number."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+@dataclass(frozen=True)
+class Written:
+    """A derivation that stands: the number of its first line on the page, its lines, and everything that it assumes."""
+
+    line: int
+    lines: tuple[Line, ...]
+    assumptions: frozenset[Premise | Equation]
+    estimator: Estimator | None = None
+
+
+@dataclass
+class _Row:
+    """What is typed on one line and those that continue it."""
+
+    number: int
+    text: str
+
+
+@dataclass
+class _Typed:
+    """A block taken apart."""
+
+    setting: Setting = field(default_factory=Setting)
+    estimator: Estimator | None = None
+    rows: list[_Row] = field(default_factory=list)
+
+
+def blocks(text: str) -> Iterator[tuple[int, list[str]]]:
+    r"""Yield the derivations of a page: the number of the first line of each, and its lines.
+
+    Raises
+        Unreadable, if a block is not closed.
+
+    >>> list(blocks("text\n```derivation\na\n= a by algebra\n```\n"))
+    [(3, ['a', '= a by algebra'])]
+    """
+    lines = iter(enumerate(text.splitlines(), start=1))
+    for number, line in lines:
+        fence = _FENCE.fullmatch(line)
+        if fence is None:
+            _skip_other(line, lines)
+            continue
+        block: list[str] = []
+        for _, inner in lines:
+            if inner.strip().startswith(fence[1]) and not inner.strip().strip(fence[1][0]):
+                break
+            block.append(inner)
+        else:
+            raise Unreadable(number, "the block is not closed.")
+        yield number + 1, block
+
+
+def _skip_other(line: str, lines: Iterator[tuple[int, str]]) -> None:
+    """Pass over another fenced block: an example of a derivation in it is none."""
+    opened = re.match(r" {0,3}(`{3,}|~{3,})", line)
+    if opened is not None:
+        for _, inner in lines:
+            if re.fullmatch(rf" {{0,3}}{opened[1][0]}{{{len(opened[1])},}}\s*", inner):
+                return
+
+
+def check(lines: Sequence[str], first: int = 1) -> Written:
+    """Check a derivation line by line.
+
+    Args
+        lines   of the block
+        first   the number of the first one on its page
+
+    Raises
+        WrongStep, Unreadable, with the number of the line.
+
+    >>> found = check(["b ~ p(b; theta)", "E_b[2 * f(b)]", "= 2 * E_b[f(b)]  by linearity"])
+    >>> len(found.lines), sorted(found.assumptions, key=repr)
+    (2, [])
+    >>> check(["b ~ p(b; theta)", "E_b[2 * f(b)]", "= 3 * E_b[f(b)]  by linearity"])
+    Traceback (most recent call last):
+    ...
+    derive.written.block.WrongStep: linearity does not lead to this line.
+    """
+    typed = _taken_apart(lines, first)
+    start, *steps = typed.rows
+    chain = [Line("", _term(start, start.text, typed.setting))]
+    assumptions: frozenset[Premise | Equation] = frozenset()
+    for row in steps:
+        found = _followed(chain[-1].term, row, typed.setting)
+        new = found.theorem.assumptions - assumptions
+        line = found.lines[-1]
+        chain.append(Line(line.rule, line.term, tuple(sorted(new, key=repr)), line.values_only))
+        assumptions |= found.theorem.assumptions
+    if typed.estimator is not None:
+        _demand_ends(typed.estimator, chain, typed.rows)
+    return Written(start.number, tuple(chain), assumptions, typed.estimator)
+
+
+def check_page(text: str) -> Iterator[Written | WrongStep | Unreadable]:
+    """Yield for each derivation of a page that it stands, or why not."""
+    try:
+        for first, lines in blocks(text):
+            try:
+                yield check(lines, first)
+            except (WrongStep, Unreadable) as error:
+                yield error
+    except Unreadable as error:
+        yield error
+
+
+def _taken_apart(lines: Sequence[str], first: int) -> _Typed:
+    typed = _Typed()
+    for number, line in enumerate(lines, start=first):
+        text = line.strip()
+        if not text:
+            continue
+        if not typed.rows and (text.startswith("estimator ") or "~" in text):
+            _readable(number, partial(_set, typed, text))
+        elif typed.rows and not text.startswith("="):
+            typed.rows[-1].text += f" {text}"
+        elif typed.rows or not text.startswith("="):
+            typed.rows.append(_Row(number, text.removeprefix("=")))
+        else:
+            raise Unreadable(number, "the first line of a derivation stands alone, without = in front.")
+    if len(typed.rows) < 2:
+        raise Unreadable(first, "a derivation has a first line and at least one step, '= ... by rule'.")
+    return typed
+
+
+def _set(typed: _Typed, text: str) -> None:
+    if "~" in text:
+        declare(text, typed.setting)
+        return
+    typed.estimator = catalogue[text.removeprefix("estimator ").strip()]
+    typed.setting = setting_of(typed.estimator)
+
+
+def _followed(before: Term, row: _Row, setting: Setting) -> Derivation:
+    """Return the step from one line to the next."""
+    found = _STEP.fullmatch(row.text)
+    if found is None:
+        raise Unreadable(row.number, f"expected '= ... by rule'; got {' '.join(row.text.split())!r}.")
+    term = _term(row, found["term"] or "", setting)
+    rewrite = _readable(row.number, lambda: _rewrite(found["rule"], found["names"], setting))
+    try:
+        return calc(before, (rewrite, term))
+    except RuleError as error:
+        reason = str(error).removeprefix(f"step 1 ({rewrite.name}) is refused: ")
+        said = reason if not reason.startswith("it does not lead") else f"{found['rule']} does not lead to this line"
+        raise WrongStep(row.number, said.rstrip(".") + ".") from error
+
+
+def _rewrite(rule: str, names: str | None, setting: Setting) -> Rewrite:
+    name = "_".join(rule.replace("_", " ").split())
+    variables = [_variable(each.strip(), setting) for each in (names or "").split(",") if each.strip()]
+    if name in WITH and len(variables) == WITH[name][0]:
+        return WITH[name][1](*variables)
+    if name in REWRITES and not variables:
+        return REWRITES[name]
+    if name in WITH:
+        message = f"{rule} is written with {WITH[name][0]} of the variables, as 'by {rule} with a'."
+    else:
+        message = (
+            f"no rule that takes {len(variables)} variables is called {rule!r}; there are {', '.join([*REWRITES, *WITH])}."
+        )
+    raise UsageError(message)
+
+
+def _variable(name: str, setting: Setting) -> RandomVariable:
+    if name not in setting.variables:
+        message = f"{name!r} is not drawn: declare it, as in 'b ~ p(b; theta)'."
+        raise UsageError(message)
+    return setting.variables[name]
+
+
+def _term(row: _Row, text: str, setting: Setting) -> Term:
+    return _readable(row.number, lambda: parse(text, setting))
+
+
+def _readable(number: int, read: Callable[[], Result]) -> Result:
+    try:
+        return read()
+    except Unreadable:
+        raise
+    except GradproofError as error:
+        raise Unreadable(number, str(error)) from error
+
+
+def _demand_ends(estimator: Estimator, chain: Sequence[Line], rows: Sequence[_Row]) -> None:
+    for row, line, expected, what in (
+        (rows[0], chain[0], estimator.target, "begin with the target"),
+        (rows[-1], chain[-1], estimator.expectation, "end with the mean of the estimate"),
+    ):
+        if not alpha_equal(line.term, expected) and not _only_algebra(line.term, expected):
+            raise WrongStep(row.number, f"a derivation of {estimator.name} must {what}.")
+
+
+def _only_algebra(left: Term, right: Term) -> bool:
+    try:
+        calc(left, (rules.algebra, right))
+    except RuleError:
+        return False
+    return True

@@ -1,0 +1,343 @@
+"""Formulas in the notation of `derive.printing.text`: a grammar of ours, recursive descent, nothing is ever executed.
+
+sum      := "-"? product (("+" | "-") product)*
+product  := factor (("*" | "/") factor)*            what stands behind d_theta, sum_b or log ends a product
+factor   := prefix | atom ("^" exponent)?
+prefix   := "d_theta" (prefix | atom) | "sum_b" product | "int" limits? product "du" | "log" density
+atom     := number | name | name "(" arguments ")" | "E_b[" sum "]" | "(" sum ")"
+arguments := sum ("," sum)* ("|" sum ("," sum)*)? (";" sum ("," sum)*)?
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from math import isqrt
+from typing import NoReturn
+
+from derive.language.errors import UsageError
+from derive.language.notation import continuous, finite
+from derive.language.term import (
+    Density,
+    Exp,
+    Expect,
+    FiniteLaw,
+    Function,
+    Grad,
+    Law,
+    Log,
+    NormalLaw,
+    Number,
+    Over,
+    Power,
+    RandomVariable,
+    Score,
+    Sigmoid,
+    Stop,
+    Symbol,
+    Term,
+    UniformLaw,
+)
+from derive.written.setting import Setting
+
+MOST_CHARACTERS, MOST_NESTED, MOST_EXPONENT = 20_000, 60, 64
+_TOKEN = re.compile(r"\s*(?:(?P<number>\d{1,40})|(?P<name>[^\W\d]\w*)|(?P<sign>[-+*/^()\[\]{},;|])|(?P<other>\S))")
+_WORDS: dict[str, Callable[[Term], Term]] = {"log": Log, "exp": Exp, "sigmoid": Sigmoid, "sg": Stop}
+_DRAWN = re.compile(r"\s*(continuous\s+)?([^\W\d]\w*)\s*~\s*(.*)", re.DOTALL)
+
+
+def parse(text: str, setting: Setting) -> Term:
+    """Return the term that a text stands for.
+
+    Raises
+        UsageError, naming the place, if the text is no formula, or may be read in two ways.
+
+    >>> from derive.printing.text import render
+    >>> setting = Setting()
+    >>> declare("b ~ p(b; theta)", setting)
+    >>> render(parse("E_b[(f(b) - c) * d_theta log p(b; theta)]", setting))
+    'E_b[(f(b) - c) * d_theta log p(b; theta)]'
+    """
+    parser = _Parser(text, setting)
+    term = parser.sum()
+    parser.end()
+    return term
+
+
+def declare(text: str, setting: Setting) -> None:
+    """Add what `b ~ p(b; theta)` declares to a setting; `continuous z ~ q(z; phi)` has a density.
+
+    Raises
+        UsageError, if it declares nothing that is known.
+    """
+    found = _DRAWN.fullmatch(text)
+    if found is None:
+        message = f"expected how a variable is drawn, as 'b ~ p(b; theta)' or 'u ~ Uniform(0, 1)'; got {text.strip()!r}."
+        raise UsageError(message)
+    parser = _Parser(found[3], setting)
+    setting.declare(parser.drawn(found[2], dense=bool(found[1])))
+    parser.end()
+
+
+class _Parser:
+    def __init__(self, text: str, setting: Setting) -> None:
+        if len(text) > MOST_CHARACTERS:
+            message = f"a formula has at most {MOST_CHARACTERS} characters; got {len(text)}."
+            raise UsageError(message)
+        self.text, self.setting, self.depth, self.position = text, setting, 0, 0
+        self.bound: list[str] = []
+        found = [(str(match.lastgroup), match[str(match.lastgroup)], match.end()) for match in _TOKEN.finditer(text)]
+        self.tokens = [*found, ("end", "", len(text))]
+
+    # Tokens
+
+    def peek(self, ahead: int = 0) -> str:
+        return self.tokens[min(self.position + ahead, len(self.tokens) - 1)][1]
+
+    def take(self, wanted: str = "") -> str:
+        kind, token, _ = self.tokens[self.position]
+        if kind in ("other", "end") or (wanted and token != wanted):
+            self.refuse(f"expected {wanted!r}" if wanted else "expected more")
+        self.position += 1
+        return token
+
+    def taken(self, *wanted: str) -> str:
+        return self.take() if self.peek() in wanted and self.peek() else ""
+
+    def end(self) -> None:
+        if self.tokens[self.position][0] != "end":
+            self.refuse("expected the end")
+
+    def refuse(self, what: str) -> NoReturn:
+        place = self.tokens[self.position][2] - len(self.peek())
+        message = f"{what} at {self.text[place : place + 20].strip() or 'the end'!r} in {' '.join(self.text.split())!r}."
+        raise UsageError(message)
+
+    # The grammar
+
+    def sum(self) -> Term:
+        self.depth += 1
+        if self.depth > MOST_NESTED:
+            self.refuse(f"nested more than {MOST_NESTED} deep")
+        total = -self.product() if self.taken("-") else self.product()
+        while sign := self.taken("+", "-"):
+            total = total + self.product() if sign == "+" else total - self.product()
+        self.depth -= 1
+        return total
+
+    def product(self) -> Term:
+        found, last = self.factor()
+        while self.peek() in ("*", "/"):
+            if last:
+                self.refuse("put what is in front into brackets, as in (d_theta f(b)) * g(b), or all of it behind d_theta;")
+            sign = self.take()
+            factor, last = self.factor()
+            found = found * factor if sign == "*" else _quotient(found, factor)
+        return found
+
+    def factor(self) -> tuple[Term, bool]:
+        """Return a factor, and whether it must be the last of its product."""
+        prefix = self.prefix()
+        if prefix is not None:
+            return prefix, True
+        base = self.atom()
+        return (Power(base, self.exponent()) if self.taken("^") else base), False
+
+    def prefix(self) -> Term | None:
+        kind, token, _ = self.tokens[self.position]
+        if kind != "name" or token in self.setting.variables or token in self.setting.names:
+            return None
+        if token == "log" and self.peek(1) != "(":
+            self.take()
+            return Log(self.density())
+        if token.startswith("d_") and token not in self.setting.functions:
+            self.take()
+            return self.derivative(Symbol(token.removeprefix("d_")))
+        if token.startswith("sum_"):
+            self.take()
+            variable = self.variable(token.removeprefix("sum_"))
+            if not isinstance(variable.law, FiniteLaw):
+                self.refuse(f"{variable.name} is continuous: write int ... d{variable.name}")
+            return Over(self.under([variable], self.product), variable)
+        return self.integral() if token in ("int", "int_") else None
+
+    def derivative(self, parameter: Symbol) -> Term:
+        if self.peek() == "log" and self.peek(1) != "(":
+            self.take()
+            density = self.density()
+            return Score(density.law, density.at, parameter)
+        inner = self.prefix()
+        body = self.atom() if inner is None else inner
+        if self.peek() == "^":
+            self.refuse("put what is differentiated into brackets, as in d_theta (f(b)^2);")
+        return Grad(body, parameter)
+
+    def integral(self) -> Term:
+        limits = self.limits() if self.take() == "int_" else ()
+        body = self.product()
+        kind, token, _ = self.tokens[self.position]
+        if kind != "name" or not token.startswith("d"):
+            self.refuse("expected the variable of the integral, as du,")
+        self.take()
+        variable = self.variable(token.removeprefix("d"))
+        if isinstance(variable.law, FiniteLaw):
+            self.refuse(f"{variable.name} is discrete: write sum_{variable.name}")
+        if variable.name in self.setting.names:
+            self.refuse(f"{variable.name} abbreviates a term: an integral over it may be read in two ways")
+        if limits != (variable.law.terms if isinstance(variable.law, UniformLaw) else ()):
+            self.refuse(f"the limits are not those of the support of {variable.name}")
+        return Over(body, variable)
+
+    def limits(self) -> tuple[Term, ...]:
+        self.take("{")
+        low = self.sum()
+        self.take("}")
+        self.take("^")
+        self.take("{")
+        high = self.sum()
+        self.take("}")
+        return low, high
+
+    def exponent(self) -> int:
+        bracket = self.taken("(")
+        minus = self.taken("-")
+        number = self.take()
+        if not number.isdigit() or int(number) > MOST_EXPONENT:
+            self.refuse(f"expected an integer up to {MOST_EXPONENT} as the exponent")
+        if bracket:
+            self.take(")")
+        return -int(number) if minus else int(number)
+
+    def atom(self) -> Term:
+        kind, token, _ = self.tokens[self.position]
+        if kind == "number":
+            return Number(Fraction(self.take()))
+        if self.taken("("):
+            inner = self.sum()
+            self.take(")")
+            return inner
+        if kind != "name":
+            self.refuse("expected a formula")
+        self.take()
+        if self.peek() == "(":
+            return self.call(token)
+        if token.startswith("E_"):
+            return self.expectation(token.removeprefix("E_"))
+        return self.named(token)
+
+    def named(self, name: str) -> Term:
+        """A name that abbreviates a term is the variable of that name where it is bound, and the term elsewhere."""
+        variable, value = self.setting.variables.get(name), self.setting.names.get(name)
+        if value is None or name in self.bound:
+            return Symbol(name) if variable is None else variable
+        return value
+
+    def under(self, variables: list[RandomVariable], read: Callable[[], Term]) -> Term:
+        self.bound += [variable.name for variable in variables]
+        body = read()
+        del self.bound[-len(variables) :]
+        return body
+
+    def expectation(self, name: str) -> Term:
+        variables = [self.variable(name)] if name else self.subscript()
+        self.take("[")
+        body = self.under(variables, self.sum)
+        self.take("]")
+        for variable in reversed(variables):
+            body = Expect(body, variable)
+        return body
+
+    def subscript(self) -> list[RandomVariable]:
+        """Return the variables of {b,a}, or of {q(a | b; phi)}."""
+        variables: list[RandomVariable] = []
+        self.take("{")
+        while not variables or self.taken(","):
+            name = self.take()
+            if self.peek() != "(":
+                variables.append(self.variable(name))
+                continue
+            density = self.call(name)
+            if not isinstance(density, Density) or not isinstance(density.at, RandomVariable) or density.at.law != density.law:
+                self.refuse("expected the law of a variable")
+            variables.append(density.at)
+        self.take("}")
+        return variables
+
+    def variable(self, name: str) -> RandomVariable:
+        if name not in self.setting.variables:
+            self.refuse(f"{name!r} is not drawn: declare it, as in 'b ~ p(b; theta)',")
+        return self.setting.variables[name]
+
+    def density(self) -> Density:
+        name = self.take()
+        found = self.call(name) if self.peek() == "(" else None
+        if not isinstance(found, Density):
+            self.refuse("log without brackets stands in front of a law; write log(x)")
+        return found
+
+    def call(self, head: str) -> Term:
+        args, given, parameters = self.arguments()
+        if head in ("Normal", "Uniform") and len(args) == 1 and len(parameters) == 2:
+            return Density(_named(head, parameters), args[0])
+        if given or parameters or (self.setting.called(head) and head not in self.setting.functions):
+            if len(args) != 1:
+                self.refuse(f"a law has one outcome, as {head}(b; theta),")
+            return Density(self.setting.law(head, (*parameters, *given)), args[0])
+        if head in _WORDS and len(args) == 1:
+            return _WORDS[head](args[0])
+        return self.setting.functions.get(head, Function(head))(*args)
+
+    def arguments(self) -> tuple[tuple[Term, ...], tuple[Term, ...], tuple[Term, ...]]:
+        self.take("(")
+        args = self.several()
+        given = self.several() if self.taken("|") else ()
+        parameters = self.several() if self.taken(";") else ()
+        self.take(")")
+        return args, given, parameters
+
+    def several(self) -> tuple[Term, ...]:
+        found = [self.sum()]
+        while self.taken(","):
+            found.append(self.sum())
+        return tuple(found)
+
+    def drawn(self, name: str, *, dense: bool) -> RandomVariable:
+        head = self.take()
+        if head in ("Normal", "Uniform"):
+            args, given, parameters = self.arguments()
+            if given or parameters or len(args) != 2:
+                self.refuse(f"expected {head} with two parameters")
+            return RandomVariable(name, _named(head, args))
+        self.take("(")
+        self.take(name)
+        given = self.several() if self.taken("|") else ()
+        parameters = self.several() if self.taken(";") else ()
+        self.take(")")
+        symbols = [parameter for parameter in parameters if isinstance(parameter, Symbol)]
+        if len(symbols) < len(parameters) or (dense and given):
+            self.refuse("the parameters of a law are symbols, and a density has no conditions")
+        return continuous(name, *symbols, law=head) if dense else finite(name, *symbols, law=head, given=given)
+
+
+def _named(head: str, parameters: tuple[Term, ...]) -> Law:
+    first, second = parameters
+    return UniformLaw(first, second) if head == "Uniform" else NormalLaw(first, _root(second))
+
+
+def _root(variance: Term) -> Term:
+    """A normal law is written with its variance, and kept with its standard deviation."""
+    if isinstance(variance, Power) and variance.exponent == 2:
+        return variance.base
+    if isinstance(variance, Number) and variance.value > 0:
+        top, bottom = isqrt(variance.value.numerator), isqrt(variance.value.denominator)
+        if Fraction(top, bottom) ** 2 == variance.value:
+            return Number(Fraction(top, bottom))
+    message = "the variance of a normal law is written as a square, as in Normal(mu, sigma^2) or Normal(0, 1)."
+    raise UsageError(message)
+
+
+def _quotient(top: Term, bottom: Term) -> Term:
+    if isinstance(top, Number) and isinstance(bottom, Number) and bottom.value:
+        return Number(top.value / bottom.value)
+    return top / bottom

@@ -1,0 +1,122 @@
+"""What the names of a typed derivation stand for: variables with their laws, functions, abbreviations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from derive.language.errors import UsageError
+from derive.language.estimator import Estimator
+from derive.language.term import (
+    Apply,
+    Density,
+    Expect,
+    Function,
+    Law,
+    Over,
+    RandomVariable,
+    Score,
+    Term,
+    parts,
+)
+
+
+@dataclass
+class Setting:
+    """Names and what they stand for; a name that is in none of these is a symbol, or a function where arguments follow it."""
+
+    variables: dict[str, RandomVariable] = field(default_factory=dict)
+    functions: dict[str, Function] = field(default_factory=dict)
+    names: dict[str, Term] = field(default_factory=dict)
+    laws: list[Law] = field(default_factory=list)
+
+    def declare(self, variable: RandomVariable) -> None:
+        """Add a variable.
+
+        Raises
+            UsageError, if its name is taken, or a variable of another name has a law that is called the same: a reader would
+            take them for two laws, and the kernel for one. b_1 and b_2 are copies of b, which share theirs.
+        """
+        other = self.variables.get(variable.name)
+        if other not in (None, variable):
+            message = f"{variable.name} is drawn from two laws."
+            raise UsageError(message)
+        for known in self.variables.values():
+            same = _called(known.law) == _called(variable.law) != ""
+            if same and _base(known.name) != _base(variable.name):
+                message = (
+                    f"{known.name} and {variable.name} both have a law {_called(known.law)}: call one of them q,"
+                    f" or, where they are copies, name them b_1 and b_2."
+                )
+                raise UsageError(message)
+        self._keep(variable)
+
+    def _keep(self, variable: RandomVariable) -> None:
+        self.variables[variable.name] = variable
+        self._law(variable.law)
+
+    def _law(self, law: Law) -> None:
+        if law not in self.laws:
+            self.laws.append(law)
+
+    def called(self, head: str) -> bool:
+        """Whether a law has this name."""
+        return any(_called(law) == head for law in self.laws)
+
+    def law(self, head: str, terms: tuple[Term, ...]) -> Law:
+        """Return the law of a name with these parameters and conditions.
+
+        Raises
+            UsageError, if there is none.
+        """
+        for law in self.laws:
+            if _called(law) == head and law.terms == terms:
+                return law
+        message = f"no law {head} with such parameters and conditions was declared, as in 'b ~ p(b; theta)'."
+        raise UsageError(message)
+
+
+def setting_of(estimator: Estimator) -> Setting:
+    """Return the setting of an estimator: what its formula, its target, its draws and its definitions name.
+
+    Raises
+        UsageError, if one name stands for two things.
+
+    >>> from derive.catalogue.score_function import estimator
+    >>> sorted(setting_of(estimator).variables), sorted(setting_of(estimator).functions)
+    (['b'], ['f'])
+    """
+    setting = Setting(names=dict(estimator.where))
+    for term in _inside((estimator.formula, estimator.target, *estimator.draws, *setting.names.values())):
+        if isinstance(term, RandomVariable | Expect | Over):
+            variable = term if isinstance(term, RandomVariable) else term.variable
+            if setting.variables.get(variable.name, variable) != variable:
+                message = f"{variable.name} is drawn from two laws in {estimator.name}, so that a text cannot tell them apart."
+                raise UsageError(message)
+            setting._keep(variable)
+        elif isinstance(term, Density | Score):
+            setting._law(term.law)
+        elif isinstance(term, Apply):
+            _keep_function(setting, term.function)
+    return setting
+
+
+def _keep_function(setting: Setting, function: Function) -> None:
+    if setting.functions.setdefault(function.name, function) != function:
+        message = f"{function.name} stands for two functions, which a text cannot tell apart."
+        raise UsageError(message)
+
+
+def _inside(terms: Iterable[Term]) -> Iterator[Term]:
+    for term in terms:
+        yield term
+        yield from _inside(parts(term))
+
+
+def _called(law: Law) -> str:
+    return str(getattr(law, "name", ""))
+
+
+def _base(name: str) -> str:
+    return re.sub(r"_\d+$", "", name)
