@@ -168,3 +168,18 @@ def test_no_mathematics_is_left_as_source(site):
         text = path.read_text(encoding="utf-8")
         assert "<math" in text, path.name
         assert not re.search(r"\\\(|\$\$|class=\"math", text.split("<article")[1].split("</article>")[0]), path.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("line", "status"), [("= 2 * E_b[f(b)] by linearity", 0), ("= 3 * E_b[f(b)] by linearity", 1)])
+def test_a_wrong_line_of_a_typed_derivation_fails_the_build(tmp_path, capsys, line, status):
+    for module in ("sphinx", "myst_parser", "furo", "sphinx_copybutton"):
+        pytest.importorskip(module)
+    from docs.site.__main__ import sphinx
+
+    (tmp_path / "source").mkdir()
+    (tmp_path / "extra").mkdir()
+    page = f"# Page\n\n```derivation\nb ~ p(b; theta)\nE_b[2 * f(b)]\n{line}\n```\n"
+    (tmp_path / "source" / "index.md").write_text(page, encoding="utf-8")
+    assert sphinx(tmp_path) == status
+    assert ("index.md:6: ERROR: linearity does not lead to this line" in capsys.readouterr().err) == bool(status)

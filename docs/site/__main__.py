@@ -65,17 +65,21 @@ def build(folder: Path, names: Sequence[str] = tuple(catalogue)) -> dict[str, in
     Raises
         SystemExit, if Sphinx warns of anything.
     """
-    from sphinx.cmd.build import build_main
-
     shutil.rmtree(folder, ignore_errors=True)
-    source, extra, output = folder / "source", folder / "extra", folder / "html"
-    extra.mkdir(parents=True)
-    counts = write_source(source, extra, names)
-    options = ["-b", "html", "-q", "-W", "--keep-going", "-j", "auto", "-c", str(HERE), "-D", f"html_extra_path={extra}"]
-    status = build_main([*options, "-d", str(folder / "doctrees"), str(source), str(output)])
-    if status:
+    (folder / "extra").mkdir(parents=True)
+    counts = write_source(folder / "source", folder / "extra", names)
+    if status := sphinx(folder):
         raise SystemExit(status)
     return counts
+
+
+def sphinx(folder: Path) -> int:
+    """Make HTML of `folder/source`; return what Sphinx returns, which is not 0 where it warns."""
+    from sphinx.cmd.build import build_main
+
+    options = ["-b", "html", "-q", "-W", "--keep-going", "-j", "auto", "-c", str(HERE), "-d", str(folder / "doctrees")]
+    extra = ["-D", f"html_extra_path={folder / 'extra'}"]
+    return int(build_main([*options, *extra, str(folder / "source"), str(folder / "html")]))
 
 
 def main() -> None:

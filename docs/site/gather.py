@@ -25,7 +25,8 @@ class BrokenLink(Exception):
 
 def pages(root: Path = ROOT) -> dict[Path, str]:
     """Return the place of each page in the site, by its path in the repository."""
-    found = {Path("README.md"): "introduction.md"} | {Path(f"docs/{name}.md"): f"{name}.md" for name in SINGLE}
+    found = {Path("README.md"): "introduction.md", Path("docs/examples/derivation.md"): "derivation.md"}
+    found |= {Path(f"docs/{name}.md"): f"{name}.md" for name in SINGLE}
     for folder in FOLDERS:
         for path in sorted((root / "docs" / folder).glob("*.md")):
             found[path.relative_to(root)] = f"{folder}/{path.name}"
