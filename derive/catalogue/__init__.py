@@ -112,7 +112,8 @@ _MODULES = {
 class Catalogue(Mapping[str, Estimator], Shown):
     """The estimators by name, in the order in which they build on each other."""
 
-    __str__ = Shown.__str__
+    def __str__(self) -> str:
+        return Shown.__str__(self)
 
     def __repr__(self) -> str:
         return f"<the catalogue: {len(self)} estimators>"

@@ -7,6 +7,8 @@ from derive.language.notation import E, copies, function, grad, normal, paramete
 from derive.language.term import Function, RandomVariable, Symbol, Term
 
 theta: Symbol = parameter("theta")
+mu: Function
+sigma: Function
 mu, sigma = function("mu", differentiable=True), function("sigma", differentiable=True)
 f: Function = function("f", differentiable=True)
 z: RandomVariable = normal("z", mu(theta), sigma(theta))
@@ -37,6 +39,8 @@ antithetic_uniform: Estimator = Estimator(
     summary="The same for noise that is uniform: u and 1 - u.",
 )
 
+low: RandomVariable
+high: RandomVariable
 low, high = copies(u, 2)
 one_stratum: Estimator = Estimator(
     name="stratified-one-stratum",

@@ -2,16 +2,21 @@
 
 from derive.language.estimator import Estimator
 from derive.language.notation import E, constant, copies, finite, function, grad, parameter, score, total
-from derive.language.term import RandomVariable, Symbol, Term
+from derive.language.term import Function, RandomVariable, Symbol, Term
 
 theta: Symbol = parameter("theta")
 b: RandomVariable = finite("b", theta)
+f: Function
 f, C = function("f"), function("C")
 ridge: Symbol = constant("c")
 correction: Term = grad(E(C(b), b), theta)
 target: Term = grad(E(f(b), b), theta)
+one: RandomVariable
+two: RandomVariable
 one, two = copies(b, 2)
 
+mean: Term
+control: Term
 mean, control = (f(one) + f(two)) / 2, (C(one) + C(two)) / 2
 covariance: Term = total((f(sample) - mean) * (C(sample) - control) for sample in (one, two))
 variance: Term = total((C(sample) - control) ** 2 for sample in (one, two)) + ridge

@@ -1,13 +1,15 @@
 """Slopes of the integrand at outcomes: what straight-through estimators take for its differences."""
 
 from derive.language.estimator import Estimator
-from derive.language.notation import E, Over, constant, finite, function, grad, p, parameter, relaxation, uniform
+from derive.language.notation import E, Over, Relaxation, constant, finite, function, grad, p, parameter, relaxation, uniform
 from derive.language.term import Function, RandomVariable, Symbol, Term
 
 theta: Symbol = parameter("theta")
 b: RandomVariable = finite("b", theta)
 o: RandomVariable = finite("o", theta)
 slope: Function = function("df")
+linear: Symbol
+square: Symbol
 linear, square = constant("q_1"), constant("q_2")
 
 
@@ -40,7 +42,9 @@ straight_through: Estimator = Estimator(
     verdict="refuted",
 )
 
-relaxed = relaxation(b)
+relaxed: Relaxation = relaxation(b)
+u: RandomVariable
+v: RandomVariable
 u, v = uniform("u"), uniform("v")
 temperature: Symbol = constant("lambda")
 latent: Term = relaxed.h(u, theta)

@@ -2,12 +2,14 @@
 
 from derive.language.estimator import Estimator
 from derive.language.notation import E, Over, constant, finite, function, grad, p, parameter, score, sigmoid
-from derive.language.term import RandomVariable, Symbol, Term
+from derive.language.term import Function, RandomVariable, Symbol, Term
 
 theta: Symbol = parameter("theta")
 b: RandomVariable = finite("b", theta)
 x: RandomVariable = finite("x", theta)
 y: RandomVariable = finite("y", theta, law="q")
+f: Function
+h: Function
 f, h = function("f"), function("h")
 both: Term = grad(E(h(x, y), x, y), theta)
 
@@ -41,6 +43,8 @@ own_terms: Estimator = Estimator(
 # A Bernoulli variable whose probability is a sigmoid
 
 s: Term = sigmoid(theta)
+one: Symbol
+zero: Symbol
 one, zero = constant("one"), constant("zero")
 other: RandomVariable = finite("y", law="r")
 

@@ -5,7 +5,11 @@ from derive.language.notation import E, copies, exp, finite, function, grad, log
 from derive.language.term import Function, RandomVariable, Symbol, Term
 
 theta: Symbol = parameter("theta")
+mu: Function
+sigma: Function
 mu, sigma = function("mu", differentiable=True), function("sigma", differentiable=True)
+f: Function
+c: Function
 f, c = function("f", differentiable=True), function("c", differentiable=True)
 log_joint: Function = function("log_joint", differentiable=True)
 z: RandomVariable = normal("z", mu(theta), sigma(theta))
@@ -37,7 +41,11 @@ sticking_the_landing: Estimator = Estimator(
     summary="As SGVB, with the parameters of log q stopped: what that drops is a score, of mean zero.",
 )
 
+first: RandomVariable
+second: RandomVariable
 first, second = copies(epsilon, 2)
+z1: RandomVariable
+z2: RandomVariable
 z1, z2 = copies(z, 2)
 
 
@@ -63,6 +71,8 @@ iwae_landing: Estimator = Estimator(
 # A mixture: a component, and a normal sample of it
 
 k: RandomVariable = finite("k", theta)
+m: Function
+t: Function
 m, t = function("m", differentiable=True), function("t", differentiable=True)
 sample: RandomVariable = normal("z", m(k, theta), t(k, theta))
 moved: Term = m(k, theta) + t(k, theta) * epsilon

@@ -19,6 +19,8 @@ sleep: Estimator = Estimator(
 
 joint: Function = function("J")
 outcome: RandomVariable = finite("b", theta)
+first: RandomVariable
+second: RandomVariable
 first, second = copies(outcome, 2)
 posterior: Term = grad(-Over(joint(outcome) * log(p(outcome)), outcome) / Over(joint(outcome), outcome), theta)
 

@@ -53,6 +53,8 @@ remax: Estimator = Estimator(
 )
 
 length: Function = function("L")
+one: RandomVariable
+two: RandomVariable
 one, two = copies(b, 2)
 _weighted: Term = (length(one) * r(one) + length(two) * r(two)) / (length(one) + length(two))
 opo: Estimator = Estimator(
@@ -77,6 +79,8 @@ length_normalised: Estimator = Estimator(
 
 log_joint: Function = function("log_joint")
 q: RandomVariable = finite("b", theta, law="q")
+first: RandomVariable
+second: RandomVariable
 first, second = copies(q, 2)
 vargrad: Estimator = Estimator(
     name="vargrad",

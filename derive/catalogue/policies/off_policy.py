@@ -35,6 +35,8 @@ unweighted: Estimator = Estimator(
     verdict="refuted",
 )
 
+first: RandomVariable
+second: RandomVariable
 first, second = copies(mu, 2)
 self_normalised: Estimator = Estimator(
     name="self-normalised-importance-sampling",
@@ -63,6 +65,8 @@ a0: RandomVariable = finite("a0", theta, law="pi0")
 a1: RandomVariable = finite("a1", theta, law="pi1", given=(a0,))
 m0: RandomVariable = finite("m0", law="mu0")
 m1: RandomVariable = finite("m1", law="mu1", given=(m0,))
+r0: Function
+r1: Function
 r0, r1 = function("r0"), function("r1")
 n1: RandomVariable = finite("n1", theta, law="pi1", given=(m0,))
 w0: Term = p(a0, at=m0) / p(m0)

@@ -8,6 +8,8 @@ theta: Symbol = parameter("theta")
 a0: RandomVariable = finite("a0", theta, law="pi0")
 s: RandomVariable = finite("s", law="P", given=(a0,))
 a1: RandomVariable = finite("a1", theta, law="pi1", given=(s,))
+r0: Function
+r1: Function
 r0, r1 = function("r0"), function("r1")
 draws: tuple[RandomVariable, ...] = (a0, s, a1)
 later: Term = r1(s, a1)
