@@ -46,7 +46,7 @@ from derive.verdicts.variance_report import VarianceReport
 from derive.verdicts.verdict import Verdict
 
 
-class Constant(sympy.Function):  # type: ignore[misc]
+class _Constant(sympy.Function):  # type: ignore[misc]
     """A function whose derivative is zero wherever it is asked for: a threshold, or a value whose gradient is stopped."""
 
     def fdiff(self, argindex: int = 1) -> Any:
@@ -54,10 +54,8 @@ class Constant(sympy.Function):  # type: ignore[misc]
         return sympy.S.Zero
 
 
-class sg(Constant):
-    """Stop-gradient: the value of its argument."""
-
-    _imp_ = staticmethod(lambda x: x)
+_stopped = type("sg", (_Constant,), {"_imp_": staticmethod(lambda x: x)})
+"""Stop-gradient: the value of its argument, under the name that SymPy prints."""
 
 
 def expression(term: Term) -> Any:
@@ -76,8 +74,8 @@ def expression(term: Term) -> Any:
         case Symbol(name) | RandomVariable(name, _):
             return sympy.Symbol(name)
         case Apply(function, args):
-            kind = Constant if isinstance(function, Threshold) else sympy.Function
-            head = type(function.name, (Constant,), {}) if kind is Constant else sympy.Function(function.name)
+            kind = _Constant if isinstance(function, Threshold) else sympy.Function
+            head = type(function.name, (_Constant,), {}) if kind is _Constant else sympy.Function(function.name)
             return head(*map(expression, args))
         case Add(args):
             return sympy.Add(*map(expression, args))
@@ -92,7 +90,7 @@ def expression(term: Term) -> Any:
         case Sigmoid(arg):
             return 1 / (1 + sympy.exp(-expression(arg)))
         case Stop(body):
-            return sg(expression(body))
+            return _stopped(expression(body))
     return _calculus(term)
 
 
