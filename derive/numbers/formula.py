@@ -81,4 +81,10 @@ def _sign(value: Value) -> int:
 
 
 def _ordered(factors: tuple[Factor, ...]) -> tuple[Factor, ...]:
-    return tuple((Value(tuple((_sign(value) * c, m) for c, m in _sorted(value).terms)), power) for value, power in factors)
+    return tuple((_positive(value), power) for value, power in factors)
+
+
+def _positive(value: Value) -> Value:
+    ordered = _sorted(value)
+    sign = -1 if ordered.terms[0][0] < 0 else 1
+    return Value(tuple((sign * c, monomial) for c, monomial in ordered.terms))
