@@ -41,6 +41,8 @@ def _variance(estimator: Estimator) -> str:
         report = derive.variance(estimator)
     except GradproofError as error:
         return f"refused: {error}"
+    if report.variance is None:
+        return "formula"
     return "certified" if report.radius else "exact"
 
 
