@@ -31,7 +31,7 @@ from derive.language.notation import (
     stop,
     uniform,
 )
-from derive.language.term import Number, Power
+from derive.language.term import Number, Power, lift
 
 theta, phi, x, c = parameter("theta"), parameter("phi"), parameter("x"), constant("c")
 b, z, u, v = finite("b", theta), normal("z", theta, 1), uniform("u"), uniform("v")
@@ -65,8 +65,8 @@ def test_exact_numbers_of_other_libraries_are_taken_on_both_sides(two):
 def test_inexact_numbers_are_refused_wherever_a_term_is_expected(inexact):
     uses = (
         lambda: f(b) * inexact,
-        lambda: inexact * f(b),
-        lambda: inexact + f(b),
+        lambda: lift(inexact * f(b)),  # SymPy's nan swallows what it is multiplied with
+        lambda: lift(inexact + f(b)),
         lambda: f(inexact),
         lambda: Number(inexact),
         lambda: E(inexact, b),

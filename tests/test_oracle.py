@@ -152,7 +152,7 @@ def test_a_biased_estimator_is_listed_with_its_bias():
 def test_each_estimator_of_the_catalogue_is_answered_or_refused_with_a_reason():
     found = answers(f={"table": ["0", "1"]}, constants={}, functions={}, samples=1)
     assert sorted([*(entry.name for entry in found.estimators), *found.not_applicable]) == sorted(catalogue)
-    assert [entry.name for entry in found.estimators] == ["score-function"]
+    assert [entry.name for entry in found.estimators] == ["score-function", "policy-surrogate"]
     assert found.not_applicable["constant-baseline"] == "it needs c, which the problem does not state."
     assert found.not_applicable["control-variate"] == "it needs C(1), which the problem does not state."
     assert "f between the outcomes, as a formula" in found.not_applicable["straight-through"]

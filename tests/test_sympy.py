@@ -14,7 +14,7 @@ import derive
 from derive.catalogue import catalogue
 from derive.estimator import Estimator
 from derive.kernel.algebra import equal
-from derive.language.errors import NotExact, UnknownNode, UsageError
+from derive.language.errors import NotATerm, NotExact, UnknownNode, UsageError
 from derive.notation import (
     E,
     Over,
@@ -48,7 +48,18 @@ def test_sympy_reads_a_term():
     assert sympy.sympify(c**2 + 1) == sympy.Symbol("c") ** 2 + 1
     assert sympy.latex(sympy.sympify(log(x))) == r"\log{\left(x \right)}"
     assert sympy.lambdify(X, sympy.sympify(sigmoid(x) * stop(x)))(0.0) == 0.0
-    assert X + c == X + sympy.Symbol("c")
+
+
+def test_an_operator_between_sympy_and_a_term_is_refused_as_in_the_other_order():
+    for mixed in (lambda: X + c, lambda: c + X, lambda: X * c, lambda: c * X):
+        with pytest.raises(NotATerm):
+            mixed()
+    assert X + c.to_sympy() == X + sympy.Symbol("c")
+
+
+def test_a_rational_of_sympy_is_a_number_on_either_side():
+    assert sympy.Rational(1, 3) * c == c.__rmul__(Fraction(1, 3)) == Fraction(1, 3) * c
+    assert c * sympy.Rational(1, 3) == c * Fraction(1, 3)
 
 
 def test_a_gradient_that_is_stopped_is_zero():

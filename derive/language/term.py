@@ -47,7 +47,8 @@ class Term(Symbolic):
     whether two terms are written alike: that is Python's question, and its answer no part of a formula.
     """
 
-    __array_ufunc__ = None  # NumPy's numbers leave the operators to the term
+    __array_ufunc__ = None  # NumPy's numbers leave the operators to the term,
+    _op_priority = 1000  # and so do SymPy's
 
     def __init_subclass__(cls) -> None:
         fields = attrgetter("__class__", *get_annotations(cls))
