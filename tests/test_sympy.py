@@ -66,6 +66,13 @@ def test_a_gradient_that_is_stopped_is_zero():
     assert sympy.sympify(grad(stop(theta) * theta, theta)).doit() == sympy.sympify(stop(theta))
 
 
+def test_the_density_of_a_uniform_law_is_zero_outside_of_its_support():
+    u, wide = uniform("u"), uniform("w", 0, theta)
+    ratio = sympy.sympify(p(wide, at=c)).subs(THETA, 2)
+    assert [ratio.subs(sympy.Symbol("c"), at) for at in (-1, 1, 3)] == [0, sympy.Rational(1, 2), 0]
+    assert sympy.sympify(E(p(wide, at=u), u)).subs(THETA, sympy.Rational(1, 2)).doit() == 1
+
+
 def test_a_normal_mean_is_an_integral_that_sympy_knows():
     scale = sympy.Symbol("theta")
     assert sympy.simplify(sympy.sympify(E(z**2, z)).doit() - (scale**2 + 1)) == 0

@@ -103,7 +103,7 @@ def _calculus(term: Term) -> Any:
         case Grad(body, parameter):
             return sympy.Derivative(expression(body), sympy.Symbol(parameter.name))
         case Expect(body, variable):
-            return _over(variable, expression(body) * _density(variable.law, sympy.Symbol(variable.name)))
+            return _over(variable, expression(body) * _density(variable.law, sympy.Symbol(variable.name), inside=True))
         case Over(body, variable):
             return _over(variable, expression(body))
     message = f"no node of the language can be written for SymPy from a {type(term).__name__}."
@@ -128,14 +128,17 @@ def _score(law: Law, at: Any, parameter: Any) -> Any:
     return sympy.Subs(sympy.Derivative(sympy.log(_density(law, held)), parameter), held, at)
 
 
-def _density(law: Law, at: Any) -> Any:
+def _density(law: Law, at: Any, *, inside: bool = False) -> Any:
+    """Return a density at a point, which `inside` says to be in the support."""
     terms = [expression(term) for term in law.terms]
     match law:
         case NormalLaw():
             loc, scale = terms
             return sympy.exp(-((at - loc) ** 2) / (2 * scale**2)) / (sympy.sqrt(2 * sympy.pi) * scale)
         case UniformLaw():
-            return 1 / (terms[1] - terms[0])
+            height = 1 / (terms[1] - terms[0])
+            within = True if inside else (terms[0] < at) & (at < terms[1])
+            return sympy.Piecewise((height, within), (0, True))
     return sympy.Function(str(getattr(law, "name", "p")))(at, *terms)
 
 
