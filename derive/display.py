@@ -17,7 +17,7 @@ from derive.catalogue import Catalogue
 from derive.kernel.premises import Premise
 from derive.kernel.theorem import Equation, Theorem
 from derive.language.errors import UnknownNode
-from derive.language.estimator import HOLDING, Estimator
+from derive.language.estimator import Estimator
 from derive.language.term import Function, Law, RandomVariable, Term
 from derive.numbers.formula import Formula
 from derive.printing import html as html_, latex as latex_, text as text_, unknowns
@@ -185,18 +185,10 @@ def _checked(verdict: Verdict) -> list[tuple[str, Cell]]:
 
 
 def _bias(verdict: Verdict) -> list[tuple[str, Cell]]:
-    where, derivation, witness = verdict.estimator.where, verdict.derivation, verdict.witness
-    said: list[tuple[str, Cell]] = [("scale", f"E[estimate] = {verdict.scale} * target")] if verdict.scale else []
-    if verdict.verdict == "other-target" and derivation is not None:
-        other = derivation.lines[0].term
-        said.append(("other target", Math(lambda kind: _mean_is(start(kind, other, where), other))))
-    if verdict.verdict not in HOLDING:
-        said += [("bias", _term(verdict.bias, where))] if verdict.bias is not None else []
-        said += [("on 2 outcomes", verdict.difference)] if verdict.difference else []
-    if witness is not None:
-        case = ", ".join(f"{name} = {value}" for name, value in witness.case.items())
-        said.append(("witness", f"{case}: E[estimate] = {witness.mean}, target = {witness.target}"))
-    return said
+    where, other = verdict.estimator.where, verdict.other_target
+    formulas = {} if verdict.bias is None else {"bias": _term(verdict.bias, where)}
+    formulas |= {} if other is None else {"other target": Math(lambda kind: _mean_is(start(kind, other, where), other))}
+    return [(label, formulas.get(label, fact)) for label, fact in verdict.facts]
 
 
 def _mean_is(printer: Printer, term: Term) -> str:

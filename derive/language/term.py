@@ -9,7 +9,7 @@ function in another file.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import wraps
@@ -542,6 +542,13 @@ def rebuild(term: Term, new: tuple[Term, ...]) -> Term:
     raise UnknownNode(message)
 
 
+def subterms(term: Term) -> Iterator[Term]:
+    """Yield the term and every term in it, the whole first, under binders and in their laws too."""
+    yield term
+    for part in parts(term):
+        yield from subterms(part)
+
+
 def anywhere(term: Term, test: Callable[[Term], bool]) -> bool:
     """Whether the term or one of its subterms, under binders too, passes the test."""
-    return test(term) or any(anywhere(part, test) for part in parts(term))
+    return any(map(test, subterms(term)))

@@ -33,6 +33,7 @@ from derive.language.term import (
     UniformLaw,
     parts,
     rebuild,
+    subterms,
 )
 from derive.proofs import rules, second
 from derive.proofs.calc import Derivation
@@ -142,7 +143,7 @@ def _relaxations(estimator: Estimator) -> list[tuple[RandomVariable, RandomVaria
     """Return the outcome of each relaxation in the formula, with noise of a name that is not taken."""
     outcomes = {
         RandomVariable(term.function.outcome, term.function.law)
-        for term in _subterms(estimator.formula)
+        for term in subterms(estimator.formula)
         if isinstance(term, Apply) and isinstance(term.function, Threshold) and isinstance(term.function.law, FiniteLaw)
     }
     taken = {draw.name for draw in estimator.draws} | {leaf.name for leaf in free(estimator.formula)}
@@ -151,16 +152,10 @@ def _relaxations(estimator: Estimator) -> list[tuple[RandomVariable, RandomVaria
     return [(outcome, noise) for outcome in sorted(outcomes, key=repr)]
 
 
-def _subterms(term: Term) -> Iterator[Term]:
-    yield term
-    for part in parts(term):
-        yield from _subterms(part)
-
-
 def _swap_back(term: Term, assuming: object) -> Theorem:
     """E_u[d c(h(u, .))] = d E_u[c(h(u, .))], where u drives a latent variable."""
     match term:
-        case Expect(Grad(body, theta), u) if any(_driven(part, u) for part in _subterms(body)):
+        case Expect(Grad(body, theta), u) if any(_driven(part, u) for part in subterms(body)):
             return kernel.symmetry(rules.pathwise(Grad(Expect(body, u), theta)))
     message = "relaxed gradients are expectations of the gradient of a latent variable."
     raise RuleError(message)

@@ -37,7 +37,7 @@ from derive.language.term import (
     Term,
     Threshold,
     UniformLaw,
-    parts,
+    subterms,
 )
 from derive.numbers.formula import Formula
 from derive.numbers.unknowns import Generator, Monomial, Value, readable
@@ -168,15 +168,11 @@ def on_outcomes(term: Term, outcomes: int) -> Any:
 
 
 def _parameter(term: Term) -> Symbol:
-    found = {node.parameter for node in _nodes(term) if isinstance(node, (Grad, Score))}
+    found = {node.parameter for node in subterms(term) if isinstance(node, (Grad, Score))}
     if len(found) > 1:
         message = f"the term differentiates along {', '.join(sorted(symbol.name for symbol in found))}: expected one parameter."
         raise UsageError(message)
     return next(iter(found), Symbol("theta"))
-
-
-def _nodes(term: Term) -> list[Term]:
-    return [term, *(node for part in parts(term) for node in _nodes(part))]
 
 
 def plain(formula: Formula) -> Any:

@@ -41,6 +41,12 @@ class Counterexample:
     target: Fraction
     radius: Fraction = Fraction(0)
 
+    @property
+    def in_words(self) -> str:
+        """The case and both values, as text."""
+        case = ", ".join(f"{name} = {value}" for name, value in self.case.items())
+        return f"{case}: E[estimate] = {self.mean}, target = {self.target}"
+
 
 @dataclass(frozen=True, repr=False)
 class Verdict(Symbolic):
@@ -93,9 +99,24 @@ class Verdict(Symbolic):
         return _EXIT[self.verdict]
 
     @property
+    def other_target(self) -> Term | None:
+        """Of what the mean is the gradient, where that is another than the target."""
+        return self.derivation.lines[0].term if self.verdict == "other-target" and self.derivation is not None else None
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """What is known of the mean where it is not the target: rows of label and text."""
+        where, bias = self.estimator.where, self._bias_json() or {}
+        rows = [] if self.scale is None else [("scale", f"E[estimate] = {self.scale} * target")]
+        other = self.other_target
+        rows += [] if other is None else [("other target", f"E[estimate] = {text.render(other, where)}")]
+        rows += [(label, bias[key]) for label, key in (("bias", "text"), ("on 2 outcomes", "on_two_outcomes")) if key in bias]
+        return rows + ([] if self.witness is None else [("witness", self.witness.in_words)])
+
+    @property
     def conclusion(self) -> Conclusion:
         """What a document ends with."""
-        facts = [("holds for", self.holds_for), ("in words", self.remark), *facts_of(self.to_json())]
+        facts = [("holds for", self.holds_for), ("in words", self.remark), *self.facts]
         shown = [(label, fact) for label, fact in facts if fact and (label != "bias" or self.bias is None)]
         return Conclusion(self.verdict, shown, self.conditions, None if self.verdict in HOLDING else self.bias)
 
@@ -116,7 +137,7 @@ class Verdict(Symbolic):
             "checked": [vars(check) for check in self.checked],
             "bias": self._bias_json(),
             "scale": None if self.scale is None else str(self.scale),
-            "other_target": text.render(lines[0].term, where) if self.verdict == "other-target" else None,
+            "other_target": None if self.other_target is None else text.render(self.other_target, where),
             "witness": self._witness_json(),
             "tried": list(self.tried),
         }
@@ -134,16 +155,3 @@ class Verdict(Symbolic):
         values = {"mean": str(self.witness.mean), "target": str(self.witness.target)}
         certain = {"radius": str(self.witness.radius)} if self.witness.radius else {}
         return {"case": self.witness.case, **values, **certain}
-
-
-def facts_of(answer: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return what is known of the mean where it is not the target, from the JSON of a verdict: rows of label and text."""
-    rows = [("scale", f"E[estimate] = {answer['scale']} * target")] if answer["scale"] else []
-    rows += [("other target", f"E[estimate] = {answer['other_target']}")] if answer["other_target"] else []
-    bias, witness = answer["bias"] or {}, answer["witness"]
-    rows += [("bias", bias["text"])] if "text" in bias else []
-    rows += [("on 2 outcomes", bias["on_two_outcomes"])] if bias.get("on_two_outcomes") else []
-    if witness:
-        case = ", ".join(f"{name} = {value}" for name, value in witness["case"].items())
-        rows.append(("witness", f"{case}: E[estimate] = {witness['mean']}, target = {witness['target']}"))
-    return rows

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
@@ -18,7 +18,7 @@ from derive.language.term import (
     RandomVariable,
     Score,
     Term,
-    parts,
+    subterms,
 )
 
 
@@ -88,7 +88,8 @@ def setting_of(estimator: Estimator) -> Setting:
     (['b'], ['f'])
     """
     setting = Setting(names=dict(estimator.where))
-    for term in _inside((estimator.formula, estimator.target, *estimator.draws, *setting.names.values())):
+    written = (estimator.formula, estimator.target, *estimator.draws, *setting.names.values())
+    for term in chain.from_iterable(map(subterms, written)):
         if isinstance(term, RandomVariable | Expect | Over):
             variable = term if isinstance(term, RandomVariable) else term.variable
             if setting.variables.get(variable.name, variable) != variable:
@@ -106,12 +107,6 @@ def _keep_function(setting: Setting, function: Function) -> None:
     if setting.functions.setdefault(function.name, function) != function:
         message = f"{function.name} stands for two functions, which a text cannot tell apart."
         raise UsageError(message)
-
-
-def _inside(terms: Iterable[Term]) -> Iterator[Term]:
-    for term in terms:
-        yield term
-        yield from _inside(parts(term))
 
 
 def _called(law: Law) -> str:

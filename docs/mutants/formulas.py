@@ -27,6 +27,7 @@ from derive.language.term import (
     Term,
     parts,
     rebuild,
+    subterms,
 )
 from derive.printing import text
 
@@ -173,16 +174,10 @@ def _alike(variable: RandomVariable, estimator: Estimator) -> list[RandomVariabl
 def _unconditional(term: Apply, estimator: Estimator) -> Iterator[Edit]:
     """The latent variable of fresh noise, or of the noise that decided the outcome, in place of the conditional one."""
     function, (_, _, *rest) = term.function, term.args
-    latent = next(part for part in _subterms(estimator.formula) if _is_latent_of(part, function))
+    latent = next(part for part in subterms(estimator.formula) if _is_latent_of(part, function))
     for noise in sorted(free(term) & set(estimator.draws), key=repr):
         yield "wrong conditional noise", Apply(latent.function, (noise, *rest))
 
 
 def _is_latent_of(term: Term, function: ConditionalLatent) -> bool:
     return isinstance(term, Apply) and isinstance(term.function, Latent) and term.function.law == function.law
-
-
-def _subterms(term: Term) -> Iterator[Term]:
-    yield term
-    for part in parts(term):
-        yield from _subterms(part)
