@@ -15,9 +15,9 @@ from random import Random
 from derive.exact.relations import Relations
 from derive.laws.models import SymbolicModel
 from derive.numbers.ring import Scalar
-from derive.numbers.unknowns import LOG_TWO_PI, TRANSCENDENTAL, Argument, Generator, Value
+from derive.numbers.unknowns import APPLIED, LOG_TWO_PI, Argument, Generator, Value
 
-_DETERMINED = ("probability", "inverse", "normal", *TRANSCENDENTAL)
+_DETERMINED = ("probability", "inverse", "normal", *APPLIED)
 _GENERAL = 24
 _TERMS = 400_000
 _SHAPES: tuple[Callable[[int, int], int], ...] = (

@@ -10,9 +10,9 @@ from typing import Any
 
 from derive.exact.relations import Relation
 from derive.language.errors import NotEvaluable
-from derive.laws.models import SymbolicModel, exp_of, inverse_of, log_of
+from derive.laws.models import SymbolicModel, exp_of, inverse_of, log_of, sign_of
 from derive.numbers.ring import Ball, Scalar, ball, fraction, is_exact, log_two_pi, normal_density, raised, rational
-from derive.numbers.unknowns import LOG_TWO_PI, TRANSCENDENTAL, Argument, Generator, Outcome, Value
+from derive.numbers.unknowns import APPLIED, LOG_TWO_PI, TRANSCENDENTAL, Argument, Generator, Outcome, Value
 
 
 class Valuation:
@@ -79,6 +79,8 @@ class Valuation:
             return inverse_of(self.of(self._inverses[index]))
         if key.kind in TRANSCENDENTAL:
             return (log_of if key.kind == "log" else exp_of)(self.of(self.model.arguments[index]))
+        if key.kind == "sign":
+            return self._sign(index)
         if key == LOG_TWO_PI:
             return log_two_pi()
         if key.kind == "normal":
@@ -88,6 +90,14 @@ class Valuation:
             return self.of(row.numerator) * inverse_of(self.of(row.denominator))
         found = self._chosen(key)
         return rational(found) if isinstance(found, Fraction) else found
+
+    def _sign(self, index: int) -> Scalar:
+        """Return a sign where its argument is not zero: there it has a derivative."""
+        found = sign_of(self.of(self.model.arguments[index]))
+        if found == 0:
+            message = "a sign has no derivative in this case, where its argument is zero."
+            raise NotEvaluable(message)
+        return found
 
     def _density(self, loc: Value, scale: Value, at: Value) -> Ball:
         mean, sd, x = (self.argument(part) for part in (loc, scale, at))
@@ -106,7 +116,7 @@ def is_possible(point: Valuation) -> bool:
     ring = point.model.ring
     try:
         for index, key in enumerate(ring.keys):
-            if key.kind in ("inverse", "normal", *TRANSCENDENTAL):
+            if key.kind in ("inverse", "normal", *APPLIED):
                 point.at(index)
             if key.kind == "probability" and not point.at(index) > 0:
                 return False

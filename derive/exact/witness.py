@@ -15,7 +15,7 @@ from derive.language.errors import NotEvaluable
 from derive.laws.models import Case, SymbolicModel
 from derive.numbers.enclosures import enclosed
 from derive.numbers.ring import Scalar, is_exact, is_long, precision
-from derive.numbers.unknowns import LOG_TWO_PI, MOMENTS, TRANSCENDENTAL, Generator, Value, readable, sum_text
+from derive.numbers.unknowns import APPLIED, LOG_TWO_PI, MOMENTS, Generator, Value, readable, sum_text
 
 _BITS, _DIGITS, _TRIES = 80, 12, 4
 _LATENT = {"z": "logit(p(2)) + logit(u)", "s": "sigmoid(z/lambda)"}
@@ -152,7 +152,7 @@ def _case(model: SymbolicModel, relations: Relations, point: Valuation, left: Sc
     result = {}
     for index in sorted(shown, key=lambda i: (_RANK.get(model.ring.keys[i].kind, 9), i)):
         key, value = model.ring.keys[index], point.rational_at(index)
-        if value is None or key.kind in ("inverse", "normal", *TRANSCENDENTAL) or key == LOG_TWO_PI:
+        if value is None or key.kind in ("inverse", "normal", *APPLIED) or key == LOG_TWO_PI:
             continue
         if key.kind == "score" and sum(key.orders) == 1:
             density = Generator("probability", key.name, (), key.args)

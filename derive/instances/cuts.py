@@ -24,6 +24,7 @@ from derive.language.term import (
     Power,
     RandomVariable,
     Score,
+    Sign,
     Stop,
     Term,
     Threshold,
@@ -131,6 +132,8 @@ def _is_jump(term: Term) -> bool:
             return False
         case Apply(function, _):
             return isinstance(function, Threshold) or function.differentiable is False
+        case Sign():
+            return True
         case Density(law, at) | Score(law, at, _):
             own_point = isinstance(at, RandomVariable) and at.law == law
             return isinstance(law, (UniformLaw, DensityLaw)) and not own_point
@@ -141,6 +144,8 @@ def _cuts(jump: Term, evaluator: Evaluator) -> Iterator[Cut]:
     match jump:
         case Apply(Threshold(law=FiniteLaw() as law), (arg, *_)):
             yield lambda place: evaluator.read(arg, place), tuple(map(float, evaluator.instance.cuts_of(law)))
+        case Sign(arg):
+            yield lambda place: evaluator.read(arg, place), (0.0,)
         case Apply(function, args):
             concrete = evaluator.instance.function(function.name, len(args))
             yield lambda place: concrete.switch(*(evaluator.read(arg, place) for arg in args)), (concrete.cut,)

@@ -45,6 +45,7 @@ from derive.language.term import (
     RandomVariable,
     Score,
     Sigmoid,
+    Sign,
     SoftThreshold,
     Stop,
     Symbol,
@@ -54,6 +55,7 @@ from derive.language.term import (
 )
 
 _MATTERS, _BULK = 1e-7, 0.7
+_ROUNDING = 1e-13
 
 
 class Evaluator:
@@ -129,6 +131,8 @@ class Evaluator:
                 return jets.exp(self._resolved(self.read(arg, place), place))
             case Sigmoid(arg):
                 return jets.sigmoid(self._resolved(self.read(arg, place), place))
+            case Sign(arg):
+                return self._sign(self.read(arg, place))
             case Stop(body):
                 return self.read(body, place.stopped())
             case Grad(body, parameter):
@@ -146,6 +150,15 @@ class Evaluator:
                 return self._expect(term, body, variable, place)
         message = f"a {type(term).__name__} has no numerical reading."
         raise UnreadableError(message)
+
+    def _sign(self, jet: Jet) -> Jet:
+        """Return a sign, which has no derivative at a zero that moves, and is not known near one that may be rounding."""
+        at_zero = jet[0] == 0
+        moves = any(np.any(at_zero & (part != 0)) for bits, part in jet.items() if bits)
+        if moves or np.any(~at_zero & (np.abs(jet[0]) < _ROUNDING)):
+            message = "a sign of what cannot be told from zero."
+            raise UnreadableError(message)
+        return constant(np.sign(jet[0]), self.kind)
 
     def _scored(self, law: Law, score: Jet, at: Jet, place: Place) -> Jet:
         """Return a score, which is taken as zero where its finite law is: the product with its density has a value there."""

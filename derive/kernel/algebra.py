@@ -34,6 +34,7 @@ from derive.language.term import (
     RandomVariable,
     Score,
     Sigmoid,
+    Sign,
     Stop,
     Symbol,
     Term,
@@ -49,7 +50,7 @@ Monomial = tuple[Fraction, Factors]
 
 ZERO, ONE = Number(Fraction(0)), Number(Fraction(1))
 MOST_POWERS, MOST_PRODUCTS, MOST_WRITTEN = 500, 100_000, 10_000
-_ORDER = (Symbol, RandomVariable, Density, Exp, Log, Apply, Score, Stop, Grad, Over, Expect)
+_ORDER = (Symbol, RandomVariable, Density, Exp, Log, Sign, Apply, Score, Stop, Grad, Over, Expect)
 
 
 def equal(left: Term, right: Term) -> bool:
@@ -164,6 +165,8 @@ def derivative(term: Term, parameter: Symbol) -> Term:
             return term * derivative(arg, parameter)
         case Sigmoid(arg):
             return term * (1 - term) * derivative(arg, parameter)
+        case Sign():
+            return ZERO
     return Grad(term, parameter)
 
 

@@ -37,12 +37,14 @@ from derive.language.term import (
     RandomVariable,
     Score,
     Sigmoid,
+    Sign,
     SoftThreshold,
     Stop,
     Symbol,
     Term,
     Threshold,
     UniformLaw,
+    anywhere,
     parts,
 )
 
@@ -315,6 +317,8 @@ def _differentiable(term: Term, parameter: Symbol) -> Decision:
         case Power(inner, exponent):
             divides = (_part(NonZero(inner)),) if exponent < 0 else ()
             return _all((_differentiable(inner, parameter), *divides))
+        case Sign(inner):
+            return _sign_differentiable(term, inner, parameter)
         case Apply(function, args):
             return _function_differentiable(term, function, args, parameter)
         case Density(law, at):
@@ -342,6 +346,17 @@ def _function_differentiable(term: Term, function: Function, args: tuple[Term, .
     own = HOLDS if function.differentiable else _assumed(Differentiable(tidy(term), parameter))
     temperatures = [_part(Positive(arg)) for arg in args[1:]] if isinstance(function, SoftThreshold) else []
     return _all((own, *temperatures, *(_differentiable(arg, parameter) for arg in args)))
+
+
+def _sign_differentiable(term: Term, inner: Term, parameter: Symbol) -> Decision:
+    """Decide whether a sign is constant around a parameter; not so where it is averaged over noise, which meets its jump.
+
+    It is differentiable only where it is constant, so that its derivative is zero: near what is not zero, or stays zero.
+    """
+    if anywhere(inner, lambda part: isinstance(part, RandomVariable) and not isinstance(part.law, FiniteLaw)):
+        return Decision(f"a sign of noise jumps where its argument moves with {parameter.name}")
+    apart = consult(NonZero(inner))
+    return HOLDS if apart == HOLDS else _assumed(Differentiable(tidy(term), parameter))
 
 
 def _density_differentiable(term: Density, law: Law, at: Term, parameter: Symbol) -> Decision:

@@ -26,6 +26,7 @@ from derive.language.term import (
     RandomVariable,
     Score,
     Sigmoid,
+    Sign,
     SoftThreshold,
     Stop,
     Symbol,
@@ -211,3 +212,47 @@ def exp(arg: Exact) -> Exp:
 def sigmoid(arg: Exact) -> Sigmoid:
     """The logistic function."""
     return Sigmoid(lift(arg))
+
+
+def sign(arg: Exact) -> Sign:
+    """1 where the argument is positive, -1 where it is negative, 0 at 0. The functions below are written with it.
+
+    Its derivative is zero, on the condition that it has one: near an argument that is not zero. That of noise jumps.
+
+    >>> sign(-2)
+    Sign(arg=Number(value=Fraction(-2, 1)))
+    """
+    return Sign(lift(arg))
+
+
+def indicator(arg: Exact) -> Term:
+    """Whether the argument is positive, as 1 or 0: of f(a) - f(b) it says whether f(a) > f(b)."""
+    return (sign(arg) + sign(arg) ** 2) / 2
+
+
+def absolute(arg: Exact) -> Term:
+    """The absolute value."""
+    return lift(arg) * sign(arg)
+
+
+def maximum(left: Exact, right: Exact) -> Term:
+    """The larger of two values."""
+    return (lift(left) + right + absolute(lift(left) - right)) / 2
+
+
+def minimum(left: Exact, right: Exact) -> Term:
+    """The smaller of two values.
+
+    >>> from derive.language.estimator import Estimator
+    >>> from derive.verdicts.prover import prove
+    >>> b, f, c, theta = finite("b", parameter("theta")), function("f"), constant("c"), parameter("theta")
+    >>> truncated = minimum(f(b), c) + maximum(f(b), c) - c
+    >>> prove(Estimator("truncated", truncated * score(b), (b,), grad(E(f(b), b), theta))).verdict
+    'proved'
+    """
+    return (lift(left) + right - absolute(lift(left) - right)) / 2
+
+
+def clip(arg: Exact, low: Exact, high: Exact) -> Term:
+    """The value moved into the interval [low, high]."""
+    return minimum(maximum(arg, low), high)

@@ -418,6 +418,13 @@ class Sigmoid(Term):
     arg: Term
 
 
+@dataclass(frozen=True)
+class Sign(Term):
+    """1 where `arg` is positive, -1 where it is negative, and 0 at 0; where it has a derivative, that is zero."""
+
+    arg: Term
+
+
 # Probability and calculus
 
 
@@ -504,7 +511,7 @@ def parts(term: Term) -> tuple[Term, ...]:
             return ()
         case Add(args) | Mul(args) | Apply(_, args):
             return args
-        case Power(inner, _) | Log(inner) | Exp(inner) | Sigmoid(inner) | Stop(inner) | Grad(inner, _):
+        case Power(inner, _) | Log(inner) | Exp(inner) | Sigmoid(inner) | Sign(inner) | Stop(inner) | Grad(inner, _):
             return (inner,)
         case Density(law, at) | Score(law, at, _):
             return (*law.terms, at)
@@ -528,7 +535,7 @@ def rebuild(term: Term, new: tuple[Term, ...]) -> Term:
             return Apply(function, new)
         case Power(_, exponent):
             return Power(new[0], exponent)
-        case Log() | Exp() | Sigmoid() | Stop():
+        case Log() | Exp() | Sigmoid() | Sign() | Stop():
             return type(term)(new[0])
         case Grad(_, parameter):
             return Grad(new[0], parameter)

@@ -210,6 +210,33 @@ class SymbolicModel:
         self.arguments[self.ring.indices[key]] = unit
         return result, coefficient.numerator
 
+    def sign(self, scalar: Scalar) -> Scalar:
+        """Return the sign of x, an atom for each distinct argument up to a factor, whose derivative is zero where x is not."""
+        scalar = self._cancelled(scalar)
+        terms = self.ring.terms(scalar)
+        if not terms:
+            return self.zero
+        lead = terms[0][1]
+        unit = scalar * rational(1 / lead)
+        if unit == self.one:
+            return self.one * sign_of(rational(lead))
+        key = Generator("sign", "", (), (self.freeze(unit),))
+        result = self.generator(key, lambda along: self.zero)
+        self.arguments[self.ring.indices[key]] = unit
+        return result * sign_of(rational(lead))
+
+    def _cancelled(self, scalar: Scalar) -> Scalar:
+        """Return a polynomial without products of an unknown with its own inverse: of p / p - 1 the sign is known."""
+        own = [(index, *self.ring.used(base)) for index, base in self.inverses if len(self.ring.terms(base)) == 1]
+        result = self.zero
+        for exponents, coefficient in self.ring.terms(scalar):
+            powers = dict(exponents)
+            for index, inverted in own:
+                both = min(powers.get(index, 0), powers.get(inverted, 0))
+                powers |= {index: powers.get(index, 0) - both, inverted: powers.get(inverted, 0) - both} if both else {}
+            result = result + self.ring.monomial(tuple(powers.items())) * rational(coefficient)
+        return result
+
     def derivative(self, scalar: Scalar, along: str) -> Scalar:
         """Return the derivative of a polynomial along a parameter, by the chain rule over its generators.
 
@@ -305,6 +332,10 @@ class RationalModel:
         message = "an exponential has no rational value at a rational case."
         raise NotEvaluable(message)
 
+    def sign(self, scalar: Scalar) -> Scalar:
+        """Return the sign of a number, or of a ball that does not contain zero."""
+        return sign_of(scalar)
+
 
 class EnclosedModel(RationalModel):
     """As a rational model, but exp and log are balls: what is rational stays exact, everything else is enclosed.
@@ -375,6 +406,21 @@ def exp_of(scalar: Scalar) -> Scalar:
     if is_exact(scalar):
         return rational(1) if scalar == 0 else ball(fraction(scalar)).exp()
     return scalar.exp()
+
+
+def sign_of(scalar: Scalar) -> Scalar:
+    """Return the sign of a rational or a ball.
+
+    Raises
+        NotEvaluable, if it is a ball that contains zero.
+
+    >>> sign_of(rational(Fraction(-1, 3)))
+    -1
+    """
+    if not is_exact(scalar) and scalar.contains(0):
+        message = "a sign of what cannot be told from zero in this case."
+        raise NotEvaluable(message)
+    return rational(0 if scalar == 0 else 1 if scalar > 0 else -1)
 
 
 Model: TypeAlias = SymbolicModel | RationalModel

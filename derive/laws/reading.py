@@ -34,6 +34,7 @@ from derive.language.term import (
     RandomVariable,
     Score,
     Sigmoid,
+    Sign,
     Stop,
     Symbol,
     Term,
@@ -42,13 +43,13 @@ from derive.language.term import (
     anywhere,
 )
 from derive.laws.models import Model, SymbolicModel
-from derive.laws.occurrences import polynomial_places, variables
+from derive.laws.occurrences import polynomial_places, variables, variables_free
 from derive.numbers.jets import Jet, add, constant, exponential, multiply, power, reciprocal
 from derive.numbers.ring import Scalar, rational, total
 from derive.numbers.unknowns import Argument, Generator, Noise, Outcome, Value
 
 _ONE = Fraction(1)
-_MEMORABLE = frozenset({Apply, Density, Score, Expect, Over, Grad, Log, Exp, Sigmoid})
+_MEMORABLE = frozenset({Apply, Density, Score, Expect, Over, Grad, Log, Exp, Sigmoid, Sign})
 
 
 class Decided(NamedTuple):
@@ -240,6 +241,16 @@ class Reading(ABC):
                 f"a stopped gradient is read along {self.model.parameter} only, not under a derivative along {parameter.name}."
             )
             raise NotEvaluable(message)
+
+    def _sign(self, term: Sign, places: Places, order: int) -> Jet:
+        arg = self.read(term.arg, places, order)
+        if any(not isinstance(places.get(self.slot(variable)), int) for variable in variables_free(term.arg)):
+            message = "a sign is read of outcomes and numbers; of noise, on which it jumps, it is not."
+            raise NotEvaluable(message)
+        if arg[0] == 0 and _moves(arg):
+            message = "a sign has no derivative where its argument is zero, as it is here."
+            raise NotEvaluable(message)
+        return constant(self.model.sign(arg[0]), order, self.model.zero)
 
     def _variable(self, term: RandomVariable, places: Places, order: int) -> Jet:
         place = places.get(self.slot(term))

@@ -39,7 +39,7 @@ class Generator(NamedTuple):
         noise         a normal or uniform variable under its integral
         normal        a normal density
         node, weight  a point of a base measure on K points, and its weight
-        inverse, exp, log     of the value that is the argument
+        inverse, exp, log, sign   of the value that is the argument
         moment        E[m | b = k] of a monomial m in the latent variable
         joint         E[m] of a monomial that has conditional latent variables of several outcomes
         restricted    E[m; b = k] where m contains a derivative of h(u, theta)
@@ -55,6 +55,7 @@ class Generator(NamedTuple):
 Argument: TypeAlias = Outcome | Noise | Value
 Monomial: TypeAlias = tuple[tuple[Generator, int], ...]
 TRANSCENDENTAL = ("exp", "log")
+APPLIED = (*TRANSCENDENTAL, "sign")
 MOMENTS = ("moment", "restricted", "flux", "joint")
 LOG_TWO_PI = Generator("symbol", "log(2 pi)")
 
@@ -86,7 +87,7 @@ def readable(generator: Generator, parameter: str) -> str:
             return name + "'" * sum(orders)
         case "inverse":
             return f"(1/({texts[0]}))"
-        case "exp" | "log":
+        case "exp" | "log" | "sign":
             return f"{kind}({texts[0]})"
         case "moment":
             return f"E[{texts[1]} | {_event(name)}={texts[0]}]"

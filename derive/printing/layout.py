@@ -35,6 +35,7 @@ from derive.language.term import (
     RandomVariable,
     Score,
     Sigmoid,
+    Sign,
     Stop,
     Symbol,
     Term,
@@ -235,7 +236,7 @@ class Printer(ABC):
                 return self.log(self.show(arg))
             case Exp(arg) if (radicand := _radicand(arg)) is not None and self.abbreviation(arg) is None:
                 return self.root(self.show(radicand))
-            case Log(arg) | Exp(arg) | Sigmoid(arg):
+            case Log(arg) | Exp(arg) | Sigmoid(arg) | Sign(arg):
                 return self.call(self.word(type(term).__name__.lower()), [self.show(arg)])
             case Stop(body):
                 return self.call(self.word("sg"), [self.show(body)])

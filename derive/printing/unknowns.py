@@ -100,7 +100,7 @@ class _Shown:
                 return printer.derivative(printer.name(self.parameter), printer.log(self._law(name, args)), max(sum(orders), 1))
             case "inverse":
                 return printer.fraction(printer.number(Fraction(1)), self._argument(args[0]))
-            case "exp" | "log":
+            case "exp" | "log" | "sign":
                 return printer.call(printer.word(kind), [self._argument(args[0])])
             case "moment" | "restricted":
                 event = printer.relation(printer.name("b" if name == "p" else f"b_{name}"), "=", self._argument(args[0]))

@@ -9,7 +9,24 @@ from math import comb, prod
 
 from derive.language.depth import nodes
 from derive.language.errors import TooLong
-from derive.language.term import Add, Apply, Exp, Expect, Grad, Log, Mul, Number, Over, Power, Score, Sigmoid, Stop, Term, parts
+from derive.language.term import (
+    Add,
+    Apply,
+    Exp,
+    Expect,
+    Grad,
+    Log,
+    Mul,
+    Number,
+    Over,
+    Power,
+    Score,
+    Sigmoid,
+    Sign,
+    Stop,
+    Term,
+    parts,
+)
 
 MOST_SUMMANDS, MOST_NODES = 600, 5_000
 _LARGE = 10**9
@@ -84,7 +101,7 @@ def _counted(term: Term, known: dict[int, Size]) -> Size:
             inner = _size(body, known)
             degrees = inner.degrees[0] + 1, inner.degrees[1]
             return replace(inner, top=min(inner.top * _order(body), _LARGE), degrees=degrees)
-        case Exp() | Log() | Sigmoid() | Apply():
+        case Exp() | Log() | Sigmoid() | Sign() | Apply():
             return Size(max((_size(part, known).top for part in parts(term)), default=1) if isinstance(term, Log) else 1)
     return Size()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import sympy
 
-from derive.language.term import Add, Exp, Log, Mul, Number, Power, Sigmoid, Term
+from derive.language.term import Add, Exp, Log, Mul, Number, Power, Sigmoid, Sign, Term
 from derive.printing.text import render
 from derive.sympy_door.inwards import from_sympy as from_sympy, variable_of as variable_of
 from derive.sympy_door.outwards import expression as expression, on_outcomes as on_outcomes, shown as shown
@@ -48,6 +48,8 @@ def _outwards(term: Term, symbols: dict[Any, Term]) -> Any:
             return sympy.exp(_outwards(arg, symbols))
         case Sigmoid(arg):
             return 1 / (1 + sympy.exp(-_outwards(arg, symbols)))
+        case Sign(arg):
+            return sympy.sign(_outwards(arg, symbols))
     symbol = sympy.Symbol(render(term))
     symbols[symbol] = term
     return symbol

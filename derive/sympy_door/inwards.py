@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import reduce
 from typing import Any, NoReturn
 
 import sympy
@@ -13,7 +14,7 @@ from sympy.stats.crv_types import NormalDistribution, UniformDistribution
 from sympy.stats.frv_types import BernoulliDistribution, FiniteDistributionHandmade
 
 from derive.language.errors import NotExact, UnknownNode
-from derive.language.notation import E, Over as over, finite, grad, normal, uniform
+from derive.language.notation import E, Over as over, absolute, finite, grad, maximum, minimum, normal, sign, uniform
 from derive.language.term import (
     Add,
     Density,
@@ -137,6 +138,10 @@ class _Reader:
                 return Exp(self.read(expression.args[0]))
             case sympy.log() if len(expression.args) == 1:
                 return Log(self.read(expression.args[0]))
+            case sympy.sign() | sympy.Abs():
+                return (sign if isinstance(expression, sympy.sign) else absolute)(self.read(expression.args[0]))
+            case sympy.Max() | sympy.Min():
+                return reduce(maximum if isinstance(expression, sympy.Max) else minimum, map(self.read, expression.args))
             case AppliedUndef():
                 return self._applied(expression)
         return self._calculus(expression)

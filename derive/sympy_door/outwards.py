@@ -32,6 +32,7 @@ from derive.language.term import (
     RandomVariable,
     Score,
     Sigmoid,
+    Sign,
     Stop,
     Symbol,
     Term,
@@ -89,6 +90,8 @@ def expression(term: Term) -> Any:
             return sympy.exp(expression(arg))
         case Sigmoid(arg):
             return 1 / (1 + sympy.exp(-expression(arg)))
+        case Sign(arg):
+            return sympy.sign(expression(arg))
         case Stop(body):
             return _stopped(expression(body))
     return _calculus(term)
@@ -197,7 +200,7 @@ def _monomial(monomial: Monomial, parameter: str, names: dict[str, Generator]) -
 
 def _unknown(key: Generator, parameter: str, names: dict[str, Generator]) -> Any:
     match key.kind:
-        case "exp" | "log":
+        case "exp" | "log" | "sign":
             return getattr(sympy, key.kind)(_polynomial(key.args[0], parameter, names))
         case "inverse":
             return 1 / _polynomial(key.args[0], parameter, names)

@@ -30,6 +30,8 @@ from derive.language.term import (
     Log,
     Over,
     Power,
+    Score,
+    Sign,
     Term,
     Threshold,
     anywhere,
@@ -97,6 +99,10 @@ def _is_threshold(term: Term) -> bool:
     return isinstance(term, Apply) and isinstance(term.function, Threshold)
 
 
+def _is_sign(term: Term) -> bool:
+    return isinstance(term, Sign)
+
+
 def _is_mean(term: Term) -> bool:
     return isinstance(term, (Expect, Over))
 
@@ -114,5 +120,7 @@ def _premises(term: Term) -> Iterator[Premise]:
             yield NonZero(base)
         case Log(arg):
             yield Positive(arg)
+        case Score(law, _, parameter):
+            yield from (Differentiable(part, parameter) for part in law.terms if anywhere(part, _is_sign))
     for part in parts(term):
         yield from _premises(part)

@@ -34,6 +34,7 @@ from derive.language.term import (
     RandomVariable,
     Score,
     Sigmoid,
+    Sign,
     Stop,
     Symbol,
     Term,
@@ -43,7 +44,7 @@ from derive.written.setting import Setting
 
 MOST_CHARACTERS, MOST_NESTED, MOST_EXPONENT = 20_000, 60, 64
 _TOKEN = re.compile(r"\s*(?:(?P<number>\d{1,40})|(?P<name>[^\W\d]\w*)|(?P<sign>[-+*/^()\[\]{},;|])|(?P<other>\S))")
-_WORDS: dict[str, Callable[[Term], Term]] = {"log": Log, "exp": Exp, "sigmoid": Sigmoid, "sg": Stop}
+_WORDS: dict[str, Callable[[Term], Term]] = {"log": Log, "exp": Exp, "sigmoid": Sigmoid, "sign": Sign, "sg": Stop}
 _DRAWN = re.compile(r"\s*(continuous\s+)?([^\W\d]\w*)\s*~\s*(.*)", re.DOTALL)
 
 

@@ -38,6 +38,7 @@ from derive.language.term import (
     Power,
     RandomVariable,
     Sigmoid,
+    Sign,
     Stop,
     Symbol,
     Term,
@@ -144,6 +145,8 @@ class Interpreter:
                 return self.scalar(arg).exp()
             case Sigmoid(arg):
                 return self.scalar(arg).sigmoid()
+            case Sign(arg):
+                return self.scalar(arg).sign()
             case Density(law, at):
                 return self._log_density(law, self.vector(at)).exp()
             case Stop(body):
@@ -183,6 +186,8 @@ class Interpreter:
                 return self.vector(arg).exp()
             case Sigmoid(arg):
                 return self.vector(arg).sigmoid()
+            case Sign(arg):
+                return self.vector(arg).sign()
             case Apply() if term in (names := location_and_scale(self.estimator, family_of(self.family))):
                 return self.parameters["loc"] if names[term] == "loc" else self.parameters["log_scale"].exp()
         self._refuse(term)

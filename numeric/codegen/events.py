@@ -22,6 +22,7 @@ from derive.language.term import (
     Power,
     RandomVariable,
     Sigmoid,
+    Sign,
     SoftThreshold,
     Stop,
     Symbol,
@@ -167,7 +168,7 @@ class Events(Tensors):
                 return times([self.event_code(arg) for arg in args])
             case Power(base, exponent):
                 return power(self.event_code(base), exponent)
-            case Log(arg) | Exp(arg) | Sigmoid(arg):
+            case Log(arg) | Exp(arg) | Sigmoid(arg) | Sign(arg):
                 return call(type(term), self.event_code(arg))
             case Stop(body):
                 return self.event_code(body)

@@ -13,6 +13,7 @@ from derive.language.term import (
     Number,
     RandomVariable,
     Sigmoid,
+    Sign,
     Symbol,
     Term,
 )
@@ -237,9 +238,12 @@ def power(base: Code, exponent: int) -> Code:
 
 
 def call(kind: type[Term], arg: Code) -> Code:
-    """log, exp or sigmoid, of a tensor or of a plain number."""
+    """log, exp, sigmoid or sign, of a tensor or of a plain number."""
     if arg.shape is not Shape.NUMBER:
         return Code(f"torch.{kind.__name__.lower()}({arg.text})", arg.shape)
+    if kind is Sign:
+        x = arg.at(Level.ATOM)
+        return Code(f"(({x} > 0) - ({x} < 0))", Shape.NUMBER)
     if kind is Sigmoid:
         return Code(f"(1 / (1 + math.exp(-{arg.at(Level.ATOM)})))", Shape.NUMBER)
     return Code(f"math.{kind.__name__.lower()}({arg.text})", Shape.NUMBER)

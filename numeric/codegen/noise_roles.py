@@ -26,6 +26,7 @@ from derive.language.term import (
     RandomVariable,
     Score,
     Sigmoid,
+    Sign,
     SoftThreshold,
     Stop,
     Symbol,
@@ -179,7 +180,7 @@ def _polynomial(term: Term) -> bool:
     match term:
         case Log(Density(_, at)):
             return _polynomial(at)
-        case Exp() | Log() | Sigmoid() | Density():
+        case Exp() | Log() | Sigmoid() | Sign() | Density():
             return False
         case Power(_, exponent) if exponent < 0:
             return False

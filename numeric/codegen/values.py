@@ -26,6 +26,7 @@ from derive.language.term import (
     RandomVariable,
     Score,
     Sigmoid,
+    Sign,
     Stop,
     Symbol,
     Term,
@@ -83,7 +84,7 @@ class Values(Events):
                 return self._log_prob(law, at)
             case Log(arg):
                 return self._log(arg)
-            case Exp(arg) | Sigmoid(arg):
+            case Exp(arg) | Sigmoid(arg) | Sign(arg):
                 return call(type(term), self.value(arg))
             case Apply():
                 return self._call_user(term)

@@ -28,6 +28,7 @@ from derive.language.term import (
     RandomVariable,
     Score,
     Sigmoid,
+    Sign,
     SoftThreshold,
     Stop,
     Symbol,
@@ -52,7 +53,7 @@ class Walk(Values):
         match term:
             case Symbol():
                 return number(Fraction(1))
-            case Number() | RandomVariable() | Stop():
+            case Number() | RandomVariable() | Stop() | Sign():
                 return None
             case Add(args):
                 return sum_of(self.derivative(arg) for arg in args)
@@ -143,7 +144,7 @@ class Walk(Values):
     def _moves(self, arg: Term) -> bool:
         """Whether an event has a derivative by theta that is not zero by construction."""
         match arg:
-            case Stop() | Number() | RandomVariable():
+            case Stop() | Number() | RandomVariable() | Sign():
                 return False
             case Apply(Threshold(), _):
                 return False
