@@ -202,6 +202,7 @@ def _(thing: VarianceReport) -> Sheet:
     said += [("at", point)] if point else []
     said += [("value" if point else "at a point", thing.shown)]
     said += [("of", thing.note)] if thing.note and thing.variance is not None else []
+    said += [("best", thing.in_words(best)) for best in thing.best]
     return Sheet(f"{thing.estimator.name}: variance on {thing.outcomes} outcomes", tuple(said))
 
 

@@ -18,13 +18,14 @@ from derive.exact.extension import Extension, extension
 from derive.exact.series import refute
 from derive.exact.views import View, viewed
 from derive.exact.witness import Witness, find, value_at, vanishes
-from derive.language.errors import NotEvaluable
+from derive.language.errors import NotEvaluable, UsageError
 from derive.language.term import (
     Apply,
     Expect,
     FiniteLaw,
     Grad,
     Mul,
+    Number,
     Over,
     Score,
     Symbol,
@@ -259,6 +260,28 @@ def variance(estimator: Estimator, outcomes: int, *, degree: int = DEGREE) -> Va
         return mean_and_variance_at(estimator, case, outcomes=outcomes, degree=degree)[1]
 
     return Variance(viewed((square, mean), estimator.parameter, outcomes, degree, formula), at)
+
+
+def value(term: Term, parameter: Symbol, outcomes: int, *, degree: int = COMPARED) -> Formula:
+    """Return a term without free random variables as a formula; arguments and errors as `identically_equal`.
+
+    Raises
+        UsageError, if it has a free random variable.
+
+    >>> from derive.notation import E, finite, function, parameter, score
+    >>> theta = parameter("theta")
+    >>> b, f = finite("b", theta), function("f")
+    >>> value(E(f(b) * score(b), b), theta, 2).text()
+    'p(1)*score(1)*(f(1) - f(2))'
+    """
+
+    def formula(view: View) -> Formula:
+        if len(view.values) != 1:
+            message = "a value that depends on an outcome is no formula: take the expectation over its random variables."
+            raise UsageError(message)
+        return view.formula(*view.relations.clear([view.values[0][0], view.model.one])).normalised()
+
+    return viewed((decided(term), Number(Fraction(0))), parameter, outcomes, degree, formula)
 
 
 def second_moment(estimator: Estimator) -> Term:

@@ -9,9 +9,7 @@ from typing import Any
 
 import sympy
 
-from derive.exact.comparison import COMPARED
-from derive.exact.decided import decided
-from derive.exact.views import View, viewed
+from derive.exact.comparison import value
 from derive.kernel.theorem import Theorem
 from derive.language.errors import NotEvaluable, UnknownNode, UsageError
 from derive.language.term import (
@@ -160,14 +158,7 @@ def on_outcomes(term: Term, outcomes: int) -> Any:
     >>> sympy.factor(on_outcomes(E(f(b) * score(b), b), 2))
     p1*s1*(f1 - f2)
     """
-
-    def formula(view: View) -> Formula:
-        if len(view.values) != 1:
-            message = "a value that depends on an outcome is no formula: take the expectation over its random variables."
-            raise UsageError(message)
-        return view.formula(*view.relations.clear([view.values[0][0], view.model.one])).normalised()
-
-    return plain(viewed((decided(term), Number(0)), _parameter(term), outcomes, COMPARED, formula))  # type: ignore[arg-type]
+    return plain(value(term, _parameter(term), outcomes))
 
 
 def _parameter(term: Term) -> Symbol:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from functools import cached_property
 from textwrap import wrap
 from typing import Any
 
@@ -15,6 +16,8 @@ from derive.language.errors import NotEvaluable, UsageError
 from derive.language.estimator import Estimator
 from derive.language.shown import Symbolic
 from derive.numbers.formula import Formula
+from derive.printing import text
+from derive.verdicts.tuning import BestConstant, best_constants
 
 _SHOWN, _DIGITS, _WIDTH = 800, 20, 120
 FEWEST = 2
@@ -34,6 +37,7 @@ class VarianceReport(Symbolic):
         note       why there is no value at a point, or of which relaxation it is
         written    the formula, for other notations
         radius     how far mean and variance may be off: 0 where they are rational, else they are enclosed by ball arithmetic
+        given      the values that were given for the point
     """
 
     estimator: Estimator
@@ -45,6 +49,12 @@ class VarianceReport(Symbolic):
     note: str = ""
     radius: Fraction = Fraction(0)
     written: Formula | None = None
+    given: Mapping[str, Fraction] = field(default_factory=dict)
+
+    @cached_property
+    def best(self) -> tuple[BestConstant, ...]:
+        """The constants with which the variance is smallest, each on its own; `derive.verdicts.tuning` says which."""
+        return best_constants(self.estimator, self.outcomes, self.given)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report in the form of the contract; rationals are strings."""
@@ -58,34 +68,52 @@ class VarianceReport(Symbolic):
             "variance": None if self.variance is None else str(self.variance),
             "note": self.note,
             "radius": str(self.radius),
+            "best": [best.to_json(self.estimator.where) for best in self.best],
         }
 
     def __repr__(self) -> str:
         return f"<VarianceReport {self.estimator.name!r}: {self.shown}>"
 
     def __str__(self) -> str:
-        shown = self.formula if len(self.formula) <= _SHOWN else f"{self.formula[:_SHOWN]} ... (--json shows all)"
-        head = [f"{self.estimator.name}: variance on {self.outcomes} outcomes", *_wrapped("formula", shown)]
+        head = [f"{self.estimator.name}: variance on {self.outcomes} outcomes", *_wrapped("formula", _shortened(self.formula))]
         if self.variance is None:
-            return "\n".join([*head, f"at a point: {self.note}"])
+            return "\n".join([*head, f"at a point: {self.note}", *self._best_lines()])
         point = ", ".join(f"{name} = {value}" for name, value in self.point.items())
         rows = {"at": point, "mean": self._shown(self.mean), "variance": self._shown(self.variance), "of": self.note}
-        return "\n".join([*head, *(line for label, said in rows.items() if said for line in _wrapped(label, said))])
+        said = [line for label, said in rows.items() if said for line in _wrapped(label, said)]
+        return "\n".join([*head, *said, *self._best_lines()])
+
+    def _best_lines(self) -> list[str]:
+        return [line for best in self.best for line in _wrapped("best", self.in_words(best))]
+
+    def in_words(self, best: BestConstant) -> str:
+        """Return a best constant as a sentence: of which constant, for every law, on so many outcomes, and at the point."""
+        law, here = (_shortened(said) for said in (text.render(best.term, self.estimator.where), best.formula.text()))
+        value = "" if best.value is None or best.variance is None else (
+            f"; at the point {self._shown(best.value, best.radius)}, with which the variance is "
+            f"{self._shown(best.variance, best.radius)}"
+        )
+        return f"{best.title} = {law} for every law, {here} on {self.outcomes} outcomes{value}"
 
     @property
     def shown(self) -> str:
         """The variance at the point on one line, or why there is none."""
         return f"no value: {self.note}" if self.variance is None else self._shown(self.variance)
 
-    def _shown(self, value: Fraction | None) -> str:
+    def _shown(self, value: Fraction | None, radius: Fraction | None = None) -> str:
         """Return a fraction as it is, and an enclosure as a decimal with what it may be off by, its own rounding included."""
-        if value is None or not self.radius:
+        radius = self.radius if radius is None else radius
+        if value is None or not radius:
             return str(value)
-        digits = next((n for n in range(_DIGITS, 0, -1) if self.radius <= Fraction(1, 2 * 10**n)), 0)
+        digits = next((n for n in range(_DIGITS, 0, -1) if radius <= Fraction(1, 2 * 10**n)), 0)
         rounded = Fraction(round(value * 10**digits), 10**digits)
-        off = abs(rounded - value) + self.radius
+        off = abs(rounded - value) + radius
         largest = f"1e-{digits}" if off <= Fraction(1, 10**digits) else f"{2 * float(off):.1g}"
         return f"{_decimal(rounded, digits)} +- {largest}"
+
+
+def _shortened(said: str) -> str:
+    return said if len(said) <= _SHOWN else f"{said[:_SHOWN]} ... (--json shows all)"
 
 
 def _wrapped(label: str, said: str) -> list[str]:
@@ -128,17 +156,17 @@ def variance(estimator: Estimator, outcomes: int = 2, at: Mapping[str, Fraction]
         found = estimator.integrated(at or {})
         radius = max(found.mean.radius, found.variance.radius)
         values = found.mean.middle, found.variance.middle
-        return VarianceReport(estimator, outcomes, formula, dict(found.point), *values, found.note, radius, written)
+        return VarianceReport(estimator, outcomes, formula, dict(found.point), *values, found.note, radius, written, at or {})
     point = Point.of(estimator, outcomes, at or {})
     try:
         mean, value = exact.enclosed_mean_and_variance_at(estimator, point, outcomes=outcomes)
     except (Open, NotEvaluable) as error:
-        return VarianceReport(estimator, outcomes, formula, {}, None, None, str(error), written=written)
+        return VarianceReport(estimator, outcomes, formula, {}, None, None, str(error), written=written, given=at or {})
     used = {name: point.used[name] for name in sorted(point.used) if not point.is_derived(name)}
     point.refuse_unused(estimator.name, used)
     note = _relaxation_of(point) if point.is_integrated else ""
     radius = max(mean.radius, value.radius)
-    return VarianceReport(estimator, outcomes, formula, used, mean.middle, value.middle, note, radius, written)
+    return VarianceReport(estimator, outcomes, formula, used, mean.middle, value.middle, note, radius, written, at or {})
 
 
 def _relaxation_of(point: Point) -> str:
