@@ -25,7 +25,7 @@ from derive.printing.latex import Latex
 from derive.printing.layout import Condition, Printer, Where, broken, start, unmarked
 from derive.proofs.calc import Derivation, Line
 from derive.verdicts.variance_report import VarianceReport
-from derive.verdicts.verdict import Verdict
+from derive.verdicts.verdict import BY_HAND, Verdict
 
 WIDTH, HEIGHT = 120, 40
 """A screen, in characters and lines."""
@@ -173,7 +173,8 @@ def rows(verdict: Verdict) -> list[tuple[str, Cell]]:
     said += [("derived by", rules)] if rules else []
     said += _checked(verdict)
     said += _bias(verdict)
-    return said + ([("tried", attempt) for attempt in verdict.tried] if verdict.verdict in ("undecided", "checked") else [])
+    everything = verdict.verdict in ("undecided", "checked")
+    return said + [("tried", attempt) for attempt in verdict.tried if everything or attempt.startswith(BY_HAND)]
 
 
 def _checked(verdict: Verdict) -> list[tuple[str, Cell]]:

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import pytest
 
+from derive.estimator import Estimator
 from derive.kernel.premises import (
     EVERYTHING,
     ConditionalReparameterization,
@@ -19,7 +20,7 @@ from derive.kernel.premises import (
     Premise,
     SupportFixed,
 )
-from derive.language.errors import GradproofError, ScopeError
+from derive.language.errors import GradproofError, ScopeError, UsageError
 from derive.language.term import Expect, Over as Sum, RandomVariable
 from derive.notation import (
     E,
@@ -42,6 +43,8 @@ from derive.notation import (
 )
 from derive.proofs import rules
 from derive.proofs.calc import calc
+from derive.verdicts.prover import prove
+from derive.verdicts.verdict import BY_HAND
 
 theta, phi, c, x, y = parameter("theta"), parameter("phi"), constant("c"), constant("x"), constant("y")
 b = finite("b", theta)
@@ -216,3 +219,33 @@ def test_a_step_whose_premise_fails_is_refused_whatever_is_assumed(name):
 def test_a_line_in_which_one_variable_is_two_values_is_refused():
     with pytest.raises(ScopeError, match="bind it outside"):
         calc(E(E(f(a, b), a), b), (rules.exchange, Expect(Expect(f(a, b), b), a)))
+
+
+# How far it got
+
+AIM = grad(E(f(b), b), theta)
+
+
+def test_a_step_that_is_refused_is_shown_with_the_line_before_and_the_line_that_does_not_follow():
+    wrong = (f(b) - c) * score(b)
+    steps = [(rules.score_function_estimator, E(f(b) * score(b), b)), (rules.linearity, E(wrong, b))]
+    found = prove(Estimator("mine", wrong, (b,), AIM, derivation=lambda: calc(AIM, *steps)))
+    assert found.verdict == "proved"
+    (said,) = found.tried
+    assert said.startswith(BY_HAND)
+    assert "step 2 (linearity)" in said
+    assert "stands: E_b[f(b) * d_theta log p(b; theta)]." in said
+    assert said.endswith("does not follow: E_b[(f(b) - c) * d_theta log p(b; theta)]")
+    assert BY_HAND in str(found)
+
+
+def test_a_derivation_may_be_given_as_it_is():
+    chain = calc(AIM, (rules.score_function_estimator, E(f(b) * score(b), b)))
+    found = prove(Estimator("mine", f(b) * score(b), (b,), AIM, derivation=chain), search=False)
+    assert (found.verdict, found.tried, len(found.derivation.lines)) == ("proved", (), 2)
+
+
+@pytest.mark.parametrize("wrong", [lambda line: line, "linearity", lambda: 1])
+def test_what_is_no_derivation_is_refused_with_what_was_expected(wrong):
+    with pytest.raises(UsageError, match="calc` returns"):
+        prove(Estimator("mine", f(b) * score(b), (b,), AIM, derivation=wrong))

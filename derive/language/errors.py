@@ -3,6 +3,10 @@
 The command prints the message of a `GradproofError` on one line and exits with status 2; any other exception is a bug.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class GradproofError(Exception):
     """Base of all errors that a user can cause; the message says what was wrong, what was expected and what to do."""
@@ -21,7 +25,13 @@ class ScopeError(GradproofError):
 
 
 class RuleError(GradproofError):
-    """A rule of the kernel does not apply to the terms that it was given: compare them with the rule's docstring."""
+    """A rule of the kernel does not apply to the terms that it was given: compare them with the rule's docstring.
+
+    Where a step of a derivation is refused, `stood` is the part of it that stands, and `wanted` the line that does not follow.
+    """
+
+    stood: Any = None
+    wanted: Any = None
 
 
 class PremiseError(RuleError):

@@ -83,7 +83,7 @@ class Estimator(Shown):
         source       keys of docs/references.md with the equation, such as "tucker-2017, eq. 8"
         summary      one sentence for lists
         verdict      the verdict that is expected of it, one of `VERDICTS`
-        derivation   a function without arguments that returns the hand-written chain from the target to E[formula], or None
+        derivation   the hand-written chain from the target to E[formula], a function without arguments that returns it, or None
         integrated   where the mean is no polynomial in the noise: its moments at a point, of which some values are given
         family       where the estimator is one of a family, the function of the number of samples that returns them
 
@@ -110,7 +110,7 @@ class Estimator(Shown):
     source: str = ""
     summary: str = ""
     verdict: str = "proved"
-    derivation: Callable[[], Chain] | None = field(default=None, compare=False)
+    derivation: Callable[[], Chain] | Chain | None = field(default=None, compare=False)
     integrated: Callable[[Mapping[str, Fraction]], Moments] | None = field(default=None, compare=False)
     family: Callable[[int], Estimator] | None = field(default=None, compare=False)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from inspect import signature
 
 from derive.kernel import theorem as kernel
 from derive.kernel.premises import EVERYTHING, Assuming, Premise
@@ -65,11 +66,13 @@ def chain_of(estimator: Estimator) -> Derivation:
     >>> [line.rule for line in chain_of(catalogue["score-function"]).lines[1:]]
     ['expectation', 'leibniz', 'log_derivative', 'expectation']
     """
-    found = None if estimator.derivation is None else estimator.derivation()
+    found: object = estimator.derivation
+    if callable(found) and not isinstance(found, Derivation) and not signature(found).parameters:
+        found = found()
     if not isinstance(found, Derivation):
         message = (
             f"the derivation of {estimator.name!r} is a {type(found).__name__}; "
-            "expected a function that returns what `derive.proofs.calc.calc` returns."
+            "expected what `derive.proofs.calc.calc` returns, or a function without arguments that returns it."
         )
         raise UsageError(message)
     return found
@@ -95,7 +98,11 @@ def calc(start: Term, *steps: tuple[Rewrite, Term], assuming: Assuming = EVERYTH
     """
     theorem, lines = kernel.reflexivity(start), [Line("", start)]
     for number, (rewrite, term) in enumerate(steps, start=1):
-        step = _step(number, theorem.rhs, rewrite, term, assuming)
+        try:
+            step = _step(number, theorem.rhs, rewrite, term, assuming)
+        except RuleError as error:
+            error.stood, error.wanted = Derivation(tuple(lines), theorem), term
+            raise
         new = step.assumptions - theorem.assumptions
         theorem = kernel.transitivity(theorem, step)
         lines.append(Line(rewrite.name, term, tuple(sorted(new, key=repr)), step.values_only))

@@ -16,7 +16,7 @@ from derive.proofs.calc import Derivation, chain_of
 from derive.proofs.tactic import Finding, find, find_further
 from derive.verdicts.conditions import conditions_of
 from derive.verdicts.instances import opinion_of
-from derive.verdicts.verdict import Verdict
+from derive.verdicts.verdict import BY_HAND, Verdict
 from derive.verdicts.words import Evidence, judged
 
 _REMAINDER = "the search for a derivation left a remainder"
@@ -93,7 +93,7 @@ def _derive(estimator: Estimator, tried: list[str], *, search: bool) -> tuple[De
         try:
             derivation = chain_of(estimator)
         except RuleError as error:
-            tried.append(f"the hand-written derivation does not stand: {error}")
+            tried.append(_refused(error, estimator))
     if derivation is None and search:
         try:
             finding = find(estimator, further=False)
@@ -105,6 +105,15 @@ def _derive(estimator: Estimator, tried: list[str], *, search: bool) -> tuple[De
     if derivation is not None:
         _demand(derivation, estimator)
     return derivation, finding
+
+
+def _refused(error: RuleError, estimator: Estimator) -> str:
+    """Say how far a hand-written derivation got, and what did not follow."""
+    said = f"{BY_HAND} does not stand: {error}"
+    if not isinstance(error.stood, Derivation):
+        return said
+    last, wanted = (text.render(term, estimator.where) for term in (error.stood.lines[-1].term, error.wanted))
+    return f"{said.rstrip('.')}. The line before, which stands: {last}. The line that does not follow: {wanted}"
 
 
 def _further(estimator: Estimator, tried: list[str]) -> Derivation | None:

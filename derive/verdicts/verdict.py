@@ -16,6 +16,7 @@ from derive.printing.conclusion import Conclusion
 from derive.proofs.calc import Derivation
 
 SCHEMA = "gradproof/verdict/1"
+BY_HAND = "the derivation that was written by hand"
 _EXIT = {"proved": 0, "checked": 3, "scaled": 1, "other-target": 1, "refuted": 1, "vacuous": 3, "undecided": 3}
 
 
