@@ -34,6 +34,8 @@ __all__ = [
     "Estimator", "catalogue", "load",
     # Verdicts
     "prove", "Verdict", "Counterexample", "explain", "variance", "VarianceReport",
+    # Many of them
+    "sweep", "Answer",
     # Answers to a problem
     "oracle", "Oracle", "Problem", "problem_of", "read_problem",
     # Printing
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from derive.verdicts.oracle import Oracle as Oracle, oracle as oracle
     from derive.verdicts.problem import Problem as Problem, problem_of as problem_of, read_problem as read_problem
     from derive.verdicts.prover import explain as explain, prove as prove
+    from derive.verdicts.sweep import Answer as Answer, sweep as sweep
     from derive.verdicts.variance_report import VarianceReport as VarianceReport, variance as variance
     from derive.verdicts.verdict import Counterexample as Counterexample, Verdict as Verdict
 else:  # a checker must not read `__getattr__` as leave to take any name
@@ -58,6 +61,7 @@ else:  # a checker must not read `__getattr__` as leave to take any name
         "derive.verdicts.oracle": ("Oracle", "oracle"),
         "derive.verdicts.problem": ("Problem", "problem_of", "read_problem"),
         "derive.verdicts.prover": ("explain", "prove"),
+        "derive.verdicts.sweep": ("Answer", "sweep"),
         "derive.verdicts.variance_report": ("VarianceReport", "variance"),
         "derive.verdicts.verdict": ("Counterexample", "Verdict"),
     }

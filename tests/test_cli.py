@@ -15,6 +15,7 @@ import derive
 import numeric
 from derive.catalogue import catalogue
 from derive.cli.main import MOST_OUTCOMES, run
+from derive.verdicts import prover
 from numeric.cli.main import app
 
 ROOT = Path(__file__).parent.parent
@@ -94,7 +95,7 @@ def test_prove_all_exits_1_when_one_verdict_is_another(capsys, monkeypatch, opti
     def prove(estimator, **_):
         return verdict_of(estimator, "undecided" if estimator.name == "rebar" else estimator.verdict)
 
-    monkeypatch.setattr(derive, "prove", prove, raising=False)
+    monkeypatch.setattr(prover, "prove", prove)
     assert run(app, ["prove", "--all", *options]) == 1
     shown, errors = capsys.readouterr()
     assert "undecided" in shown

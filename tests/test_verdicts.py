@@ -115,7 +115,7 @@ def test_a_derivation_of_something_else_is_refused():
 def test_a_derivation_that_returns_a_bare_theorem_is_refused():
     chain = derive.catalogue["score-function"].derivation()
     estimator = replace(derive.catalogue["score-function"], derivation=lambda: chain.theorem)
-    with pytest.raises(UsageError, match="is a Theorem; expected what .*calc"):
+    with pytest.raises(UsageError, match=r"is a Theorem; expected what .*calc"):
         derive.prove(estimator)
 
 

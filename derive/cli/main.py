@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -26,6 +27,7 @@ import derive
 from derive.catalogue import catalogue
 from derive.cli import paper
 from derive.cli.paper import Bibtex, Fragment, Notation, Width
+from derive.cli.sweeps import Backend, Jobs, Results, Sweeping
 from derive.cli.terminal import Quiet, console, example, tracked, worst
 from derive.display import as_text, sheet
 from derive.language.errors import GradproofError, UsageError
@@ -33,7 +35,8 @@ from derive.language.estimator import Estimator
 from derive.printing import text
 from derive.printing.paper import COLUMN
 from derive.verdicts.loading import load_all
-from derive.verdicts.verdict import Verdict
+from derive.verdicts.sweep import proved
+from derive.verdicts.verdict import EXIT, Verdict
 
 VERDICTS = "gradproof/verdicts/1"
 FEWEST_OUTCOMES, MOST_OUTCOMES, MOST_SAMPLES = 2, 12, 8
@@ -121,6 +124,9 @@ def prove(
     fragment: Fragment = False,
     width: Width = COLUMN,
     bibtex: Bibtex = False,
+    jobs: Jobs = None,
+    results: Results = None,
+    backend: Backend = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -133,10 +139,14 @@ def prove(
         raise UsageError(message)
     if paper.asked_for(notation, fragment=fragment, bibtex=bibtex):
         return _paper(_one(name), lambda estimator: paper.proved(estimator, width), bibtex=bibtex)
-    options = _sizes(outcomes, samples)
+    options, sweeping = _sizes(outcomes, samples), Sweeping(jobs, results, backend)
     if everything:
-        return _prove_all(options, as_json=as_json, quiet=quiet)
-    found = load_all(str(name), options.pop("samples", None))
+        return _prove_all(options, sweeping, as_json=as_json, quiet=quiet)
+    found = load_all(str(name), samples)
+    if str(name) not in found and sweeping.asked_for:
+        return _sweep_file(list(found), options, sweeping, accept, as_json=as_json, quiet=quiet)
+    sweeping.refuse(str(name))
+    options.pop("samples", None)
     if str(name) not in found:
         return _prove_file(found, options, accept, as_json=as_json, quiet=quiet)
     verdict = derive.prove(found[str(name)], **options)
@@ -335,20 +345,50 @@ def _sizes(outcomes: int | None, samples: int | None) -> dict[str, Any]:
     return sizes
 
 
-def _prove_all(options: dict[str, Any], *, as_json: bool, quiet: bool) -> int:
-    each = tracked(list(catalogue.values()), shown=not (as_json or quiet), doing="proving")
-    verdicts = [(estimator, derive.prove(estimator, **options)) for estimator in each]
-    status = 0 if all(verdict.verdict == estimator.verdict for estimator, verdict in verdicts) else 1
+def _prove_all(options: dict[str, Any], sweeping: Sweeping, *, as_json: bool, quiet: bool) -> int:
+    verdicts, errors = _swept(list(catalogue), options, sweeping, shown=not (as_json or quiet))
     if as_json:
-        _answer({"schema": VERDICTS, "verdicts": [verdict.to_json() for _, verdict in verdicts]})
-    elif quiet:
-        _lines((estimator.name, verdict.verdict) for estimator, verdict in verdicts)
+        _answer({"schema": VERDICTS, "verdicts": list(verdicts.values())})
     else:
-        table = Table("name", "verdict", "declared", "holds for", box=None, pad_edge=False, header_style="bold")
-        for estimator, verdict in verdicts:
-            table.add_row(Text(estimator.name), _verdict(verdict.verdict), _verdict(estimator.verdict), Text(verdict.holds_for))
-        _print(table)
-    return status
+        _table(verdicts, quiet=quiet, declared=True)
+    complain_of(errors)
+    right = all(verdict["verdict"] == catalogue[name].verdict for name, verdict in verdicts.items())
+    return worst([0 if right else 1, *(2 for _ in errors)])
+
+
+def _sweep_file(
+    names: list[str], options: dict[str, Any], sweeping: Sweeping, accept: str | None, *, as_json: bool, quiet: bool
+) -> int:
+    verdicts, errors = _swept(names, options, sweeping, shown=not (as_json or quiet))
+    if as_json:
+        answers = [{"object": name} | verdict for name, verdict in verdicts.items()]
+        _answer({"schema": VERDICTS, "verdicts": answers, "errors": reasons(errors)})
+    else:
+        _table(verdicts, quiet=quiet, declared=False)
+    complain_of(errors)
+    words = [verdict["verdict"] for verdict in verdicts.values()]
+    return worst([*(0 if word == accept else EXIT[word] for word in words), *(2 for _ in errors)])
+
+
+def _swept(
+    names: list[str], options: dict[str, Any], sweeping: Sweeping, *, shown: bool
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Return the verdicts of many estimators in the form of the contract, and why others have none."""
+    answers = sweeping.answers(partial(proved, **options), names, shown=shown, doing="proving")
+    verdicts = {answer.name: answer.value for answer in answers if not answer.error}
+    return verdicts, {answer.name: answer.error for answer in answers if answer.error}
+
+
+def _table(verdicts: dict[str, dict[str, Any]], *, quiet: bool, declared: bool) -> None:
+    if quiet:
+        _lines((name, verdict["verdict"]) for name, verdict in verdicts.items())
+        return
+    columns = ("name", "verdict", *(("declared",) if declared else ()), "holds for")
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for name, verdict in verdicts.items():
+        should = (_verdict(catalogue[name].verdict),) if declared else ()
+        table.add_row(Text(name), _verdict(verdict["verdict"]), *should, Text(verdict["holds_for"]))
+    _print(table)
 
 
 def _prove_file(found: dict[str, Estimator], options: dict[str, Any], accept: str | None, *, as_json: bool, quiet: bool) -> int:

@@ -36,9 +36,14 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
 
 def tracked(items: Sequence[T], *, shown: bool, doing: str) -> Iterable[T]:
     """Return the items, with a progress bar on standard error where somebody is looking."""
+    return tracked_iterator(items, len(items), shown=shown, doing=doing)
+
+
+def tracked_iterator(items: Iterable[T], total: int, *, shown: bool, doing: str) -> Iterable[T]:
+    """Return items that come as they come, with a progress bar as `tracked`."""
     if not (shown and sys.stderr.isatty()):
         return items
-    return track(items, description=doing, console=console(stderr=True), transient=True)
+    return track(items, description=doing, total=total, console=console(stderr=True), transient=True)
 
 
 def example(command: str) -> str:

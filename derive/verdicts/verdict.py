@@ -17,7 +17,7 @@ from derive.proofs.calc import Derivation
 
 SCHEMA = "gradproof/verdict/1"
 BY_HAND = "the derivation that was written by hand"
-_EXIT = {"proved": 0, "checked": 3, "scaled": 1, "other-target": 1, "refuted": 1, "vacuous": 3, "undecided": 3}
+EXIT: dict[str, int] = {"proved": 0, "checked": 3, "scaled": 1, "other-target": 1, "refuted": 1, "vacuous": 3, "undecided": 3}
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Verdict(Symbolic):
     @property
     def exit_code(self) -> int:
         """The exit status of `gradproof prove`; `--accept checked` makes that of "checked" 0."""
-        return _EXIT[self.verdict]
+        return EXIT[self.verdict]
 
     @property
     def other_target(self) -> Term | None:

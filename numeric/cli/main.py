@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
@@ -20,7 +21,8 @@ from derive.catalogue import catalogue
 from derive.cli.check import register as register_check
 from derive.cli.main import Json, Name, OneOrMany, Output, Samples, app, complain_of, deliver, reasons, run, write
 from derive.cli.oracle import register as register_oracle
-from derive.cli.terminal import Quiet, console, example, tracked, worst
+from derive.cli.sweeps import Backend, Jobs, Results, Sweeping
+from derive.cli.terminal import Quiet, console, example, worst
 from derive.language.errors import GradproofError, NotEvaluable, UnknownNode, UsageError
 from derive.language.estimator import HOLDING, Estimator
 from derive.verdicts.loading import load_all
@@ -56,6 +58,9 @@ def crosscheck(
     device: Device = "cpu",
     size: Size = None,
     samples: Samples = None,
+    jobs: Jobs = None,
+    results: Results = None,
+    backend: Backend = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -71,10 +76,10 @@ def crosscheck(
     if everything and samples is not None:
         message = "crosscheck --all takes the catalogue as it is: give --samples with a NAME."
         raise UsageError(message)
-    check = _crosscheck()
+    check, sweeping = _crosscheck(), Sweeping(jobs, results, backend)
     if everything:
-        one = lambda estimator, law: check(estimator, law, device, size=size)  # noqa: E731
-        return _crosscheck_all(one, family, as_json=as_json, quiet=quiet)
+        return _crosscheck_all(sweeping, family, device, size, as_json=as_json, quiet=quiet)
+    sweeping.refuse(str(name))
     found = load_all(str(name), samples)
     if str(name) not in found:
         return _crosscheck_file(lambda each: check(each, family, device, size=size), found, as_json=as_json, quiet=quiet)
@@ -126,68 +131,78 @@ def _crosscheck() -> Callable[..., Any]:
     return check
 
 
-def _crosscheck_all(check: Callable[[Estimator, str], Any], family: str | None, *, as_json: bool, quiet: bool) -> int:
+def _crosscheck_all(
+    sweeping: Sweeping, family: str | None, device: str, size: int | None, *, as_json: bool, quiet: bool
+) -> int:
     from numeric.codegen.torchgen import usual_families
 
-    every = [(estimator, law) for estimator in catalogue.values() for law in usual_families(estimator)]
-    wanted = [(estimator, law) for estimator, law in every if family in {None, law}]
-    each = tracked(wanted, shown=not (as_json or quiet), doing="crosschecking")
-    rows = [(estimator, law, _tried(check, estimator, law)) for estimator, law in each]
-    right = [isinstance(found, str) or found.agrees == (e.verdict in HOLDING) for e, _, found in rows]
+    every = [f"{estimator.name} {law}" for estimator in catalogue.values() for law in usual_families(estimator)]
+    names = [name for name in every if family in {None, name.split()[1]}]
+    work = partial(crosschecked, device=device, size=size)
+    rows = sweeping.answers(work, names, shown=not (as_json or quiet), doing="crosschecking")
+    found = {row.name: row.value for row in rows if not row.error}
+    right = [answer["as_declared"] in (None, True) for answer in found.values()]
     if as_json:
-        answers = [_as_json(estimator, law, found) for estimator, law, found in rows]
-        answer = {"schema": CROSSCHECKS, "as_declared": all(right), "crosschecks": answers}
+        answer = {"schema": CROSSCHECKS, "as_declared": all(right), "crosschecks": list(found.values())}
         write(json.dumps(answer, indent=2) + "\n")
     elif quiet:
-        write("".join(f"{e.name} ({law}): {_cells(found)[-1]}\n" for e, law, found in rows))
+        write("".join(f"{_called(answer)}: {_cells(answer)[-1]}\n" for answer in found.values()))
     else:
-        _show(rows)
-    undecided = any(isinstance(found, str) for _, _, found in rows)
-    return 1 if not all(right) else 3 if undecided else 0
+        _show(list(found.values()))
+    complain_of({row.name: row.error for row in rows if row.error})
+    undecided = any("reason" in answer for answer in found.values())
+    return worst([0 if all(right) else 1, 3 if undecided else 0, 2 if len(found) < len(rows) else 0])
 
 
-def _tried(check: Callable[[Estimator, str], Any], estimator: Estimator, family: str) -> Any:
-    """The report, or the reason where the formula has no torch code or no exact value, or where the check is vacuous."""
+def crosschecked(name: str, device: str = "cpu", size: int | None = None) -> dict[str, Any]:
+    """Return the crosscheck of an estimator of the catalogue in a family, as "rebar bernoulli", and what was declared.
+
+    In place of a report there is the reason, where the formula has no torch code or no exact value, or the check is vacuous.
+    """
+    called, family = name.split()
+    estimator = catalogue[called]
+    refused = {"estimator": called, "family": family, "declared": estimator.verdict, "as_declared": None}
     try:
-        report = check(estimator, family)
+        report = _crosscheck()(estimator, family, device, size=size)
     except (UsageError, NotEvaluable, UnknownNode) as error:
-        return str(error)
-    return str(report) if report.vacuous else report
+        return refused | {"reason": str(error)}
+    if report.vacuous:
+        return refused | {"reason": str(report)}
+    agreed: dict[str, Any] = report.to_json()
+    return agreed | {"declared": estimator.verdict, "as_declared": report.agrees == (estimator.verdict in HOLDING)}
 
 
-def _as_json(estimator: Estimator, family: str, found: Any) -> dict[str, Any]:
-    declared = {"declared": estimator.verdict}
-    if isinstance(found, str):
-        return {"estimator": estimator.name, "family": family, **declared, "as_declared": None, "reason": found}
-    answer: dict[str, Any] = found.to_json()
-    return answer | declared | {"as_declared": found.agrees == (estimator.verdict in HOLDING)}
+def _called(answer: dict[str, Any]) -> str:
+    return f"{answer['estimator']} ({answer['family']})"
 
 
-def _show(rows: Sequence[tuple[Estimator, str, Any]]) -> None:
+def _show(answers: Sequence[dict[str, Any]]) -> None:
     columns = ("name", "family", "size", "rows", "largest error", "largest |z|", "result", "declared", "")
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for estimator, family, found in rows:
-        table.add_row(Text(estimator.name), family, *_cells(found), Text(estimator.verdict), _mark(estimator, found))
-    reasons = [Text(f"{e.name} ({family}): {found}") for e, family, found in rows if isinstance(found, str)]
+    for answer in answers:
+        names = Text(answer["estimator"]), answer["family"]
+        table.add_row(*names, *_cells(answer), Text(answer["declared"]), _mark(answer["as_declared"]))
+    reasons = [Text(f"{_called(answer)}: {answer['reason']}") for answer in answers if "reason" in answer]
     page = console(width=130)
     with page.capture() as captured:
         page.print(table, *reasons, sep="\n")
     write(captured.get())
 
 
-def _cells(found: Any) -> tuple[str | Text, ...]:
-    if isinstance(found, str):
+def _cells(answer: dict[str, Any]) -> tuple[str | Text, ...]:
+    if "reason" in answer:
         return ("", "", "", "", Text("not run", style="magenta"))
-    z, error = max(map(abs, found.sampling.z_scores)), max(check.max_error for check in found.zero_noise)
-    result = Text("agrees", style="green") if found.agrees else Text("disagrees", style="yellow")
-    return (str(found.size), str(found.zero_noise[0].rows), f"{error:.1e}", f"{z:.1f}", result)
+    checks = answer["zero_noise"]
+    z = max(abs(float(score)) for score in answer["sampling"]["z_scores"])
+    error = max(float(check["max_error"]) for check in checks)
+    result = Text("agrees", style="green") if answer["agrees"] else Text("disagrees", style="yellow")
+    return (str(answer["size"]), str(checks[0]["rows"]), f"{error:.1e}", f"{z:.1f}", result)
 
 
-def _mark(estimator: Estimator, found: Any) -> Text:
-    if isinstance(found, str):
+def _mark(as_declared: bool | None) -> Text:
+    if as_declared is None:
         return Text("")
-    right = found.agrees == (estimator.verdict in HOLDING)
-    return Text("as declared") if right else Text("NOT AS DECLARED", style="red")
+    return Text("as declared") if as_declared else Text("NOT AS DECLARED", style="red")
 
 
 register_oracle(app)
