@@ -13,7 +13,8 @@ import torch
 import derive
 import numeric
 from derive.estimator import Estimator
-from derive.exact.comparison import identically_equal, mean_and_variance_at
+from derive.exact.comparison import compare, identically_equal, mean_and_variance_at
+from derive.exact.series import SeriesModel
 from derive.exact.valuation import Valuation, is_possible
 from derive.instances.charts import Rule
 from derive.instances.errors import UnreadableError
@@ -31,6 +32,7 @@ from derive.notation import (
     absolute,
     clip,
     constant,
+    copies,
     exp,
     finite,
     function,
@@ -42,6 +44,7 @@ from derive.notation import (
     normal,
     p,
     parameter,
+    relaxation,
     score,
     sign,
     stop,
@@ -113,6 +116,13 @@ def test_the_sign_of_a_number_alone_is_that_of_python_in_generated_code():
         assert found.item() == sign_of(value) / 2
 
 
+def test_a_constant_may_be_a_tensor_without_dimensions():
+    compiled = numeric.compile(Estimator("mine", sign(c) * f(b) * score(b), (b,), target))
+    for value in (-2.0, 0.0, 3.0):
+        found = compiled.estimate(torch.zeros(1), {"b": torch.ones(1)}, lambda b: b[..., 0], c=torch.tensor(value))
+        assert found.item() == sign_of(value) / 2
+
+
 def test_an_instance_sees_the_jump_under_an_integral():
     evaluator = Evaluator(Instance(0, 0, Needs()), Rule(0.2, 0.5))
     for loc in (Fraction(-3, 2), Fraction(0), Fraction(1, 3)):
@@ -170,6 +180,59 @@ def test_a_sign_that_turns_at_the_parameter_itself_has_no_derivative():
     assert judged(grad(sign(theta - stop(theta)) * f(b), theta)).verdict == "undecided"
 
 
+r = p(b) / stop(p(b))
+TURNING = {
+    "twice": sign((theta - stop(theta)) ** 2),
+    "ratio": sign((r - 1) ** 2),
+    "two summands": sign((theta + c) / stop(theta + c) - 1),
+    "ratio of means": sign(E(f(b), b) / stop(E(f(b), b)) - 1),
+    "all probabilities": sign(E(r, b) - 1 + stop(p(b)) - p(b)),
+    "logarithms": sign(log(p(b) ** 2) - 2 * stop(log(p(b)))),
+}
+
+
+@pytest.mark.parametrize("name", TURNING)
+def test_a_sign_that_turns_at_every_parameter_has_no_derivative_however_it_is_written(name):
+    """Its condition would hold for no law: of (theta - stop(theta))^2 the sign is 0 at theta and 1 around it."""
+    turning = TURNING[name]
+    with pytest.raises(NotEvaluable, match="no derivative where its argument is zero"):
+        identically_equal(E(grad(r * (1 - turning) * f(b), theta), b), target, theta, outcomes=2)
+    assert judged((1 + turning) * score(b) * f(b), (b,), grad(E((1 + turning) * f(b), b), theta)).verdict == "undecided"
+
+
+def test_a_sign_that_turns_has_no_mean_at_a_case():
+    case = RationalCase.finite((HALF, HALF), (1, -1), f=(1, 0))
+    with pytest.raises(NotEvaluable, match="no derivative where its argument is zero"):
+        mean_and_variance_at(Estimator("mine", grad(r * (1 - TURNING["ratio"]) * f(b), theta), (b,), target), case)
+
+
+def test_the_value_of_a_sign_is_needed_where_it_turns_too():
+    assert judged((1 + stop(TURNING["twice"])) * f(b) * score(b)).verdict == "proved"
+
+
+def test_a_sign_of_what_stays_zero_is_differentiable():
+    """Two samples that are equal are so at every parameter, also where their weights are stopped."""
+    first, second = copies(b, 2)
+    g = function("g", differentiable=True)
+    for body in (maximum(g(first, theta), g(second, theta)), absolute(r_of(first) * f(first) - r_of(second) * f(second))):
+        moving = (score(first) + score(second)) * body + grad(body, theta)
+        comparison = compare(E(moving, first, second), grad(E(body, first, second), theta), theta, 2)
+        assert comparison.zero
+        assert not comparison.trivial
+
+
+def r_of(variable):
+    return p(variable) / stop(p(variable))
+
+
+def test_a_mean_that_an_instance_sees_constant_is_not_called_vacuous():
+    """On an instance f has one sign mostly, so that E[sign f] does not move there."""
+    u, h = uniform("u"), relaxation(b)
+    outcome = h.H(h.h(u, theta))
+    found = judged(sign(f(outcome)) * score(b, at=outcome), (u,), grad(E(sign(f(b)), b), theta))
+    assert found.verdict == "proved"
+
+
 def test_a_sign_is_odd_and_has_no_scale():
     turned = f(b) + sign(c - f(b)) + sign(2 * f(b) - 2 * c)
     assert judged(turned * score(b)).verdict == "proved"
@@ -200,9 +263,18 @@ def test_no_case_is_possible_in_which_a_sign_has_no_derivative():
 def test_an_instance_knows_no_sign_that_rounding_may_turn():
     evaluator = Evaluator(Instance(0, 0, Needs()), Rule(0.2, 0.5))
     assert evaluator.value(sign(0 * c)) == 0
-    for term in (sign(exp(log(1 + c**2)) - 1 - c**2 + Fraction(1, 10**15)), grad(sign(theta - stop(theta)), theta)):
+    turning = grad(sign(theta - stop(theta)), theta), grad(sign((theta - stop(theta)) ** 2), theta)
+    for term in (sign(exp(log(1 + c**2)) - 1 - c**2 + Fraction(1, 10**15)), *turning):
         with pytest.raises(UnreadableError, match="zero"):
             evaluator.value(term)
+
+
+def test_a_series_knows_no_sign_of_what_was_cut():
+    model = SeriesModel(PolynomialRing(4), "theta", {}, (1, 1))
+    assert model.sign(model.size - model.number(2)) == -1
+    for small in (model.size, model.cut(model.size**3)):
+        with pytest.raises(NotEvaluable, match="small"):
+            model.sign(small)
 
 
 def test_a_law_that_moves_through_a_sign_needs_its_derivative():

@@ -13,6 +13,7 @@ from math import comb, factorial
 from typing import ClassVar, cast
 
 from derive.language.errors import NotEvaluable, TooLarge
+from derive.language.scope import substitute
 from derive.language.term import (
     Add,
     Apply,
@@ -22,6 +23,7 @@ from derive.language.term import (
     Exp,
     Expect,
     FiniteLaw,
+    Function,
     Grad,
     Latent,
     Law,
@@ -41,6 +43,7 @@ from derive.language.term import (
     UniformLaw,
     anywhere,
     lift,
+    parts,
     rebuild,
 )
 from derive.laws.densities import DensityReading
@@ -56,6 +59,7 @@ from derive.laws.occurrences import (
     stands_at_its_law,
     symbols_in,
     variables,
+    variables_free,
 )
 from derive.laws.reading import Conditional, Decided, Node, Place, Places, Reading, Readings, Real
 from derive.numbers.expansion import expand, independent_groups
@@ -310,6 +314,36 @@ class Reader(DensityReading):
             self._symmetric[key] = self._compare_orders(chain, places, order)
         return self._symmetric[key]
 
+    def stays_zero(self, term: Term, places: Places) -> bool:
+        loose = self._loosened(term, places, {})
+        capacity = 16
+        while True:
+            model = SymbolicModel(PolynomialRing(capacity), self.model.outcomes, self.model.parameter)
+            reader = Reader(model, (loose,), self.degree, nodes=self.nodes)
+            inner = {reader.slot(variable): places[self.slot(variable)] for variable in variables_free(loose)}
+            try:
+                return bool(reader.read(loose, inner, 0)[0] == 0)
+            except RingFullError:
+                capacity *= 2
+
+    def _loosened(self, term: Term, places: Places, names: dict[Term, str]) -> Term:
+        """Return a term in which what a stop holds is unknown, so that it is zero only if it is so wherever that stands.
+
+        So are the signs in it, which do not turn here; a number where they are one.
+        """
+        if isinstance(term, (Stop, Sign)):
+            return self._sign_here(term, places) or _unknown(term, names)
+        *law, inner = parts(term) or (term,)
+        if isinstance(term, (Expect, Over)):
+            return rebuild(term, (*law, self._loosened(inner, places, names)))
+        return rebuild(term, tuple(self._loosened(part, places, names) for part in parts(term))) if parts(term) else term
+
+    def _sign_here(self, term: Stop | Sign, places: Places) -> Term | None:
+        if isinstance(term, Stop) or any(self.slot(variable) not in places for variable in variables_free(term)):
+            return None
+        value = self.read(term, places, 0)[0]
+        return next((lift(sign) for sign in (-1, 0, 1) if value == self.model.number(sign)), None)
+
     def _compare_orders(self, chain: list[Expect], places: Places, order: int) -> bool:
         """Read the body at distinct outcomes that no sum runs over, and at the same outcomes swapped and rotated.
 
@@ -351,6 +385,14 @@ class Reader(DensityReading):
         Grad: Reading._grad,
         Stop: Reading._stop,
     }
+
+
+def _unknown(term: Stop | Sign, names: dict[Term, str]) -> Term:
+    """Return an unknown function of the outcomes in a term, the same for terms that differ in the names of variables only."""
+    drawn = tuple(dict.fromkeys(variables_free(term)))
+    pattern = substitute(term, {v: RandomVariable(f"place {i}", v.law) for i, v in enumerate(drawn)})
+    name = names.setdefault(pattern, f"held {len(names)}")
+    return Apply(Function(name), drawn) if drawn else Symbol(name)
 
 
 def _all_needed(needs: dict[int, frozenset[int]], slots: tuple[int, ...]) -> frozenset[int]:

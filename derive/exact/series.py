@@ -43,7 +43,7 @@ from derive.language.term import (
     anywhere,
     parts,
 )
-from derive.laws.models import Derivative, SymbolicModel
+from derive.laws.models import Derivative, SymbolicModel, sign_of
 from derive.laws.occurrences import normal_draws, polynomial_places, variables
 from derive.numbers.jets import Jet, add, constant, multiply
 from derive.numbers.ring import PolynomialRing, RingFullError, Scalar, rational, total
@@ -121,6 +121,14 @@ class SeriesModel(SymbolicModel):
             message = "the logarithm of a number that is not 1 has no rational value."
             raise NotEvaluable(message)
         return self._compose(small, [Fraction(0), *(Fraction((-1) ** (n + 1), n) for n in range(1, LARGEST_POWER + 1))])
+
+    def sign(self, scalar: Scalar) -> Scalar:
+        """Return the sign of a number that is not 0 plus something small."""
+        number, _ = self._small(scalar)
+        if number == 0:
+            message = "a sign of what is small is not known: powers of t were cut."
+            raise NotEvaluable(message)
+        return sign_of(rational(number))
 
     def inverse(self, scalar: Scalar) -> Scalar:
         """Return 1/x of a number that is not 0 plus something small."""

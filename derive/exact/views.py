@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from derive.exact.evaluate import Reader
 from derive.exact.relations import Relations
+from derive.exact.witness import is_somewhere
 from derive.language.depth import refuse_deep
 from derive.language.errors import NotEvaluable, TooLarge, UsageError
 from derive.language.term import FiniteLaw, Latent, NormalLaw, RandomVariable, Symbol, Term, UniformLaw
@@ -36,6 +37,17 @@ class View:
     @cached_property
     def relations(self) -> Relations:
         return Relations(self.model, self.reader.latents.values())
+
+    def demand_derivatives(self) -> None:
+        """Refuse a sign of what moves and is zero for every law: there it has no derivative.
+
+        Raises
+            NotEvaluable, if there is one.
+        """
+        for scalar in self.reader.turning:
+            if not is_somewhere(self.model, self.relations, scalar):
+                message = f"a sign has no derivative where its argument is zero, as {self.model.text(scalar)} is in every case."
+                raise NotEvaluable(message)
 
     def text(self, top: Scalar, bottom: Scalar) -> str:
         """Return a quotient, in lowest terms and in factors unless that would take long."""
@@ -83,7 +95,9 @@ def _read(
         try:
             places = _free_places(reader, terms)
             values = [(reader.read(terms[0], some, 0)[0], reader.read(terms[1], some, 0)[0]) for some in places]
-            return use(View(model, reader, values, holds_for(terms, outcomes, degree, nodes=nodes)))
+            view = View(model, reader, values, holds_for(terms, outcomes, degree, nodes=nodes))
+            view.demand_derivatives()
+            return use(view)
         except RingFullError:
             capacity *= 2
     message = (

@@ -65,15 +65,26 @@ def vanishes(model: SymbolicModel, relations: Relations, scalar: Scalar) -> bool
     Raises
         TooLarge, if no value was found and the relations need too many terms.
     """
+    if any(islice(_values(model, relations, scalar), _TRIES)):
+        return False
+    return bool(relations.clear([scalar])[0] == 0)
+
+
+def is_somewhere(model: SymbolicModel, relations: Relations, scalar: Scalar) -> bool:
+    """Whether a case without any pattern was found in which a scalar is certainly not zero."""
+    return any(_values(model, relations, scalar))
+
+
+def _values(model: SymbolicModel, relations: Relations, scalar: Scalar) -> Iterator[bool]:
+    """Yield for cases without any pattern whether a scalar is certainly not zero there."""
     with precision(_BITS):
-        for chosen in islice(Candidates(model, relations, scalar, model.one).general(), _TRIES):
+        for chosen in Candidates(model, relations, scalar, model.one).general():
             try:
                 value = _point(model, relations, chosen).of(scalar)
             except NotEvaluable:
-                continue
-            if value != 0 if is_exact(value) else not value.contains(0):
-                return False
-    return bool(relations.clear([scalar])[0] == 0)
+                yield False
+            else:
+                yield bool(value != 0 if is_exact(value) else not value.contains(0))
 
 
 def _point(model: SymbolicModel, relations: Relations, chosen: dict[int, Fraction]) -> Valuation:

@@ -23,7 +23,7 @@ from derive.instances.instance import Instance
 from derive.instances.jets import Array, Jet, add, chosen, coefficient, constant, multiply, scaled, subtract
 from derive.instances.place import Place
 from derive.instances.roots import ordered, zeros
-from derive.language.scope import depends, free
+from derive.language.scope import depends, free, moves
 from derive.language.term import (
     Add,
     Apply,
@@ -52,6 +52,7 @@ from derive.language.term import (
     Term,
     Threshold,
     UniformLaw,
+    anywhere,
 )
 
 _MATTERS, _BULK = 1e-7, 0.7
@@ -132,7 +133,7 @@ class Evaluator:
             case Sigmoid(arg):
                 return jets.sigmoid(self._resolved(self.read(arg, place), place))
             case Sign(arg):
-                return self._sign(self.read(arg, place))
+                return self._sign(arg, place)
             case Stop(body):
                 return self.read(body, place.stopped())
             case Grad(body, parameter):
@@ -151,11 +152,17 @@ class Evaluator:
         message = f"a {type(term).__name__} has no numerical reading."
         raise UnreadableError(message)
 
-    def _sign(self, jet: Jet) -> Jet:
-        """Return a sign, which has no derivative at a zero that moves, and is not known near one that may be rounding."""
+    def _sign(self, arg: Term, place: Place) -> Jet:
+        """Return a sign, which has no derivative at a zero that moves, and is not known near one that may be rounding.
+
+        A zero that is one because a stop holds it may move in higher derivatives than are read.
+        """
+        jet = self.read(arg, place)
         at_zero = jet[0] == 0
-        moves = any(np.any(at_zero & (part != 0)) for bits, part in jet.items() if bits)
-        if moves or np.any(~at_zero & (np.abs(jet[0]) < _ROUNDING)):
+        turns = any(np.any(at_zero & (part != 0)) for bits, part in jet.items() if bits)
+        held = np.any(at_zero) and anywhere(arg, lambda part: isinstance(part, Stop))
+        turns |= bool(held) and any(len(jet) > 1 and moves(arg, Symbol(name)) for name, jet in place.symbols.items())
+        if turns or np.any(~at_zero & (np.abs(jet[0]) < _ROUNDING)):
             message = "a sign of what cannot be told from zero."
             raise UnreadableError(message)
         return constant(np.sign(jet[0]), self.kind)

@@ -15,6 +15,7 @@ from math import prod
 from typing import Any, ClassVar, NamedTuple, TypeAlias, cast
 
 from derive.language.errors import NotEvaluable, UnknownNode
+from derive.language.scope import moves
 from derive.language.term import (
     Add,
     Apply,
@@ -95,8 +96,12 @@ class Reading(ABC):
         terms    the terms that will be read: functions of a continuous variable in one of them are polynomials in all
         degree   the degree of these polynomials
         nodes    whether normal variables stand on the points of a base measure, so that functions of them are any functions
+
+    Attributes
+        turning  what signs were read of that move: where it is zero for every law, they have no derivative
     """
 
+    turning: list[Scalar]
     model: Model
     terms: tuple[Term, ...]
     degree: int
@@ -116,6 +121,7 @@ class Reading(ABC):
         self._products: dict[int, tuple[Scalar | None, list[Term]]] = {}
         self._occurring: dict[int, tuple[int, ...]] = {}
         self._kept: list[Term] = list(terms)
+        self.turning: list[Scalar] = []
 
     def read(self, term: Term, places: Places, order: int) -> Jet:
         """Return the value and the first `order` derivatives of a term.
@@ -156,6 +162,10 @@ class Reading(ABC):
         if known is None:
             known = self._occurring[id(term)] = tuple(sorted({self.slot(v) for v in variables(term)}))
         return known
+
+    @abstractmethod
+    def stays_zero(self, term: Term, places: Places) -> bool:
+        """Whether a term that is zero is so at every value of the parameter, wherever its stops hold it."""
 
     @abstractmethod
     def _log_density(self, term: Density, places: Places, order: int) -> Jet:
@@ -247,9 +257,11 @@ class Reading(ABC):
         if any(not isinstance(places.get(self.slot(variable)), int) for variable in variables_free(term.arg)):
             message = "a sign is read of outcomes and numbers; of noise, on which it jumps, it is not."
             raise NotEvaluable(message)
-        if arg[0] == 0 and _moves(arg):
+        turns = bool(order) and moves(term.arg, Symbol(self.model.parameter))
+        if arg[0] == 0 and turns and (_moves(arg) or not self.stays_zero(term.arg, places)):
             message = "a sign has no derivative where its argument is zero, as it is here."
             raise NotEvaluable(message)
+        self.turning += [arg[0]] if turns and not arg[0] == 0 else []
         return constant(self.model.sign(arg[0]), order, self.model.zero)
 
     def _variable(self, term: RandomVariable, places: Places, order: int) -> Jet:

@@ -14,6 +14,7 @@ from derive.kernel.recheck import recheck
 from derive.language.errors import Disagreement
 from derive.language.estimator import HOLDING, Estimator
 from derive.language.scope import depends
+from derive.language.term import Sign, anywhere
 from derive.proofs.calc import Derivation
 from derive.proofs.tactic import Finding
 from derive.verdicts.conditions import Conditions
@@ -110,8 +111,14 @@ def _instances(evidence: Evidence) -> str:
 
 def _is_vacuous(evidence: Evidence) -> bool:
     moves = depends(evidence.estimator.objective, evidence.estimator.parameter)
-    read = [found.trivial for found in evidence.comparisons.values()] or [evidence.opinion.trivial]
+    read = [found.trivial for found in evidence.comparisons.values()]
+    read = read or [evidence.opinion.trivial and not _may_be_flat(evidence)]
     return not moves or all(read)
+
+
+def _may_be_flat(evidence: Evidence) -> bool:
+    """Whether instances may see a mean that does not move only because a function has one sign on each of them."""
+    return anywhere(evidence.estimator.expectation, lambda part: isinstance(part, Sign))
 
 
 def _scope_of(evidence: Evidence) -> str:

@@ -243,7 +243,7 @@ def call(kind: type[Term], arg: Code) -> Code:
         return Code(f"torch.{kind.__name__.lower()}({arg.text})", arg.shape)
     if kind is Sign:
         x = arg.at(Level.ATOM)
-        return Code(f"(({x} > 0) - ({x} < 0))", Shape.NUMBER)
+        return Code(f"(float({x} > 0) - float({x} < 0))", Shape.NUMBER)
     if kind is Sigmoid:
         return Code(f"(1 / (1 + math.exp(-{arg.at(Level.ATOM)})))", Shape.NUMBER)
     return Code(f"math.{kind.__name__.lower()}({arg.text})", Shape.NUMBER)
