@@ -126,7 +126,7 @@ class Names:
     RESERVED = frozenset({
         "torch", "math", "logsigmoid", "params", "noise", "logits", "loc", "log_scale", "scale", "draw", "estimate",
         "generator", "sample_shape", "shape", "every_outcome", "row_of", "value_and_gradient", "slope_gradient", "eps", "point",
-        "probabilities", "classes",
+        "probabilities", "classes", "rows", "drawn", "bernoulli", "at_once", "values_and_gradients",
     })  # fmt: skip
 
     def __init__(self) -> None:

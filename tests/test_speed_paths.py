@@ -1,0 +1,207 @@
+"""What is done to be fast changes nothing: checks made once, calls joined, batches in parts; and f is not evaluated twice."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+
+from derive.catalogue import catalogue
+from derive.catalogue.leave_one_out import leave_one_out
+from derive.language.errors import UsageError
+from numeric.codegen.running import chunks
+from numeric.codegen.torchgen import emit
+from numeric.codegen.torchrun import compile
+
+LOGITS = torch.linspace(-2, 2, 15, dtype=torch.float64).reshape(3, 5)
+
+
+class Counted:
+    """A function that counts the points at which it is evaluated, and remembers how many came at once."""
+
+    def __init__(self) -> None:
+        self.points, self.most = 0, 0
+
+    def __call__(self, b, *_):
+        self.points += b[..., 0].numel()
+        self.most = max(self.most, b[..., 0].numel())
+        return (b - 0.499).square().sum(-1)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+# Evaluations
+
+
+@pytest.mark.parametrize(
+    ("estimator", "calls", "said"),
+    [
+        (catalogue["score-function"], 1, "f is evaluated once at b."),
+        (catalogue["constant-baseline"], 1, "f is evaluated once at b."),
+        (leave_one_out(4), 4, "f is evaluated once at b_1, b_2, b_3, b_4."),
+        (catalogue["rebar"], 3, "f is evaluated once at b, and once with its derivative at sigma_z_tilde, sigma_z."),
+        (catalogue["concrete"], 1, "f is evaluated once with its derivative at sigma_z."),
+    ],
+)
+@pytest.mark.parametrize("batch", [2, 20_000])
+def test_f_is_evaluated_once_for_each_sample_that_is_needed_as_the_module_says(estimator, calls, said, batch):
+    f = Counted()
+    compile(estimator)(torch.zeros(batch, 3), f)
+    assert f.points == calls * batch
+    assert said in emit(estimator)
+
+
+def test_a_function_with_constants_is_evaluated_once_at_each_point_too():
+    f, c = Counted(), Counted()
+    compile(catalogue["relax"])(LOGITS, f, c=c, phi=torch.zeros(2))
+    assert (f.points, c.points) == (3, 6)
+
+
+@pytest.mark.parametrize("name", ["leave-one-out", "rebar", "iwae", "vimco"])
+def test_several_points_in_one_call_or_one_after_the_other_are_the_same(name):
+    compiled = compile(catalogue[name])
+    params = {"loc": LOGITS, "log_scale": LOGITS / 4} if compiled.family == "normal" else LOGITS
+    noise = compiled.draw(params, generator(), (2000,))
+    few = [compiled.estimate(params, {key: part[k] for key, part in noise.items()}, Counted()) for k in range(3)]
+    many = compiled.estimate(params, noise, Counted())
+    for k, one in enumerate(few):
+        if isinstance(one, dict):
+            torch.testing.assert_close(one, {key: part[k] for key, part in many.items()}, rtol=1e-12, atol=1e-12)
+        else:
+            torch.testing.assert_close(one, many[k], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_many_bits_are_those_that_torch_would_draw(dtype):
+    logits = torch.linspace(-3, 3, 4000, dtype=dtype).reshape(20, 200)
+    drawn = compile(catalogue["score-function"]).draw(logits, generator())["b"]
+    assert torch.equal(drawn, torch.bernoulli(torch.sigmoid(logits), generator=generator()))
+
+
+# Checks
+
+
+def test_a_call_like_the_last_one_is_still_refused_where_f_is_not_finite_or_of_another_shape():
+    compiled = compile(catalogue["score-function"])
+    for wrong, message in (
+        (lambda b: b.sum(-1) / 0, "finite real numbers"),
+        (lambda b: b.sum(), r"expected shape \(1, 3\), got \(\)"),
+        (lambda b: 1.0, "must return a tensor"),
+        ("f", "expected a function"),
+    ):
+        compiled(LOGITS, Counted())
+        with pytest.raises(UsageError, match=message):
+            compiled(LOGITS, wrong)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"params": LOGITS.long()}, "floating point dtype"),
+        ({"params": LOGITS[0] / 0}, "nan or infinite"),
+        ({"eta": float("nan")}, "expected a finite number"),
+        ({"lambda_": torch.tensor(-1.0)}, "expected a positive finite number"),
+        ({"samples": 0}, "samples must be a positive integer"),
+        ({"temperature": 1.0}, "unknown temperature"),
+    ],
+)
+def test_what_changed_since_the_last_call_is_checked(change, message):
+    compiled, usual = compile(catalogue["rebar"]), {"params": LOGITS, "eta": 1.0, "lambda_": torch.tensor(0.5), "samples": 1}
+    compiled(f=Counted(), **usual)
+    with pytest.raises(UsageError, match=message):
+        compiled(f=Counted(), **(usual | change))
+    compiled(f=Counted(), **usual)
+
+
+def test_without_checks_nothing_is_refused_and_the_estimate_is_the_same():
+    compiled = compile(catalogue["rebar"])
+    found, expected = (compiled(LOGITS, Counted(), generator=generator(), check=check) for check in (False, True))
+    assert torch.equal(found, expected)
+    assert compiled(LOGITS, lambda b: b.sum(-1) / 0, check=False).isnan().any()
+
+
+def test_the_first_call_looks_at_what_later_ones_need_not():
+    """Infinite logits have finite estimates: only a check of the logits themselves sees them."""
+    infinite = LOGITS.clone()
+    infinite[1, 0] = torch.inf
+    assert compile(catalogue["score-function"])(infinite, Counted(), check=False).isfinite().all()
+    with pytest.raises(UsageError, match="1 of 15 that are nan or infinite"):
+        compile(catalogue["score-function"])(infinite, Counted())
+
+
+# Parts
+
+ROWWISE = "score-function constant-baseline leave-one-out rebar concrete straight-through vimco iwae pathwise".split()
+
+
+def setting(name: str, batch: tuple[int, ...], n: int):
+    compiled = compile(catalogue[name])
+    values = torch.randn(*batch, n, generator=generator(1), dtype=torch.float64)
+    return compiled, {"loc": values, "log_scale": values / 4} if compiled.family == "normal" else values
+
+
+@pytest.mark.parametrize("name", ROWWISE)
+@pytest.mark.parametrize(("batch", "n", "samples"), [((50, 7), 3, 1), ((50, 7), 8, 3), ((5,), 3, 400), ((), 1, 1000)])
+def test_parts_of_any_size_give_the_estimate_of_the_whole(name, batch, n, samples, monkeypatch):
+    compiled, params = setting(name, batch, n)
+
+    def estimate(size: int, **how):
+        monkeypatch.setattr(chunks, "CHUNK", size)
+        return compiled(params, Counted(), generator=generator(), samples=samples, **how)
+
+    whole = estimate(2**20)
+    for size in (40, 333, 1000):
+        torch.testing.assert_close(estimate(size, rowwise=True), whole, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("batch", "samples"), [((1000,), 1), ((10,), 100)])
+def test_no_function_is_given_more_than_a_part(batch, samples, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK", 120)
+    compiled, params = setting("rebar", batch, 3)
+    for rowwise, most in ((True, 2 * 40), (False, 2 * 1000)):
+        f = Counted()
+        compiled(params, f, samples=samples, rowwise=rowwise)
+        assert f.most <= most
+        assert f.points == 3 * 1000
+
+
+def test_constants_over_the_batch_are_cut_as_the_batch_is(monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK", 60)
+    logits, c = torch.randn(100, 3, dtype=torch.float64), torch.randn(100, dtype=torch.float64)
+    compiled = compile(catalogue["constant-baseline"])
+    for constant in (c, c[0], 0.25, c[:1]):
+        found, whole = (compiled(logits, Counted(), generator=generator(), c=constant, rowwise=how) for how in (True, False))
+        torch.testing.assert_close(found, whole, rtol=1e-12, atol=1e-12)
+    muprop, given = compile(catalogue["muprop"]), {"b_0": logits.sigmoid(), "df_0": logits, "f_0": c}
+    found, whole = (muprop(logits, Counted(), generator=generator(), **given, rowwise=how) for how in (True, False))
+    torch.testing.assert_close(found, whole, rtol=1e-12, atol=1e-12)
+
+
+def test_a_formula_that_is_not_about_one_row_is_computed_at_once(monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK", 10)
+    f, logits = Counted(), torch.zeros(100, 3)
+    compile(catalogue["nvil"])(logits, f, rowwise=True, C=lambda x, psi: x * psi, psi=torch.ones(()), x=torch.ones(100))
+    assert f.most == 100
+
+
+def test_every_part_of_a_batch_is_checked(monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK", 60)
+    calls = []
+
+    def f(b):
+        calls.append(b)
+        return b.sum(-1) / (len(calls) != 3)
+
+    compiled = compile(catalogue["score-function"])
+    for _ in range(2):
+        calls.clear()
+        with pytest.raises(UsageError, match="finite real numbers"):
+            compiled(torch.zeros(100, 3), f, rowwise=True)
+
+
+def test_the_text_of_a_module_says_nothing_of_what_only_speed_needs():
+    for name in ROWWISE:
+        assert not re.search("chunk|cache|check", emit(catalogue[name]))
