@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from derive.catalogue import catalogue
 from derive.catalogue.leave_one_out import leave_one_out
 from derive.language.errors import UsageError
 from numeric.codegen.running import chunks
+from numeric.codegen.statements.calls import joined
 from numeric.codegen.torchgen import emit
 from numeric.codegen.torchrun import compile
 
@@ -60,6 +62,27 @@ def test_a_function_with_constants_is_evaluated_once_at_each_point_too():
     assert (f.points, c.points) == (3, 6)
 
 
+def test_evaluations_for_a_second_derivative_are_counted_too():
+    f, estimator = Counted(), catalogue["rebar-variance-lambda"]
+    compile(estimator)(LOGITS, f, lambda_=torch.full((3, 1), 0.5, dtype=torch.float64))
+    assert f.points == 5 * 3
+    said = " ".join(emit(estimator).split())
+    assert "once at b, and once with its derivative at sigma_z_tilde, sigma_z, and once more with its second derivative" in said
+
+
+def test_calls_that_are_joined_stand_before_what_needs_them_for_several_functions_too():
+    lines = ["f_x, df_x = value_and_gradient(f, x)", "c_x, dc_x = value_and_gradient(c, x)", "g = f_x + c_x"]
+    lines += ["c_y, dc_y = value_and_gradient(c, y)", "h = g + c_y", "f_y, df_y = value_and_gradient(f, y)"]
+    assert joined(lines, ["c", "f"], frozenset({"x", "y"})) == [
+        "(c_x, dc_x), (c_y, dc_y) = values_and_gradients(c, x, y)",
+        "(f_x, df_x), (f_y, df_y) = values_and_gradients(f, x, y)",
+        "g = f_x + c_x",
+        "h = g + c_y",
+    ]
+    needed = ["f_x, df_x = value_and_gradient(f, x)", "y = x + df_x", "f_y, df_y = value_and_gradient(f, y)"]
+    assert joined(needed, ["f"], frozenset({"x"})) == needed
+
+
 @pytest.mark.parametrize("name", ["leave-one-out", "rebar", "iwae", "vimco"])
 def test_several_points_in_one_call_or_one_after_the_other_are_the_same(name):
     compiled = compile(catalogue[name])
@@ -74,9 +97,10 @@ def test_several_points_in_one_call_or_one_after_the_other_are_the_same(name):
             torch.testing.assert_close(one, many[k], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_many_bits_are_those_that_torch_would_draw(dtype):
-    logits = torch.linspace(-3, 3, 4000, dtype=dtype).reshape(20, 200)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("count", [20, 500, 520, 4000])
+def test_few_bits_and_many_are_those_that_torch_would_draw(count, dtype):
+    logits = torch.linspace(-3, 3, count, dtype=dtype).reshape(20, -1)
     drawn = compile(catalogue["score-function"]).draw(logits, generator())["b"]
     assert torch.equal(drawn, torch.bernoulli(torch.sigmoid(logits), generator=generator()))
 
@@ -105,6 +129,7 @@ def test_a_call_like_the_last_one_is_still_refused_where_f_is_not_finite_or_of_a
         ({"eta": float("nan")}, "expected a finite number"),
         ({"lambda_": torch.tensor(-1.0)}, "expected a positive finite number"),
         ({"samples": 0}, "samples must be a positive integer"),
+        ({"samples": True}, "samples must be a positive integer"),
         ({"temperature": 1.0}, "unknown temperature"),
     ],
 )
@@ -114,6 +139,37 @@ def test_what_changed_since_the_last_call_is_checked(change, message):
     with pytest.raises(UsageError, match=message):
         compiled(f=Counted(), **(usual | change))
     compiled(f=Counted(), **usual)
+
+
+@pytest.mark.parametrize("family", ["bernoulli", "categorical"])
+@pytest.mark.parametrize("name", ["score-function", "leave-one-out", "rebar", "straight-through"])
+@pytest.mark.parametrize("batch", [2, 200])
+def test_parameters_that_became_nan_are_refused_in_a_call_like_the_last_one(name, family, batch):
+    compiled, params = compile(catalogue[name], family), torch.zeros(batch, 4)
+    compiled(params, Counted())
+    params[0, 0] = torch.nan
+    with pytest.raises(UsageError, match=f"1 of {4 * batch} that are nan"):
+        compiled(params, Counted())
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("rebar", (1,)), ("concrete", (1,)), ("rebar-variance-lambda", (3, 1)), ("rebar-variance-eta", ())]
+)
+def test_a_temperature_that_became_negative_is_refused_in_a_call_like_the_last_one(name, shape):
+    """Its estimates are finite, so only a check of the temperature itself sees it."""
+    compiled, given = compile(catalogue[name]), {"lambda_": torch.full(shape, 0.5, dtype=torch.float64)}
+    given |= {"eta": torch.ones(3, 1, dtype=torch.float64)} if name == "rebar-variance-eta" else {}
+    compiled(LOGITS, Counted(), **given)
+    with pytest.raises(UsageError, match="positive finite number"):
+        compiled(LOGITS, Counted(), **(given | {"lambda_": -given["lambda_"]}))
+
+
+@pytest.mark.parametrize("constant", [torch.tensor(torch.nan), torch.tensor([torch.nan] * 3)])
+def test_a_baseline_that_became_nan_is_refused_in_a_call_like_the_last_one(constant):
+    compiled = compile(catalogue["constant-baseline"])
+    compiled(LOGITS, Counted(), c=torch.zeros_like(constant))
+    with pytest.raises(UsageError, match="finite number"):
+        compiled(LOGITS, Counted(), c=constant)
 
 
 def test_without_checks_nothing_is_refused_and_the_estimate_is_the_same():
@@ -130,6 +186,48 @@ def test_the_first_call_looks_at_what_later_ones_need_not():
     assert compile(catalogue["score-function"])(infinite, Counted(), check=False).isfinite().all()
     with pytest.raises(UsageError, match="1 of 15 that are nan or infinite"):
         compile(catalogue["score-function"])(infinite, Counted())
+
+
+# Memory and threads
+
+
+@pytest.mark.parametrize("rowwise", [False, True])
+@pytest.mark.parametrize("name", ["score-function", "leave-one-out", "rebar", "concrete", "vimco", "pathwise", "iwae"])
+def test_what_the_user_gave_stays_as_it_is_and_the_estimate_has_memory_of_its_own(name, rowwise, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK", 8)
+    compiled, params = setting(name, (6,), 2)
+    leaves = {"loc": params["loc"], "log_scale": params["log_scale"]} if isinstance(params, dict) else {"": params}
+    before = {key: part.clone() for key, part in leaves.items()}
+    for part in leaves.values():
+        part.requires_grad_()
+    for f in (Counted(), lambda x: x.sum(-1)):
+        for _ in range(2):
+            found = compiled(params, f, generator=generator(), rowwise=rowwise)
+            for gradient in found.values() if isinstance(found, dict) else [found]:
+                assert not gradient.requires_grad
+                gradient.add_(1)
+    for key, part in leaves.items():
+        assert torch.equal(part, before[key])
+        assert part.grad is None
+
+
+def test_one_estimator_in_several_threads_gives_each_what_it_would_get_alone():
+    compiled = compile(catalogue["rebar"])
+
+    def logits_of(k: int):
+        return torch.linspace(-1, 1, 6 * (k + 1), dtype=torch.float64).reshape(-1, 3)
+
+    def work(k: int):
+        with torch.set_grad_enabled(k % 2 == 0):
+            found = [compiled(logits_of(k), Counted(), generator=generator(k)) for _ in range(30)]
+            assert torch.is_grad_enabled() is (k % 2 == 0)
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(work, range(4)))
+    for k, found in enumerate(together):
+        expected = compile(catalogue["rebar"])(logits_of(k), Counted(), generator=generator(k))
+        assert all(torch.equal(one, expected) for one in found)
 
 
 # Parts
@@ -168,6 +266,33 @@ def test_no_function_is_given_more_than_a_part(batch, samples, monkeypatch):
         assert f.points == 3 * 1000
 
 
+@pytest.mark.parametrize("name", ["score-function", "leave-one-out", "rebar", "concrete"])
+@pytest.mark.parametrize(("batch", "n", "samples"), [((50, 7), 3, 1), ((5,), 3, 400)])
+def test_classes_in_parts_are_those_of_the_whole(name, batch, n, samples, monkeypatch):
+    compiled, logits = compile(catalogue[name], "categorical"), torch.randn(*batch, n, dtype=torch.float64)
+    found = []
+    for size in (2**20, 40, 333):
+        monkeypatch.setattr(chunks, "CHUNK", size)
+        found.append(compiled(logits, Counted(), generator=generator(), samples=samples, rowwise=True))
+    for part in found[1:]:
+        torch.testing.assert_close(part, found[0], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("batch", [10, 1000])
+def test_sums_over_parts_of_half_precision_lose_nothing(batch, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK", 60)
+    params = {name: torch.zeros(batch, 2, dtype=torch.bfloat16) for name in ("loc", "log_scale")}
+    found = compile(catalogue["pathwise"])(params, lambda z: z.sum(-1) * 0.999, samples=600, rowwise=True)
+    assert torch.equal(found["loc"], torch.full_like(params["loc"], 0.999))
+
+
+def test_a_batch_of_an_odd_size_is_cut_for_several_samples_too(monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK", 120)
+    f = Counted()
+    compile(catalogue["score-function"])(torch.zeros(999, 3), f, samples=3, rowwise=True)
+    assert (f.most, f.points) == (40, 3 * 999)
+
+
 def test_constants_over_the_batch_are_cut_as_the_batch_is(monkeypatch):
     monkeypatch.setattr(chunks, "CHUNK", 60)
     logits, c = torch.randn(100, 3, dtype=torch.float64), torch.randn(100, dtype=torch.float64)
@@ -200,6 +325,15 @@ def test_every_part_of_a_batch_is_checked(monkeypatch):
         calls.clear()
         with pytest.raises(UsageError, match="finite real numbers"):
             compiled(torch.zeros(100, 3), f, rowwise=True)
+
+
+@pytest.mark.parametrize("rowwise", [False, True])
+def test_an_estimator_that_compiles_itself_refuses_what_is_not_finite_in_any_part(rowwise, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK", 60)
+    compiled = compile(catalogue["score-function"]).compile(backend="eager", dynamic=False)
+    for _ in range(2):
+        with pytest.raises(UsageError, match="finite real numbers"):
+            compiled(torch.zeros(40, 3), lambda b: b.sum(-1) / b[..., 0], rowwise=rowwise)
 
 
 def test_the_text_of_a_module_says_nothing_of_what_only_speed_needs():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import linecache
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from torch._subclasses import FakeTensorMode
 from derive.catalogue import catalogue
 from numeric.checking.cases import Case
 from numeric.codegen.torchgen import generate, usual_families
-from numeric.codegen.torchrun import compile
+from numeric.codegen.torchrun import Compiled, compile
 from tests.families import WITHOUT_CODE
 
 EVERY = [(name, family) for name in catalogue if name not in WITHOUT_CODE for family in usual_families(catalogue[name])]
@@ -156,3 +157,38 @@ def test_draws_for_parameters_on_a_gpu_are_made_there(name, family):
         params = {key: torch.zeros(shape, device="cuda") for key, shape in shapes.items()}
         drawn = module["draw"](params.get("", params), None, (3,), **dict.fromkeys(generated.drawn_with, 0.5))
     assert {tensor.device.type for tensor in drawn.values()} <= {"cuda"}
+
+
+# Placement anywhere but on the CPU: a meta tensor has a device and no numbers, and does not add up with one on the CPU
+
+
+def run_on_meta(compiled: Compiled, name: str, family: str):
+    case = Case(catalogue[name], family, "meta", 1 if family in {"normal", "vector"} else 2)
+    known = {*compiled.functions, *compiled.constants}
+    keywords = {key: value for key, value in case.keywords(0).items() if key in known}
+    params = case.shaped(case.parameters(0))
+    drawn = compiled.draw(params, None, (SAMPLES,), **case.drawn_with(0))
+    return drawn, parts(compiled.estimate(params, drawn, *case.objective, **keywords))
+
+
+@pytest.mark.parametrize(("name", "family"), EVERY)
+def test_draws_and_estimates_are_where_the_parameters_are(name, family):
+    drawn, found = run_on_meta(compile(catalogue[name], family), name, family)
+    assert {part.device.type for part in [*drawn.values(), *found.values()]} == {"meta"}
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "here"),
+    [
+        ("rebar", "bernoulli", ", device=logits.device"),
+        ("pathwise", "normal", ", device=loc.device"),
+        ("control-variate", "bernoulli", ", device=logits.device"),
+        ("control-variate", "categorical", ", device=logits.device"),
+    ],
+)
+def test_a_tensor_that_is_left_on_the_cpu_raises(name, family, here):
+    generated = generate(catalogue[name], family)
+    assert here in generated.source
+    left = Compiled(catalogue[name], replace(generated, source=generated.source.replace(here, "")))
+    with pytest.raises(RuntimeError, match="device"):
+        run_on_meta(left, name, family)

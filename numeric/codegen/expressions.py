@@ -310,6 +310,8 @@ def wrapped(line: str) -> list[str]:
     if line.startswith("def "):
         return layout(line, 0, LINE)
     start = "return " if line.startswith("return ") else line[: line.index(" = ") + 3]
+    if len(start) + 5 > LINE:
+        return ["(", *layout(start[:-3], 4, LINE - 4), *wrapped(f") = {line[len(start) :]}")]
     return [f"{start}(", *layout(line[len(start) :], 4, LINE - 4), ")"]
 
 

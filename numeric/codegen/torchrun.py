@@ -117,10 +117,13 @@ class Compiled:
         this = signature(params, samples, generator, keywords) if check else None
         new = check and (rowwise or this is None or this != self._last)
         call = self._checked(params, f, generator, samples, keywords) if new else self._again(params, f, keywords, check=check)
-        gradient, noise = self._run(call, generator, samples, rowwise=rowwise)
-        unseen = this is not None and (not new or self._original is not None)
-        if unseen and noise is not None and not _is_finite(gradient):
-            (self._original or self).estimate(params, noise, f, **keywords)  # raises where it is a function that is not finite
+        watched = this is not None and (not new or self._original is not None)
+        try:
+            gradient = self._run(call, generator, samples, rowwise=rowwise, watched=watched)
+        except RuntimeError:  # such as that of torch, which draws nothing where a probability is nan
+            if watched:
+                self._checks.params(params)
+            raise
         self._last = this or self._last
         return gradient
 
@@ -149,31 +152,41 @@ class Compiled:
         return params, objective, given, drawn_with  # type: ignore[return-value]
 
     def _run(
-        self, call: Call, generator: torch.Generator | None, samples: int, *, rowwise: bool
-    ) -> tuple[Gradient, Mapping[str, Tensor] | None]:
-        """The mean of the estimates, and their noise where it was drawn at once."""
+        self, call: Call, generator: torch.Generator | None, samples: int, *, rowwise: bool, watched: bool
+    ) -> Gradient:
+        """The mean of the estimates; where nobody has looked at what functions return, at least the estimates are watched."""
         params, objective, given, drawn_with = call
         before = torch.is_grad_enabled()
         torch._C._set_grad_enabled(False)  # what `torch.no_grad` does, in a tenth of its time
         try:
-            if rowwise and (parts := self._in_parts(call, generator, samples)) is not None:
-                return parts, None
+            if rowwise and (parts := self._in_parts(call, generator, samples, watched=watched)) is not None:
+                return parts
             noise = self._draw(params, generator, (samples,), **drawn_with)
-            return self._averaged(self._estimate(params, noise, *objective, **given), samples), noise
+            gradient = self._averaged(self._estimate(params, noise, *objective, **given), samples)
+            if watched and not _is_finite(gradient):
+                self._look(params, noise, *objective, **given)
+            return gradient
         finally:
             torch._C._set_grad_enabled(before)
 
-    def _in_parts(self, call: Call, generator: torch.Generator | None, samples: int) -> Gradient | None:
+    def _in_parts(self, call: Call, generator: torch.Generator | None, samples: int, *, watched: bool) -> Gradient | None:
         params, objective, given, drawn_with = call
-        shape = first(params).shape
+        shape, flat = first(params).shape, cut(params, slice(None))  # once, for it is a copy where they are strided
 
         def run(sample_shape: tuple[int, ...], rows: slice | None) -> Gradient:
-            some, constants = cut(params, rows), cut_constants(given, self._generated, shape, rows)
+            some = params if rows is None else cut(flat, rows)
+            constants = cut_constants(given, self._generated, shape, rows)
             noise = self._draw(some, generator, sample_shape, **drawn_with)
             gradient: Gradient = self._estimate(some, noise, *objective, **constants)
+            if watched and not _is_finite(gradient):
+                self._look(some, noise, *objective, **constants)
             return gradient
 
         return in_parts(self._generated, params, samples, run)
+
+    def _look(self, params: Params, noise: Mapping[str, Tensor], *objective: Objective, **given: Any) -> None:
+        """Compute the estimate again with every check, to say what is not finite; it may have overflowed by itself."""
+        (self._original or self).estimate(params, noise, *objective, **given)
 
     def _averaged(self, estimates: Gradient, samples: int) -> Gradient:
         if not self.noise:
@@ -281,7 +294,8 @@ def _is_finite(gradient: Gradient) -> bool:
 
 
 def _mean(estimates: Tensor, samples: int) -> Tensor:
-    return estimates.squeeze(0) if samples == 1 else estimates.mean(0)
+    """The mean, in memory of its own: one estimate may be one number that is expanded, as where f is a sum."""
+    return estimates.squeeze(0).contiguous() if samples == 1 else estimates.mean(0)
 
 
 def compile(estimator: Estimator, family: str | None = None) -> Compiled:

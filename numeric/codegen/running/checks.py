@@ -110,6 +110,8 @@ class Checks:
             return self._function(value, name, like, values=False)
         if not isinstance(value, Tensor) or value.ndim == 0 or self.generated.kinds[name] >= Kind.ANYTHING:
             return value
+        if name == "lambda_":  # a temperature that is not positive has finite estimates
+            return self._constant(value, name, like)
         return value.detach() if name == self.generated.parameter else value.detach().to(like)
 
     def _fixed(self, name: str) -> frozenset[int]:
@@ -162,7 +164,7 @@ class Checks:
         """Refuse an expectation over more outcomes than fit."""
         if not self.generated.enumerates:
             return
-        shape = torch.Size()
+        shape = first(params).shape
         for part in tensors_of(params):
             shape = part.shape if part.numel() > shape.numel() else shape
         outcomes = 2 ** shape[-1] if self.generated.family == "bernoulli" else shape[-1]
@@ -181,7 +183,8 @@ def signature(params: Params, samples: int, generator: torch.Generator | None, k
     if torch._C._len_torch_dispatch_stack():  # somebody watches: an audit, a tracer
         return None
     parts = tuple(map(_kind, params.items())) if isinstance(params, Mapping) else _kind(("", params))
-    return parts, samples, generator and generator.device, tuple(map(_kind, keywords.items())) if keywords else ()
+    given = tuple(map(_kind, keywords.items())) if keywords else ()
+    return parts, type(samples), samples, generator and generator.device, given
 
 
 def _kind(named: tuple[str, object]) -> tuple[object, ...]:

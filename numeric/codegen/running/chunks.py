@@ -31,22 +31,22 @@ def in_parts(generated: Generated, params: Params, samples: int, run: Run) -> Gr
     if not generated.rowwise or like.device.type != "cpu" or samples * like.numel() <= CHUNK:
         return None
     noises, rows = len(generated.noise), like.numel() // like.shape[-1]
-    whole_blocks = samples == 1 or like.numel() * noises % BLOCK == 0
-    if like.numel() > CHUNK and whole_blocks:
-        return _by_rows(run, sizes(rows, like.shape[-1], noises), like.shape, samples)
-    return _by_samples(run, sizes(samples, like.numel(), noises), samples)
+    block = BLOCK if "torch.randn(" in generated.source else 1
+    if like.numel() > CHUNK and (samples == 1 or like.numel() * noises % block == 0):
+        return _by_rows(run, sizes(rows, like.shape[-1], noises, block), like.shape, samples)
+    return _by_samples(run, sizes(samples, like.numel(), noises, block), samples)
 
 
-def sizes(count: int, each: int, noises: int) -> list[int]:
-    """Cut so many samples or rows, each of so many numbers and draws, into parts of about `CHUNK` numbers.
+def sizes(count: int, each: int, noises: int, block: int) -> list[int]:
+    """Cut so many samples or rows, each of so many numbers and draws, into parts of about `CHUNK` numbers, in whole blocks.
 
-    >>> sizes(100, 20_000, 1)
-    [3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 1]
+    >>> sizes(10, 20_001, 1, 1), sizes(20, 20_001, 1, 16)
+    ([3, 3, 3, 1], [16, 4])
     """
-    step = BLOCK // math.gcd(BLOCK, each * noises)
+    step = block // math.gcd(block, each * noises)
     size = max(step, CHUNK // each // step * step)
     found, rest = [size] * (count // size), count % size
-    if found and rest * each * noises < BLOCK:
+    if found and rest * each * noises < block:
         found[-1] += rest
         return found
     return [*found, rest]
@@ -55,9 +55,11 @@ def sizes(count: int, each: int, noises: int) -> list[int]:
 def _by_samples(run: Run, parts: list[int], samples: int) -> Gradient:
     total: dict[str, Tensor] = {}
     for size in parts:
-        for name, part in _named(run((size,), None)).items():
-            total[name] = part.sum(0) if name not in total else total[name].add_(part.sum(0))
-    return _given_back({name: part / samples for name, part in total.items()})
+        found = _named(run((size,), None))
+        for name, part in found.items():
+            summed = part.sum(0, dtype=_wide(part))
+            total[name] = summed if name not in total else total[name].add_(summed)
+    return _given_back({name: (part / samples).to(found[name].dtype) for name, part in total.items()})
 
 
 def _by_rows(run: Run, parts: list[int], shape: torch.Size, samples: int) -> Gradient:
@@ -65,11 +67,17 @@ def _by_rows(run: Run, parts: list[int], shape: torch.Size, samples: int) -> Gra
     ends = list(accumulate(parts))
     for number, (size, end) in product(range(samples), zip(parts, ends, strict=True)):
         rows = slice(end - size, end)
-        for name, part in _named(run((), rows)).items():
+        found = _named(run((), rows))
+        for name, part in found.items():
             if name not in total:
-                total[name] = part.new_empty(ends[-1], part.shape[-1])
+                total[name] = part.new_empty(ends[-1], part.shape[-1], dtype=_wide(part))
             total[name][rows] = part if number == 0 else total[name][rows] + part
-    return _given_back({name: (part if samples == 1 else part / samples).reshape(shape) for name, part in total.items()})
+    return _given_back({name: (part / samples).to(found[name].dtype).reshape(shape) for name, part in total.items()})
+
+
+def _wide(part: Tensor) -> torch.dtype:
+    """The dtype of sums: that of the summands, or float32 where they have less than that."""
+    return torch.float32 if part.itemsize < 4 else part.dtype
 
 
 def _named(gradient: Gradient) -> dict[str, Tensor]:
@@ -80,10 +88,8 @@ def _given_back(gradient: dict[str, Tensor]) -> Gradient:
     return gradient.get("", gradient)
 
 
-def cut(params: Params, rows: slice | None) -> Params:
+def cut(params: Params, rows: slice) -> Params:
     """Some rows of the parameters, shape (rows, n)."""
-    if rows is None:
-        return params
     if isinstance(params, Mapping):
         return {name: part.reshape(-1, part.shape[-1])[rows] for name, part in params.items()}
     return params.reshape(-1, params.shape[-1])[rows]

@@ -21,19 +21,22 @@ def values_and_gradients(f, *points):
     return zip(*value_and_gradient(f, torch.stack(points))) if few else [value_and_gradient(f, x) for x in points]
 '''
 
-PLAIN = re.compile(r"(?P<result>\w+) = (?P<function>\w+)\((?P<point>\w+)\)")
-DIFFERENTIATED = re.compile(r"(?P<result>\w+, \w+) = value_and_gradient\((?P<function>\w+), (?P<point>\w+)\)")
+BY_ORDER = (
+    re.compile(r"(?P<result>\w+) = (?P<function>\w+)\((?P<point>\w+)\)"),
+    re.compile(r"(?P<result>\w+, \w+) = value_and_gradient\((?P<function>\w+), (?P<point>\w+)\)"),
+    re.compile(r"(?P<result>\w+) = slope_gradient\((?P<function>\w+), (?P<point>\w+), \w+\)"),
+)
 
 
 @dataclass(frozen=True)
 class Call:
-    """A statement that evaluates a function of the user at one point."""
+    """A statement that evaluates a function of the user at one point, with so many derivatives."""
 
     line: str
     result: str
     function: str
     point: str
-    differentiated: bool
+    order: int
 
 
 def calls_in(lines: Iterable[str], functions: Iterable[str]) -> list[Call]:
@@ -46,9 +49,9 @@ def calls_in(lines: Iterable[str], functions: Iterable[str]) -> list[Call]:
 
 
 def _call(line: str) -> Call | None:
-    for pattern, differentiated in ((PLAIN, False), (DIFFERENTIATED, True)):
+    for order, pattern in enumerate(BY_ORDER):
         if (found := pattern.fullmatch(line)) is not None:
-            return Call(line, found["result"], found["function"], found["point"], differentiated)
+            return Call(line, found["result"], found["function"], found["point"], order)
     return None
 
 
@@ -59,8 +62,8 @@ def joined(lines: list[str], functions: Iterable[str], drawn: frozenset[str]) ->
     ['y = 2 * x', 'f_x, f_y = at_once(f, x, y)']
     """
     for function in functions:
-        for differentiated in (False, True):
-            calls = [call for call in calls_in(lines, [function]) if call.differentiated is differentiated]
+        for order in (0, 1):
+            calls = [call for call in calls_in(lines, [function]) if call.order == order]
             lines = _together(lines, [call for call in calls if _is_sample(call.point, lines, drawn)])
     return lines
 
@@ -75,7 +78,7 @@ def _together(lines: list[str], calls: list[Call]) -> list[str]:
     for line in lines[: lines.index(last)]:
         left, _, right = line.partition(" = ")
         if line not in own and any(mentions(right, name) for name in results):
-            results |= set(left.split(", "))
+            results |= set(re.findall(r"\w+", left))
             after.append(line)
         elif line not in own:
             before.append(line)
@@ -84,7 +87,7 @@ def _together(lines: list[str], calls: list[Call]) -> list[str]:
 
 def _joint(calls: list[Call]) -> str:
     points = ", ".join([calls[0].function, *(call.point for call in calls)])
-    if calls[0].differentiated:
+    if calls[0].order:
         return f"{', '.join(f'({call.result})' for call in calls)} = values_and_gradients({points})"
     return f"{', '.join(call.result for call in calls)} = at_once({points})"
 
@@ -116,7 +119,7 @@ def said_of(calls: list[Call]) -> list[str]:
 
 
 def _said(function: str, calls: list[Call]) -> str:
-    plain, slopes = (", ".join(c.point for c in calls if c.differentiated is kind) for kind in (False, True))
-    parts = [f"once at {plain}"] if plain else []
-    parts += [f"once with its derivative at {slopes}"] if slopes else []
+    how = ("once", "once with its derivative", "once more with its second derivative")
+    at = [", ".join(call.point for call in calls if call.order == order) for order in range(len(how))]
+    parts = [f"{said} at {points}" for said, points in zip(how, at, strict=True) if points]
     return f"{function} is evaluated {', and '.join(parts)}."
