@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -162,6 +163,30 @@ def test_a_temperature_that_became_negative_is_refused_in_a_call_like_the_last_o
     compiled(LOGITS, Counted(), **given)
     with pytest.raises(UsageError, match="positive finite number"):
         compiled(LOGITS, Counted(), **(given | {"lambda_": -given["lambda_"]}))
+
+
+def test_a_generator_of_another_device_is_refused_in_every_call():
+    compiled = compile(catalogue["score-function"])
+    compiled(LOGITS, Counted(), generator=generator())
+    with pytest.raises(UsageError, match="the generator is on cuda, the parameters on cpu"):
+        compiled(LOGITS, Counted(), generator=SimpleNamespace(device=torch.device("cuda")))
+
+
+@pytest.mark.parametrize(
+    "change", [{"device": "meta"}, {"dtype": torch.float64}, {"size": (3, 1)}], ids=["device", "dtype", "shape"]
+)
+def test_parameters_that_no_longer_agree_are_refused(change):
+    compiled, usual = compile(catalogue["pathwise"]), {"size": (3, 2), "dtype": torch.float32}
+    compiled({"loc": torch.zeros(**usual), "log_scale": torch.zeros(**usual)}, Counted())
+    with pytest.raises(UsageError, match="must agree in shape, dtype and device"):
+        compiled({"loc": torch.zeros(**usual), "log_scale": torch.zeros(**(usual | change))}, Counted())
+
+
+def test_a_temperature_that_is_a_number_is_checked_in_every_call():
+    compiled = compile(catalogue["rebar"])
+    compiled(LOGITS, Counted(), lambda_=0.5)
+    with pytest.raises(UsageError, match="positive finite number"):
+        compiled(LOGITS, Counted(), lambda_=-0.5)
 
 
 @pytest.mark.parametrize("constant", [torch.tensor(torch.nan), torch.tensor([torch.nan] * 3)])

@@ -14,6 +14,7 @@ from torch._subclasses import FakeTensorMode
 
 from derive.catalogue import catalogue
 from numeric.checking.cases import Case
+from numeric.codegen.running.module import module_of
 from numeric.codegen.torchgen import generate, usual_families
 from numeric.codegen.torchrun import Compiled, compile
 from tests.families import WITHOUT_CODE
@@ -138,6 +139,12 @@ def test_what_a_compiled_estimator_left_in_the_interpreter_goes_with_it():
     gc.collect()
     assert own not in sys.modules
     assert own not in linecache.cache
+
+
+def test_source_that_does_not_run_leaves_nothing_behind():
+    with pytest.raises(ZeroDivisionError):
+        module_of("1 / 0", "wrong")
+    assert not [name for name in [*sys.modules, *linecache.cache] if name.startswith("<gradproof wrong")]
 
 
 # Placement on a GPU that is not there: a fake tensor has a device and no numbers

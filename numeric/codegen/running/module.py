@@ -20,7 +20,11 @@ def module_of(source: str, name: str) -> ModuleType:
     filename = f"<gradproof {name} {next(_serial)}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     module = sys.modules[filename] = ModuleType(filename)
-    exec(builtins.compile(source, filename, "exec"), vars(module))  # noqa: S102, the text is our own
+    try:
+        exec(builtins.compile(source, filename, "exec"), vars(module))  # noqa: S102, the text is our own
+    except BaseException:
+        forget(module)
+        raise
     return module
 
 
