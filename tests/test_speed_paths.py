@@ -165,6 +165,22 @@ def test_a_temperature_that_became_negative_is_refused_in_a_call_like_the_last_o
         compiled(LOGITS, Counted(), **(given | {"lambda_": -given["lambda_"]}))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda z, _: z, "expected shape"),
+        (lambda _z, _: 1.0, "must return a tensor"),
+        (lambda z, _: z.sum(-1) / 0, "finite real numbers"),
+        ("c", "expected a function"),
+    ],
+)
+def test_other_functions_are_checked_in_every_call(wrong, message):
+    compiled, given = compile(catalogue["relax"]), {"phi": torch.zeros(2)}
+    compiled(LOGITS, Counted(), c=Counted(), **given)
+    with pytest.raises(UsageError, match=message):
+        compiled(LOGITS, Counted(), c=wrong, **given)
+
+
 def test_a_generator_of_another_device_is_refused_in_every_call():
     compiled = compile(catalogue["score-function"])
     compiled(LOGITS, Counted(), generator=generator())
@@ -195,6 +211,11 @@ def test_a_baseline_that_became_nan_is_refused_in_a_call_like_the_last_one(const
     compiled(LOGITS, Counted(), c=torch.zeros_like(constant))
     with pytest.raises(UsageError, match="finite number"):
         compiled(LOGITS, Counted(), c=constant)
+
+
+def test_a_constant_of_another_dtype_leaves_the_dtype_of_the_estimate_in_every_call():
+    compiled, c = compile(catalogue["constant-baseline"]), torch.zeros(3, dtype=torch.float64)
+    assert [compiled(LOGITS.float(), lambda b: b.sum(-1), c=c).dtype for _ in range(3)] == [torch.float32] * 3
 
 
 def test_without_checks_nothing_is_refused_and_the_estimate_is_the_same():

@@ -2,6 +2,7 @@
 
 Noise is drawn row by row, so that the parts draw what the whole batch would, from the same generator. Normal noise comes in
 blocks of 16 numbers, of which a last one that is not full is drawn together with the one before it: the parts keep them whole.
+Where a block lies across two samples, several samples are a part, at most 16 of them, however large.
 """
 
 from __future__ import annotations
