@@ -176,7 +176,7 @@ def test_a_temperature_that_became_negative_is_refused_in_a_call_like_the_last_o
 )
 def test_other_functions_are_checked_in_every_call(wrong, message):
     compiled, given = compile(catalogue["relax"]), {"phi": torch.zeros(2)}
-    compiled(LOGITS, Counted(), c=Counted(), **given)
+    compiled(LOGITS, Counted(), c=lambda z, _: z.sum(-1), **given)
     with pytest.raises(UsageError, match=message):
         compiled(LOGITS, Counted(), c=wrong, **given)
 
