@@ -8,10 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from derive.catalogue import catalogue
 from derive.catalogue.leave_one_out import leave_one_out
 from derive.language.errors import UsageError
+from numeric.codegen.inputs import is_finite
 from numeric.codegen.running import chunks
 from numeric.codegen.statements.calls import joined
 from numeric.codegen.torchgen import emit
@@ -79,6 +81,14 @@ def test_calls_that_are_joined_stand_before_what_needs_them_for_several_function
         "(f_x, df_x), (f_y, df_y) = values_and_gradients(f, x, y)",
         "g = f_x + c_x",
         "h = g + c_y",
+    ]
+    lines = ["f_x, df_x = value_and_gradient(f, x)", "w = x + df_x", "c_x, dc_x = value_and_gradient(c, x)"]
+    lines += ["c_w, dc_w = value_and_gradient(c, w)", "h = c_x + c_w", "f_y, df_y = value_and_gradient(f, y)"]
+    assert joined(lines, ["c", "f"], frozenset({"x", "y"})) == [
+        "(f_x, df_x), (f_y, df_y) = values_and_gradients(f, x, y)",
+        "w = x + df_x",
+        "(c_x, dc_x), (c_w, dc_w) = values_and_gradients(c, x, w)",
+        "h = c_x + c_w",
     ]
     needed = ["f_x, df_x = value_and_gradient(f, x)", "y = x + df_x", "f_y, df_y = value_and_gradient(f, y)"]
     assert joined(needed, ["f"], frozenset({"x"})) == needed
@@ -218,6 +228,37 @@ def test_a_constant_of_another_dtype_leaves_the_dtype_of_the_estimate_in_every_c
     assert [compiled(LOGITS.float(), lambda b: b.sum(-1), c=c).dtype for _ in range(3)] == [torch.float32] * 3
 
 
+def test_numbers_whose_sum_overflows_are_finite_and_infinities_that_cancel_are_not():
+    assert is_finite(torch.full((9,), 60_000.0, dtype=torch.float16))
+    assert not is_finite(torch.tensor([torch.inf, -torch.inf]))
+    assert not is_finite(torch.tensor([1.0, torch.inf]))
+
+
+class Recorder(TorchDispatchMode):
+    """Writes down what torch is asked to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        self.operations.append(str(operation))
+        return operation(*args, **(kwargs or {}))
+
+
+def test_who_watches_sees_every_call_do_the_same():
+    """An audit runs a function again and again, and takes another course of it for hidden state."""
+    compiled, seen = compile(catalogue["score-function"]), []
+    compiled(LOGITS, Counted())
+    for _ in range(2):
+        with Recorder() as recorder:
+            compiled(LOGITS, Counted())
+        seen.append(recorder.operations)
+    with Recorder() as recorder:
+        compile(catalogue["score-function"])(LOGITS, Counted())
+    assert seen == [recorder.operations] * 2
+
+
 def test_without_checks_nothing_is_refused_and_the_estimate_is_the_same():
     compiled = compile(catalogue["rebar"])
     found, expected = (compiled(LOGITS, Counted(), generator=generator(), check=check) for check in (False, True))
@@ -288,7 +329,9 @@ def setting(name: str, batch: tuple[int, ...], n: int):
 
 
 @pytest.mark.parametrize("name", ROWWISE)
-@pytest.mark.parametrize(("batch", "n", "samples"), [((50, 7), 3, 1), ((50, 7), 8, 3), ((5,), 3, 400), ((), 1, 1000)])
+@pytest.mark.parametrize(
+    ("batch", "n", "samples"), [((50, 7), 3, 1), ((50, 7), 8, 3), ((51, 7), 3, 3), ((5,), 3, 400), ((), 1, 1000)]
+)
 def test_parts_of_any_size_give_the_estimate_of_the_whole(name, batch, n, samples, monkeypatch):
     compiled, params = setting(name, batch, n)
 
@@ -329,6 +372,7 @@ def test_sums_over_parts_of_half_precision_lose_nothing(batch, monkeypatch):
     monkeypatch.setattr(chunks, "CHUNK", 60)
     params = {name: torch.zeros(batch, 2, dtype=torch.bfloat16) for name in ("loc", "log_scale")}
     found = compile(catalogue["pathwise"])(params, lambda z: z.sum(-1) * 0.999, samples=600, rowwise=True)
+    assert found["loc"].dtype is torch.bfloat16
     assert torch.equal(found["loc"], torch.full_like(params["loc"], 0.999))
 
 

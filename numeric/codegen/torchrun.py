@@ -115,7 +115,7 @@ class Compiled:
             TooLarge, if the formula enumerates more outcomes than fit.
         """
         this = signature(params, samples, generator, keywords) if check else None
-        new = check and (rowwise or this is None or this != self._last)
+        new = check and (this is None or this != self._last)
         call = self._checked(params, f, generator, samples, keywords) if new else self._again(params, f, keywords, check=check)
         watched = this is not None and (not new or self._original is not None)
         try:
