@@ -13,6 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from derive.catalogue import catalogue
 from derive.catalogue.leave_one_out import leave_one_out
 from derive.language.errors import UsageError
+from derive.language.estimator import Estimator
+from derive.notation import E, finite, function, grad, parameter, score, uniform
 from numeric.codegen.inputs import is_finite
 from numeric.codegen.running import chunks
 from numeric.codegen.statements.calls import joined
@@ -400,6 +402,17 @@ def test_a_formula_that_is_not_about_one_row_is_computed_at_once(monkeypatch):
     f, logits = Counted(), torch.zeros(100, 3)
     compile(catalogue["nvil"])(logits, f, rowwise=True, C=lambda x, psi: x * psi, psi=torch.ones(()), x=torch.ones(100))
     assert f.most == 100
+
+
+def test_draws_of_two_laws_are_made_for_all_rows_at_once(monkeypatch):
+    """Drawn row by row, the second law would get other noise."""
+    theta = parameter("theta")
+    b, u, f, c = finite("b", theta), uniform("u"), function("f"), function("c")
+    mine = Estimator("mine", (f(b) + c(u)) * score(b), draws=(b, u), target=grad(E(f(b), b), theta))
+    compiled, logits, given = compile(mine), torch.randn(100, 3, dtype=torch.float64), {"c": lambda u: u.sum(-1)}
+    whole = compiled(logits, Counted(), generator=generator(), **given)
+    monkeypatch.setattr(chunks, "CHUNK", 60)
+    torch.testing.assert_close(compiled(logits, Counted(), generator=generator(), rowwise=True, **given), whole)
 
 
 def test_every_part_of_a_batch_is_checked(monkeypatch):

@@ -101,6 +101,14 @@ def test_vmap_over_noise_and_over_parameters_gives_what_a_batch_gives(name, fami
     assert {part.shape[0] for part in parts(torch.func.vmap(setting, randomness="different")(stacked)).values()} == {2}
 
 
+def test_many_bits_are_drawn_in_one_graph_and_under_vmap():
+    draw, logits = compile(catalogue["score-function"]).draw, torch.zeros(2, 600)
+    assert torch.compile(draw, fullgraph=True, backend="eager")(logits)["b"].shape == (2, 600)
+    drawn = torch.func.vmap(draw, randomness="different")(logits)["b"]
+    assert drawn.shape == (2, 600)
+    assert not torch.equal(drawn[0], drawn[1])
+
+
 def test_an_estimator_that_compiles_itself_draws_as_before_and_gives_the_same():
     rebar = compile(catalogue["rebar"])
     itself = rebar.compile(backend="eager")
