@@ -110,7 +110,8 @@ def test_importance_weights_read_as_they_would_be_written_by_hand():
         "    log_mu_a = logsigmoid((2 * a - 1) * mu_logits).sum(-1)\n"
         "    mu_a = torch.exp(log_mu_a)\n"
         "    f_a = f(a)\n"
-        "    score_pi_a = a - torch.sigmoid(pi_logits)\n"
+        "    p_pi = torch.sigmoid(pi_logits)\n"
+        "    score_pi_a = a - p_pi\n"
         "    d_pi = (pi_a * f_a)[..., None] * score_pi_a / mu_a[..., None]\n"
         '    return {"pi": d_pi}\n'
     )
@@ -188,9 +189,7 @@ CONTINUOUS = {
     ),
     "evolution strategies, by the law": mine(F(X) * (X - THETA) / STEP**2, X, target=grad(E(F(X), X), THETA)),
     "evolution strategies, by the score": mine(F(X) * score(X, THETA), X, target=grad(E(F(X), X), THETA)),
-    "a difference of the smoothed": mine(
-        (F(THETA + 2) - F(THETA - 2)) / 4, target=grad(E(F(THETA + 2 * U), U), THETA)
-    ),
+    "a difference of the smoothed": mine((F(THETA + 2) - F(THETA - 2)) / 4, target=grad(E(F(THETA + 2 * U), U), THETA)),
 }
 CONTINUOUS_WRONG = {
     "the whole weight": mine(grad(log((exp(weight(N1)) + exp(weight(N2))) / 2), THETA), N1, N2, target=BOUND),

@@ -51,7 +51,8 @@ def test_the_score_function_estimator_reads_as_it_would_be_written_by_hand():
     assert body == (
         '    b = noise["b"]\n'
         "    f_b = f(b)\n"
-        "    score_b = b - torch.sigmoid(logits)\n"
+        "    p = torch.sigmoid(logits)\n"
+        "    score_b = b - p\n"
         "    return (f_b - c)[..., None] * score_b\n"
     )
 
@@ -78,7 +79,7 @@ def test_leave_one_out_with_its_copies_is_generated_from_its_tree():
     formula = sum((Fraction(1, 3) * (F(x) - sum(F(y) for y in b if y != x) / 2) * score(x) for x in b), start=0 * score(b[0]))
     generated = generate(mine(formula, *b))
     assert generated.noise == ("b_1", "b_2", "b_3")
-    assert generated.source.count("f(b_") == 3
+    assert generated.source.count("at_once(f, b_1, b_2, b_3)") == 1
 
 
 @pytest.mark.parametrize("name", ["x; import os", "a b", "2x", "__import__", "f[", "naïve", "x\ny"])
@@ -95,7 +96,8 @@ def test_a_name_that_is_no_plain_identifier_is_refused(name):
 def test_text_of_the_estimator_cannot_leave_the_docstring():
     evil = mine(F(B) * score(B), name='"""\nimport os\n"""', summary='\\"""; x = 1', source='"""')
     tree = ast.parse(emit(evil))
-    assert [type(node).__name__ for node in tree.body] == ["Expr", "Import", "FunctionDef", "FunctionDef"]
+    assert {type(node).__name__ for node in tree.body} == {"Expr", "Import", "FunctionDef"}
+    assert [node.name for node in tree.body if isinstance(node, ast.FunctionDef)] == ["bernoulli", "draw", "estimate"]
 
 
 def test_names_that_python_or_the_generated_code_uses_get_an_underscore():

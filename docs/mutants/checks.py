@@ -189,11 +189,11 @@ def _audited(subject: Subject, original: Subject, points: tuple[int, ...]) -> Fi
 
 
 def _audited_size(original: Subject, points: tuple[int, ...]) -> int:
-    """Small: the code runs once for each outcome of all draws together."""
-    several = len(original.estimator.draws) > 1
+    """Small: the code runs once for each outcome of all draws together. A covariance of one bit is the same at p and 1 - p."""
+    small = len(original.estimator.draws) > 1 and points == BATCHED
     if original.family == "categorical":
-        return 2 if several and points == BATCHED else 3
-    return 1 if several or original.family == "normal" else 2
+        return 2 if small else 3
+    return 1 if small or original.family == "normal" else 2
 
 
 def _used(compiled: Compiled, keywords: Mapping[str, Any]) -> dict[str, Any]:

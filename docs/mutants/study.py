@@ -7,6 +7,7 @@ this file, and fails if a mutant survives or two readings disagree.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 from collections.abc import Iterator, Sequence
@@ -50,6 +51,21 @@ def jobs() -> list[Job]:
     """One for each formula, and one for each family of its code."""
     found = [Job(estimator.name, "formula") for estimator in subjects()]
     return found + [Job(estimator.name, family) for estimator in subjects() for family in usual_families(estimator)]
+
+
+def digest(job: Job) -> str:
+    """Of the code that is judged: the rows of a job are about this code and no other.
+
+    >>> digest(Job("score-function", "bernoulli")) == digest(Job("score-function", "categorical"))
+    False
+    """
+    source = checks.subject_of(catalogue[job.name], job.family).generated.source
+    return hashlib.sha256(source.encode()).hexdigest()[:16]
+
+
+def digests(wanted: Sequence[Job]) -> dict[str, str]:
+    """That of each job about code."""
+    return {f"{job.name} ({job.family})": digest(job) for job in wanted if job.family != "formula"}
 
 
 def run(job: Job) -> list[dict[str, Any]]:
@@ -154,7 +170,7 @@ def _cached(job: Job, cache: Path | None) -> list[dict[str, Any]]:
 
 
 def _file(cache: Path, job: Job) -> Path:
-    return cache / f"{job.name}.{job.family}.json"
+    return cache / f"{job.name}.{job.family if job.family == 'formula' else f'{job.family}.{digest(job)}'}.json"
 
 
 def main() -> None:
@@ -171,7 +187,7 @@ def main() -> None:
     if given.assemble:
         wanted = [job for job in wanted if given.cache is not None and _file(given.cache, job).is_file()]
     missing = [f"{job.name} ({job.family})" for job in jobs() if job not in wanted]
-    found = page.summary(sweep(wanted, given.workers, given.cache), missing)
+    found = page.summary(sweep(wanted, given.workers, given.cache), missing) | {"sources": digests(wanted)}
     (given.output / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (given.output / "README.md").write_text(page.text(found), encoding="utf-8")
     if found["wrong"]:

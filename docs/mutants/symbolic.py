@@ -13,6 +13,7 @@ import ast
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
+from contextvars import ContextVar
 from fractions import Fraction
 from functools import reduce
 from itertools import product
@@ -27,6 +28,9 @@ from derive.language.scope import substitute
 from derive.language.term import Exp, Function, Log, Number, Sigmoid, Symbol, Term, lift
 from numeric.codegen.expressions import Kind
 from numeric.codegen.torchgen import Generated
+
+MANY = 2**60
+_many = ContextVar("_many", default=False)
 
 
 class NotReadable(Exception):
@@ -52,6 +56,12 @@ class Array:
 
     def __getitem__(self, index: Any) -> Array:
         return Array(self.values[index])
+
+    def __iter__(self) -> Iterator[Array]:
+        return map(Array, self.values)
+
+    def numel(self) -> int:
+        return MANY if _many.get() else self.values.size
 
     def _with(self, other: Any, operation: Callable[[Any, Any], Any]) -> Array:
         return Array(operation(self.values, _raw(other)))
@@ -142,6 +152,14 @@ def _where(condition: Any, yes: Any, no: Any) -> Array:
     return Array(np.where(condition, *sides))
 
 
+def _lerp(start: Array, end: Array, weight: Array) -> Array:
+    """By its definition; the ends at 0 and 1."""
+    bits = {Number(0): start, Number(1): end}  # type: ignore[arg-type]
+    if all(entry in bits for entry in weight.values.ravel()):
+        return _where(weight > 0, end, start)
+    return start + weight * (end - start)
+
+
 def _grad(y: Array, x: Array, *_: Any, **__: Any) -> tuple[Array]:
     if y.origin is None:
         message = "a gradient of what does not depend on x"
@@ -167,9 +185,12 @@ _TORCH = SimpleNamespace(
     logsumexp=lambda x, dim: _each(Log)(_each(Exp)(x).sum(dim)),
     stack=lambda parts: Array(np.stack([part.values for part in parts])),
     where=_where,
+    lerp=_lerp,
     zeros_like=lambda x: Array(np.full(x.shape, lift(0), dtype=object)),
     ones_like=lambda x: Array(np.full(x.shape, lift(1), dtype=object)),
     autograd=SimpleNamespace(grad=_grad),
+    compiler=SimpleNamespace(is_compiling=lambda: False),
+    _C=SimpleNamespace(_functorch=SimpleNamespace(maybe_current_level=lambda: None)),
 )
 
 
@@ -206,8 +227,24 @@ def estimate(
     What a threshold is applied to comes after them. A `reflected` noise u is replaced by 1 - u, which has the same law.
 
     Raises
-        NotReadable, if the code cannot be run on symbols.
+        NotReadable, if the code cannot be run on symbols, or does something else where numbers are many.
     """
+    found = _terms(source, generated, n, outcomes, reflected)
+    if ".numel()" in source:
+        token = _many.set(True)
+        try:
+            other = _terms(source, generated, n, outcomes, reflected)
+        finally:
+            _many.reset(token)
+        if found != other:
+            message = "few numbers and many are not computed alike"
+            raise NotReadable(message)
+    return found
+
+
+def _terms(
+    source: str, generated: Generated, n: int, outcomes: Mapping[str, tuple[int, ...]], reflected: str
+) -> list[Term]:
     module: dict[str, Any] = {"torch": _TORCH, "math": _MATH, "logsigmoid": _each(lambda x: Log(Sigmoid(x)))}
     tree = ast.parse(source)
     kept = [part for part in tree.body if isinstance(part, ast.FunctionDef) and part.name != "draw"]

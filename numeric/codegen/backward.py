@@ -36,6 +36,15 @@ from numeric.codegen.walk import Walk, sum_of
 SLOPE_GRADIENT = '''
 def slope_gradient(f, x, dx, y=None):
     """Return the derivative by y of the slope of f(x, y) along dx at x, shape of y; without y, that of f(x) by x."""
+    if torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None:
+        at = (x,) if y is None else (x, y)
+
+        def slope_at(*at):
+            value, pull = torch.func.vjp(f, *at)
+            return pull(torch.ones_like(value))[0]
+
+        _, pull = torch.func.vjp(slope_at, *at)
+        return pull(dx.expand_as(x))[-1]
     x = x.detach().requires_grad_()
     y = y if y is None else y.detach().requires_grad_()
     with torch.enable_grad():

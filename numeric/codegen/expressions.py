@@ -126,7 +126,7 @@ class Names:
     RESERVED = frozenset({
         "torch", "math", "logsigmoid", "params", "noise", "logits", "loc", "log_scale", "scale", "draw", "estimate",
         "generator", "sample_shape", "shape", "every_outcome", "row_of", "value_and_gradient", "slope_gradient", "eps", "point",
-        "probabilities", "classes",
+        "probabilities", "classes", "rows", "drawn", "bernoulli", "at_once", "values_and_gradients",
     })  # fmt: skip
 
     def __init__(self) -> None:
@@ -310,6 +310,8 @@ def wrapped(line: str) -> list[str]:
     if line.startswith("def "):
         return layout(line, 0, LINE)
     start = "return " if line.startswith("return ") else line[: line.index(" = ") + 3]
+    if len(start) + 5 > LINE:
+        return ["(", *layout(start[:-3], 4, LINE - 4), *wrapped(f") = {line[len(start) :]}")]
     return [f"{start}(", *layout(line[len(start) :], 4, LINE - 4), ")"]
 
 

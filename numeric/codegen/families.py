@@ -37,6 +37,15 @@ def every_outcome(logits, shape):
     return classes.reshape(k, *[1] * (len(shape) - 1), k).expand(k, *shape)
 '''
 
+BERNOULLI = '''
+def bernoulli(p, shape, generator):
+    """Return bits that are one with probability p; many on a CPU by comparison: the same bits, and sooner."""
+    plain = math.prod(shape) < 512 or p.device.type != "cpu" or p.itemsize < 4
+    if plain or torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None:
+        return torch.bernoulli(p.expand(shape), generator=generator)
+    return torch.rand(shape, generator=generator, dtype=p.dtype, device=p.device).lt_(p)
+'''
+
 ROW_OF_BITS = '''
 def row_of(b):
     """Return which row of a table belongs to bits b, one-hot, shape (..., 2**n): the first bit is the lowest."""
@@ -55,6 +64,7 @@ class Family(ABC):
     shapes: str = ""
     every_outcome = ""
     every_row = ""
+    sampler = ""
 
     def row(self, b: str) -> str:
         """Which row of a table belongs to an outcome that a law is given, one-hot."""
@@ -65,8 +75,11 @@ class Family(ABC):
         return []
 
     @abstractmethod
-    def draw(self, shape: str) -> list[str]:
-        """The expression of one draw of the law, with the statements that it needs before it; the expression is last."""
+    def draw(self, shape: str, at: str = "") -> list[str]:
+        """The expression of one draw of the law, with the statements that it needs before it; the expression is last.
+
+        `at` is what gives the parameters a dimension for several draws at once.
+        """
 
     @abstractmethod
     def score(self, b: str, parameter: str, assign: Assign) -> str:
@@ -131,6 +144,10 @@ class Finite(Family):
 
     logits: str = "logits"
 
+    def named(self, hint: str) -> str:
+        """A name for what belongs to this law: log_p of the only one, log_mu of one of several."""
+        return hint if self.logits == "logits" else f"{hint.removesuffix('_p')}_{self.logits.replace('_logits', '', 1)}"
+
 
 class Bernoulli(Finite):
     """n independent bits with logits l: p(b) = prod sigmoid(l)^b sigmoid(-l)^(1-b)."""
@@ -139,24 +156,25 @@ class Bernoulli(Finite):
     shapes = "logits has shape (*batch, n): n independent bits"
     every_outcome = EVERY_BITS
     every_row = ROW_OF_BITS
+    sampler = BERNOULLI
 
     def row(self, b: str) -> str:
         return f"row_of({b})"
 
-    def draw(self, shape: str) -> list[str]:
-        return [f"torch.bernoulli(torch.sigmoid({self.logits}).expand({shape}), generator=generator)"]
+    def draw(self, shape: str, at: str = "") -> list[str]:
+        return [f"bernoulli(torch.sigmoid({self.logits}){at}, {shape}, generator)"]
 
     def score(self, b: str, parameter: str, assign: Assign) -> str:
-        return f"{b} - torch.sigmoid({self.logits})"
+        return f"{b} - {self.mean(assign)}"
 
     def log_prob(self, b: str, assign: Assign, standard: str | None = None) -> str:
         return f"logsigmoid((2 * {b} - 1) * {self.logits}).sum(-1)"
 
     def mean(self, assign: Assign) -> str:
-        return f"torch.sigmoid({self.logits})"
+        return assign(self.named("p"), f"torch.sigmoid({self.logits})")
 
     def pull_mean(self, slope: str, parameter: str, assign: Assign) -> str:
-        return f"{slope} * {assign('mean', self.mean(assign))} * torch.sigmoid(-{self.logits})"
+        return f"{slope} * {self.mean(assign)} * torch.sigmoid(-{self.logits})"
 
     def latent(self, u: str, assign: Assign) -> str:
         return f"{self.logits} + torch.logit({u})"
@@ -171,15 +189,27 @@ class Bernoulli(Finite):
         return f"({z} >= 0).to({z}.dtype)"
 
     def conditional(self, v: str, b: str, hint: str, assign: Assign) -> str:
-        """Tucker et al. 2017, appendix: u given b is an affine map of v; logit of it, with the cancelling terms removed."""
-        one = assign(f"{hint}_if_1", f"-logsigmoid(-{self.logits} - torch.log({v})) - torch.log1p(-{v})")
-        zero = assign(f"{hint}_if_0", f"logsigmoid({self.logits} - torch.log1p(-{v})) + torch.log({v})")
-        return f"torch.where({b} > 0, {one}, {zero})"
+        """Tucker et al. 2017, appendix: u given b is an affine map of v; logit of it, with the cancelling terms removed.
+
+        That given b = 0 is minus that given b = 1 at -logits and 1 - v: the logarithms are selected, what follows is shared.
+        """
+        log_v, log_rest = self._logs(v, assign)
+        other = assign(f"log_{v}_other", f"torch.lerp({log_v}, {log_rest}, {b})")
+        return f"{self._sign(b, assign)} * (logsigmoid({self._odds(v, b, hint, assign)}) + {other})"
 
     def pull_conditional(self, slope: str, v: str, b: str, hint: str, assign: Assign) -> str:
-        one = assign(f"d{hint}_if_1", f"torch.sigmoid({self.logits} + torch.log({v}))")
-        zero = assign(f"d{hint}_if_0", f"torch.sigmoid(torch.log1p(-{v}) - {self.logits})")
-        return f"{slope} * {assign(f'd{hint}', f'torch.where({b} > 0, {one}, {zero})')}"
+        return f"{slope} * {assign(f'd{hint}', f'torch.sigmoid(-{self._odds(v, b, hint, assign)})')}"
+
+    def _odds(self, v: str, b: str, hint: str, assign: Assign) -> str:
+        log_v, log_rest = self._logs(v, assign)
+        own = assign(f"log_{v}_own", f"torch.lerp({log_rest}, {log_v}, {b})")
+        return assign(f"odds_{hint}", f"{self._sign(b, assign)} * {self.logits} - {own}")
+
+    def _logs(self, v: str, assign: Assign) -> tuple[str, str]:
+        return assign(f"log_{v}", f"torch.log({v})"), assign(f"log_1_{v}", f"torch.log1p(-{v})")
+
+    def _sign(self, b: str, assign: Assign) -> str:
+        return assign(f"sign_{b}", f"1 - 2 * {b}")
 
     def push_conditional(self, direction: str, v: str, b: str, hint: str, assign: Assign) -> str:
         return self.pull_conditional(direction, v, b, hint, assign)
@@ -201,24 +231,24 @@ class Categorical(Finite):
     shapes = "logits has shape (*batch, K): one class of K for each batch element"
     every_outcome = EVERY_CLASS
 
-    def draw(self, shape: str) -> list[str]:
+    def draw(self, shape: str, at: str = "") -> list[str]:
         return [
-            f"probabilities = torch.softmax({self.logits}, -1).expand({shape})",
+            f"probabilities = torch.softmax({self.logits}, -1){at}.expand({shape})",
             f"classes = torch.multinomial(probabilities.reshape(-1, {self.logits}.shape[-1]), 1, generator=generator)",
-            "torch.zeros_like(probabilities).scatter_(-1, classes.reshape(*probabilities.shape[:-1], 1), 1.0)",
+            "torch.zeros_like(probabilities).scatter(-1, classes.reshape(*probabilities.shape[:-1], 1), 1.0)",
         ]
 
     def score(self, b: str, parameter: str, assign: Assign) -> str:
-        return f"{b} - torch.softmax({self.logits}, -1)"
+        return f"{b} - {self.mean(assign)}"
 
     def log_prob(self, b: str, assign: Assign, standard: str | None = None) -> str:
         return f"({b} * {self._log_p(assign)}).sum(-1)"
 
     def mean(self, assign: Assign) -> str:
-        return f"torch.softmax({self.logits}, -1)"
+        return assign(self.named("p"), f"torch.softmax({self.logits}, -1)")
 
     def pull_mean(self, slope: str, parameter: str, assign: Assign) -> str:
-        mean = assign("mean", f"torch.softmax({self.logits}, -1)")
+        mean = self.mean(assign)
         return f"{mean} * ({slope} - ({slope} * {mean}).sum(-1, keepdim=True))"
 
     def latent(self, u: str, assign: Assign) -> str:
@@ -227,14 +257,14 @@ class Categorical(Finite):
     def pull_latent(self, slope: str, assign: Assign) -> str:
         """From log p = log_softmax(logits) to the logits."""
         slope = assign("slope", slope)
-        return f"{slope} - torch.softmax({self.logits}, -1) * {slope}.sum(-1, keepdim=True)"
+        return f"{slope} - {self.mean(assign)} * {slope}.sum(-1, keepdim=True)"
 
     def push_latent(self, direction: str, assign: Assign) -> str:
         direction = assign("direction", direction)
-        return f"{direction} - (torch.softmax({self.logits}, -1) * {direction}).sum(-1, keepdim=True)"
+        return f"{direction} - ({self.mean(assign)} * {direction}).sum(-1, keepdim=True)"
 
     def threshold(self, z: str) -> str:
-        return f"torch.zeros_like({z}).scatter_(-1, {z}.argmax(-1, keepdim=True), 1.0)"
+        return f"torch.zeros_like({z}).scatter(-1, {z}.argmax(-1, keepdim=True), 1.0)"
 
     def conditional(self, v: str, b: str, hint: str, assign: Assign) -> str:
         """Grathwohl et al. 2018, appendix: the winner is a Gumbel, the others are Gumbels truncated at it."""
@@ -266,8 +296,7 @@ class Categorical(Finite):
         return f"({moved} - {s} * ({direction} * {ds}).sum(-1, keepdim=True)) / {temperature}"
 
     def _log_p(self, assign: Assign) -> str:
-        hint = "log_p" if self.logits == "logits" else f"log_{self.logits.replace('_logits', '', 1)}"
-        return assign(hint, f"torch.log_softmax({self.logits}, -1)")
+        return assign(self.named("log_p"), f"torch.log_softmax({self.logits}, -1)")
 
 
 @dataclass(frozen=True)
@@ -289,8 +318,10 @@ class Normal(Family):
     def unpack(self) -> list[str]:
         return ['loc, log_scale = params["loc"], params["log_scale"]', "scale = torch.exp(log_scale)"]
 
-    def draw(self, shape: str) -> list[str]:
-        return [f"{self.loc} + {self.scale} * torch.randn({shape}, generator=generator, dtype=loc.dtype, device=loc.device)"]
+    def draw(self, shape: str, at: str = "") -> list[str]:
+        return [
+            f"{self.loc}{at} + {self.scale}{at} * torch.randn({shape}, generator=generator, dtype=loc.dtype, device=loc.device)"
+        ]
 
     def score(self, b: str, parameter: str, assign: Assign) -> str:
         standard = self.standard(b, assign)
@@ -326,7 +357,7 @@ class Vector(Family):
         self.parameters, self.argument = (theta,), theta
         self.shapes = f"{theta} has shape (*batch, n): n real numbers"
 
-    def draw(self, shape: str) -> list[str]:
+    def draw(self, shape: str, at: str = "") -> list[str]:
         self._refuse("law of its own")
 
     def score(self, b: str, parameter: str, assign: Assign) -> str:

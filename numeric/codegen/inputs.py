@@ -115,17 +115,33 @@ def checked_tensor(value: object, name: str, law: Family) -> Tensor:
     if value.ndim < 1 or value.shape[-1] < 1:
         message = f"{name}: {law.shapes}; got shape {tuple(value.shape)}."
         raise UsageError(message)
-    if not torch.isfinite(value).all():
+    if not is_finite(value):
         bad = int((~torch.isfinite(value)).sum())
         message = f"{name}: expected finite numbers, got {bad} of {value.numel()} that are nan or infinite."
         raise UsageError(message)
     return value.detach()
 
 
-def checked_function(f: object, name: str, fixed: frozenset[int] = frozenset()) -> Objective:
+def is_transformed(value: Tensor) -> bool:
+    """Whether torch.compile or a transform of torch.func is at work, or a tensor has no storage: its numbers are not known."""
+    return torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None or value.is_meta
+
+
+def is_finite(value: Tensor) -> bool:
+    """Whether no number is nan or infinite, as far as they are known.
+
+    A sum that is finite has finite summands, and takes a fraction of the time; one that is not may have overflowed.
+    """
+    if is_transformed(value):
+        return True
+    total = value.sum()
+    return bool(total - total == 0) or bool(torch.isfinite(value).all())
+
+
+def checked_function(f: object, name: str, fixed: frozenset[int] = frozenset(), *, values: bool = True) -> Objective:
     """Wrap a user's function so that a wrong shape, a value that is no tensor, nan or infinity raises a UsageError.
 
-    `fixed` are the positions of arguments that are constants: they may have any shape.
+    `fixed` are the positions of arguments that are constants: they may have any shape. Without `values` nan and infinity pass.
     """
     if not callable(f):
         message = f"{name}: expected a function of outcomes, got a {type(f).__name__}."
@@ -133,9 +149,12 @@ def checked_function(f: object, name: str, fixed: frozenset[int] = frozenset()) 
 
     def checked(*args: Any) -> Tensor:
         value = f(*args)
+        if not values and len(args) == 1 and isinstance(value, Tensor) and value.is_floating_point():
+            if value.shape == args[0].shape[:-1]:
+                return value
         outcomes = [arg for i, arg in enumerate(args) if i not in fixed and isinstance(arg, Tensor)]
-        shape = torch.broadcast_shapes(*(arg.shape for arg in outcomes))
-        _check_value(value, name, tuple(shape))
+        shape = outcomes[0].shape if len(outcomes) == 1 else torch.broadcast_shapes(*(arg.shape for arg in outcomes))
+        _check_value(value, name, tuple(shape), values=values)
         tensor: Tensor = value if value.is_floating_point() else value.to(outcomes[0].dtype)
         return tensor
 
@@ -155,14 +174,14 @@ def checked_baseline(f: object, name: str, like: Tensor) -> Objective:
             got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
             message = f"{name} must return one number for each batch element: expected a tensor of shape {batch}, got {got}."
             raise UsageError(message)
-        if value.is_complex() or not torch.isfinite(value).all():
+        if value.is_complex() or not is_finite(value):
             _refuse_not_finite(value, name)
         return value.to(like)
 
     return checked
 
 
-def _check_value(value: object, name: str, outcomes: tuple[int, ...]) -> None:
+def _check_value(value: object, name: str, outcomes: tuple[int, ...], *, values: bool) -> None:
     if not isinstance(value, Tensor):
         message = f"{name} must return a tensor; for outcomes of shape {outcomes} it returned a {type(value).__name__}."
         raise UsageError(message)
@@ -172,7 +191,7 @@ def _check_value(value: object, name: str, outcomes: tuple[int, ...]) -> None:
             f"got {tuple(value.shape)}."
         )
         raise UsageError(message)
-    if value.is_complex() or not torch.isfinite(value).all():
+    if value.is_complex() or (values and not is_finite(value)):
         _refuse_not_finite(value, name)
 
 
@@ -188,6 +207,8 @@ def checked_constant(name: str, value: object) -> object:
         UsageError, otherwise.
     """
     if isinstance(value, Tensor) and value.numel() == 1:
+        if is_transformed(value):
+            return value
         number = float(value)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         number = float(value)
@@ -207,7 +228,7 @@ def checked_tensor_constant(value: Tensor, name: str, like: Tensor, shape: tuple
         UsageError, otherwise.
     """
     fits = value.ndim <= len(shape) and all(a in {1, b} for a, b in zip(value.shape[::-1], shape[::-1], strict=False))
-    if not fits or value.is_complex() or not torch.isfinite(value).all():
+    if not fits or value.is_complex() or not is_finite(value):
         message = (
             f"{name}: expected finite numbers of shape ({spelled(shape)}), or one number; got {value.dtype} of shape "
             f"{tuple(value.shape)}{' with nan or infinity' if fits else ''}."
@@ -233,7 +254,8 @@ def checked_parameter(value: object, name: str, like: Tensor, kind: Kind) -> Ten
     if kind is Kind.NUMBER and value.shape[-1] != 1:
         message = f"{name}: expected shape ({spelled((*batch, m))}), one number a batch element, got {tuple(value.shape)}."
         raise UsageError(message)
-    if not torch.isfinite(value).all() or (name == "lambda_" and not (value > 0).all()):
+    positive = name != "lambda_" or is_transformed(value) or bool((value > 0).all())
+    if not is_finite(value) or not positive:
         message = f"{name}: expected {'positive ' if name == 'lambda_' else ''}finite numbers, got {value.flatten().tolist()}."
         raise UsageError(message)
     return value.detach()
@@ -268,6 +290,11 @@ def logits_of(probabilities: Tensor, family: str = "bernoulli") -> Tensor:
 def first(params: Params) -> Tensor:
     """The parameters, or the first of them."""
     return next(iter(params.values())) if isinstance(params, Mapping) else params
+
+
+def tensors_of(values: Params | Gradient) -> tuple[Tensor, ...]:
+    """The tensors of parameters, or of a gradient."""
+    return tuple(values.values()) if isinstance(values, Mapping) else (values,)
 
 
 def spelled(shape: tuple[int | str, ...]) -> str:

@@ -36,7 +36,6 @@ from derive.language.term import (
     Term,
 )
 from numeric.codegen.backward import SLOPE_GRADIENT, Backward
-from numeric.codegen.draw_source import draw_source, drawn_with
 from numeric.codegen.expressions import (
     LINE,
     Code,
@@ -53,6 +52,8 @@ from numeric.codegen.expressions import (
 from numeric.codegen.families import Family, Vector, family_of
 from numeric.codegen.inventory import constants_of, functions_of, is_coordinatewise, law_parameter
 from numeric.codegen.laws import Logits, laws_of, taken_at, unstopped
+from numeric.codegen.statements.calls import AT_ONCE, VALUES_AND_GRADIENTS, Call, calls_in, joined, said_of
+from numeric.codegen.statements.draw_source import draw_groups, draw_source, drawn_with
 from numeric.codegen.walk import sum_of
 
 DEFAULTS = {"c": 0.0, "eta": 1.0, "lambda_": 0.5}
@@ -60,6 +61,9 @@ DEFAULTS = {"c": 0.0, "eta": 1.0, "lambda_": 0.5}
 VALUE_AND_GRADIENT = '''
 def value_and_gradient(f, x):
     """Return f(x), shape (*batch), and its derivative at x, shape (*batch, n)."""
+    if torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None:
+        y, pull = torch.func.vjp(f, x)
+        return y, *pull(torch.ones_like(y))
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         y = f(x)
@@ -92,6 +96,7 @@ class Generated:
         drawn_with  the constants that `draw` takes, as keyword arguments
         sizes       with laws by name: for each noise, the name of the tensor whose last dimension it has
         alike       the pairs of names of which one law is taken at an outcome of the other
+        rowwise     whether rows of the batch can be computed one after the other, each with the noise that it has in all
     """
 
     source: str
@@ -111,6 +116,7 @@ class Generated:
     drawn_with: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()
     alike: frozenset[tuple[str, str]] = frozenset()
+    rowwise: bool = False
 
 
 def natural_family(estimator: Estimator) -> str:
@@ -161,8 +167,10 @@ def generate(estimator: Estimator, family: str | None = None) -> Generated:
     walk, estimates = _walk_twice(estimator, law)
     users, constants, names = _users(estimator, walk), constants_of(estimator), walk.write.names
     functions, symbols = tuple(map(names.of, users)), _signature_symbols(estimator, names)
-    blocks = [_header(estimator, walk), *_helpers(walk)]
-    blocks += [draw_source(estimator, _walk(estimator, law)), _estimate_source(estimator, walk, estimates, functions, symbols)]
+    statements = _statements(estimator, walk, estimates, functions)
+    public = [draw_source(estimator, _walk(estimator, law))]
+    public += [_estimate_source(estimator, walk, statements, estimates, functions, symbols)]
+    blocks = [_header(estimator, walk, calls_in(walk.write.lines, functions)), *_helpers(walk, "\n".join(public)), *public]
     return Generated(
         source=_with_imports("\n\n\n".join(block.strip("\n") for block in blocks) + "\n"),
         family=family,
@@ -181,7 +189,14 @@ def generate(estimator: Estimator, family: str | None = None) -> Generated:
         gives=tuple(map(walk.key, walk.tensors)) if walk.several else (),
         sizes=tuple(walk.key(walk.tensor_of(draw)) for draw in estimator.draws) if walk.several else (),
         alike=_alike(estimator, walk) if walk.several else frozenset(),
+        rowwise=_is_rowwise(estimator, walk),
     )
+
+
+def _is_rowwise(estimator: Estimator, walk: Backward) -> bool:
+    """Whether all noise is drawn together, and what the formula has beside it is one for all rows, or one for each."""
+    alone = walk.several or walk.baselines or walk.theta != walk.law_parameter or walk.family.name == "vector"
+    return not alone and len(draw_groups(estimator, walk)) == 1
 
 
 def _alike(estimator: Estimator, walk: Backward) -> frozenset[tuple[str, str]]:
@@ -294,11 +309,12 @@ def _signature_symbols(estimator: Estimator, names: Names) -> tuple[tuple[str, f
     return tuple(sorted(defaults.items(), key=lambda item: item[1] is not None))
 
 
-def _header(estimator: Estimator, walk: Backward) -> str:
+def _header(estimator: Estimator, walk: Backward, calls: list[Call]) -> str:
     lines = [f"{_plain(estimator.name)}, {walk.family.name} family."]
     lines += ["", *wrap(_plain(estimator.summary), LINE)] if estimator.summary else []
     lines += ["", f"Source: {_plain(estimator.source)}."] if estimator.source else []
-    text = "\n".join([*lines, "", *wrap(f"{walk.shapes_of_parameters()}.", LINE)])
+    lines += ["", *wrap(f"{walk.shapes_of_parameters()}.", LINE)]
+    text = "\n".join(lines + ["", *wrap(" ".join(said_of(calls)), LINE)] * bool(calls))
     return f'"""{text}\n"""\n\nIMPORTS'
 
 
@@ -314,8 +330,12 @@ def _with_imports(source: str) -> str:
     return source.replace("IMPORTS", "\n".join(lines).replace("\n\n", "\n").strip(), 1)
 
 
-def _helpers(walk: Backward) -> list[str]:
-    helpers = [VALUE_AND_GRADIENT] if walk.differentiated else []
+def _helpers(walk: Backward, text: str) -> list[str]:
+    """The functions that the text of `draw` and `estimate` calls."""
+    helpers = [walk.outcomes.sampler] if "bernoulli(" in text else []
+    helpers += [VALUE_AND_GRADIENT] if walk.differentiated else []
+    helpers += [AT_ONCE] if "at_once(" in text else []
+    helpers += [VALUES_AND_GRADIENTS] if "values_and_gradients(" in text else []
     helpers += [SLOPE_GRADIENT] if walk.differentiates_twice else []
     helpers += [walk.outcomes.every_outcome] if walk.enumerates else []
     rows = walk.outcomes.every_row if any(one.conditions for one in walk.laws) else ""
@@ -325,6 +345,7 @@ def _helpers(walk: Backward) -> list[str]:
 def _estimate_source(
     estimator: Estimator,
     walk: Backward,
+    statements: list[str],
     estimates: list[Code],
     functions: tuple[str, ...],
     symbols: tuple[tuple[str, float | None], ...],
@@ -334,13 +355,19 @@ def _estimate_source(
     lines = ["@torch.no_grad()", *wrapped(f"def estimate({', '.join(arguments)}):")]
     lines += [f"    {line}" for line in _docstring(walk)]
     texts = [code.text for code in estimates]
-    statements = _needed(walk.write.lines, texts) if walk.several else walk.write.lines
     body = [part for line in statements for part in wrapped(line)] + _returns(walk, estimates)
     drawn = map(walk.write.names.of, estimator.draws)
     used = [name for name in drawn if any(mentions(line, name) for line in [*statements, *texts])]
     entries = ", ".join(f'noise["{name}"]' for name in used)
     noise = wrapped(f"{', '.join(used)} = {entries}") if used else []
     return "\n".join([*lines, *(f"    {line}" for line in [*walk.unpack([*body, *texts]), *noise, *body])])
+
+
+def _statements(estimator: Estimator, walk: Backward, estimates: list[Code], functions: tuple[str, ...]) -> list[str]:
+    """The statements of `estimate` before its result."""
+    if walk.several:
+        return _needed(walk.write.lines, [code.text for code in estimates])
+    return joined(walk.write.lines, functions, frozenset(map(walk.write.names.of, estimator.draws)))
 
 
 def _needed(lines: list[str], texts: list[str]) -> list[str]:

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import builtins
-import linecache
+import copy
+import inspect
+import math
+import weakref
 from collections.abc import Mapping
-from itertools import count
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from derive.language.errors import TooLarge, UsageError
+from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
-from numeric.codegen.expressions import Kind
-from numeric.codegen.inputs import (
-    Gradient,
-    Laws,
-    Objective,
-    Params,
-    checked_baseline,
-    checked_constant,
-    checked_function,
-    checked_parameter,
-    checked_params,
-    checked_tensor_constant,
-    first,
-    spelled,
-)
+from numeric.codegen.inputs import Gradient, Laws, Objective, Params, first
+from numeric.codegen.running.checks import Checks, signature
+from numeric.codegen.running.chunks import cut, cut_constants, in_parts
+from numeric.codegen.running.module import forget, module_of
 from numeric.codegen.torchgen import Generated, generate
 
-MAX_ELEMENTS = 2**26
-_serial = count()
+Call: TypeAlias = tuple[Params, tuple[Objective, ...], dict[str, Any], dict[str, Any]]
+"""The parameters, the objective, the keywords of `estimate`, and those of `draw`."""
 
 
 class Compiled:
@@ -52,6 +42,9 @@ class Compiled:
     phi of a control variate c(z, phi), or with m = 1 a number of the formula, eta or lambda. A target that is one for each
     coordinate of the parameters, such as a variance, is summed over them. c gets phi as it is, or as (..., m) with the leading
     dimensions of z, and is differentiated twice where the estimator differentiates its gradient.
+
+    `torch.compile(fullgraph=True)` and `torch.func.vmap` take the estimator, its `draw` and its `estimate`; what is nan or
+    infinite passes there.
 
     Attributes
         source     the text of the generated module
@@ -79,8 +72,12 @@ class Compiled:
         self.parameter = generated.parameter
         self.noise = generated.noise
         self._generated = generated
-        self._laws = Laws(generated.laws, generated.alike)
-        self._module = _execute(generated.source, estimator.name)
+        self._checks = Checks(self.name, generated, Laws(generated.laws, generated.alike))
+        self._last: object = None
+        self._original: Compiled | None = None
+        module = module_of(generated.source, estimator.name)
+        weakref.finalize(self, forget, module)
+        self._draw, self._estimate = inspect.unwrap(module.draw), inspect.unwrap(module.estimate)
 
     def __repr__(self) -> str:
         return f"<{self.name}, {self.family} family>"
@@ -92,6 +89,8 @@ class Compiled:
         *,
         generator: torch.Generator | None = None,
         samples: int = 1,
+        check: bool = True,
+        rowwise: bool = False,
         **keywords: Any,
     ) -> Gradient:
         """Estimate the gradient, as the mean over independent samples.
@@ -101,6 +100,11 @@ class Compiled:
             f          the objective, outcomes (samples, *batch, n) to values (samples, *batch); none where the formula has none
             generator  the source of randomness; the same state gives the same estimate
             samples    how many samples are averaged
+            check      whether the call is checked: all of it, and where shapes and dtypes are those of the last call, the shape
+                       of what functions return and whether the estimate is finite
+            rowwise    whether functions treat each sample and each element of the batch by itself, whichever and how many they
+                       are given: outcomes (rows, n) to values (rows). A large batch is then computed on a CPU in parts that fit
+                       into its cache, in memory that does not grow with it; the estimate is the same up to rounding
             keywords   the formula's other functions, and its constants (c=0.0, eta=1.0, lambda_=0.5 unless given)
 
         Returns
@@ -110,15 +114,86 @@ class Compiled:
             UsageError, if an input or a value of f is not as it must be.
             TooLarge, if the formula enumerates more outcomes than fit.
         """
+        this = signature(params, samples, generator, keywords) if check else None
+        new = check and (this is None or this != self._last)
+        call = self._checked(params, f, generator, samples, keywords) if new else self._again(params, f, keywords, check=check)
+        watched = this is not None and (not new or self._original is not None)
+        try:
+            gradient = self._run(call, generator, samples, rowwise=rowwise, watched=watched)
+        except RuntimeError:  # such as that of torch, which draws nothing where a probability is nan
+            if watched:
+                self._checks.params(params)
+            raise
+        self._last = this or self._last
+        return gradient
+
+    def _checked(
+        self, params: Params, f: Objective | None, generator: torch.Generator | None, samples: int, keywords: dict[str, Any]
+    ) -> Call:
+        """The arguments of the generated functions, all of them checked."""
         if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
             message = f"samples must be a positive integer, got {samples!r}."
             raise UsageError(message)
-        drawn_with = {name: keywords[name] for name in self._generated.drawn_with if name in keywords}
-        noise = self.draw(params, generator, (samples,), **drawn_with)
-        estimates = self.estimate(params, noise, f, **keywords)
+        params = self._checks.params(params)
+        self._checks.generator(generator, params)
+        self._checks.enumeration(params)
+        constants = {name: keywords[name] for name in self._generated.drawn_with if name in keywords}
+        drawn_with = self._checks.drawn_with(constants, params)
+        values = self._original is None
+        objective, given = self._checks.objective(f, values=values), self._checks.keywords(keywords, params, values=values)
+        return params, objective, given, drawn_with
+
+    def _again(self, params: Params, f: Objective | None, keywords: dict[str, Any], *, check: bool) -> Call:
+        """The same, but for what was checked in the last call."""
+        objective = self._checks.objective(f, values=False) if check else (f,) * bool(self.functions)
+        given = self._checks.again(keywords, params) if keywords else keywords
+        defaults = self._generated.symbols if self._generated.drawn_with else ()
+        drawn_with = {name: given.get(name, value) for name, value in defaults if name in self._generated.drawn_with}
+        return params, objective, given, drawn_with  # type: ignore[return-value]
+
+    def _run(
+        self, call: Call, generator: torch.Generator | None, samples: int, *, rowwise: bool, watched: bool
+    ) -> Gradient:
+        """The mean of the estimates; where nobody has looked at what functions return, at least the estimates are watched."""
+        params, objective, given, drawn_with = call
+        before = torch.is_grad_enabled()
+        torch._C._set_grad_enabled(False)  # what `torch.no_grad` does, in a tenth of its time
+        try:
+            if rowwise and (parts := self._in_parts(call, generator, samples, watched=watched)) is not None:
+                return parts
+            noise = self._draw(params, generator, (samples,), **drawn_with)
+            gradient = self._averaged(self._estimate(params, noise, *objective, **given), samples)
+            if watched and not _is_finite(gradient):
+                self._look(params, noise, *objective, **given)
+            return gradient
+        finally:
+            torch._C._set_grad_enabled(before)
+
+    def _in_parts(self, call: Call, generator: torch.Generator | None, samples: int, *, watched: bool) -> Gradient | None:
+        params, objective, given, drawn_with = call
+        shape, flat = first(params).shape, cut(params, slice(None))  # once, for it is a copy where they are strided
+
+        def run(sample_shape: tuple[int, ...], rows: slice | None) -> Gradient:
+            some = params if rows is None else cut(flat, rows)
+            constants = cut_constants(given, self._generated, shape, rows)
+            noise = self._draw(some, generator, sample_shape, **drawn_with)
+            gradient: Gradient = self._estimate(some, noise, *objective, **constants)
+            if watched and not _is_finite(gradient):
+                self._look(some, noise, *objective, **constants)
+            return gradient
+
+        return in_parts(self._generated, params, samples, run)
+
+    def _look(self, params: Params, noise: Mapping[str, Tensor], *objective: Objective, **given: Any) -> None:
+        """Compute the estimate again with every check, to say what is not finite; it may have overflowed by itself."""
+        (self._original or self).estimate(params, noise, *objective, **given)
+
+    def _averaged(self, estimates: Gradient, samples: int) -> Gradient:
         if not self.noise:
             return estimates
-        return {k: g.mean(0) for k, g in estimates.items()} if isinstance(estimates, dict) else estimates.mean(0)
+        if isinstance(estimates, dict):
+            return {name: _mean(part, samples) for name, part in estimates.items()}
+        return _mean(estimates, samples)
 
     def draw(
         self,
@@ -132,27 +207,12 @@ class Compiled:
         Raises
             UsageError, if the parameters are not as they must be, or the generator lives on another device.
         """
-        params = self._checked_params(params)
-        device = first(params).device
-        if generator is not None and generator.device.type != device.type:
-            message = (
-                f"the generator is on {generator.device}, the parameters on {device}: use torch.Generator({device.type!r})."
-            )
-            raise UsageError(message)
-        given = self._checked_constants(constants, params)
-        drawn: dict[str, Tensor] = self._module["draw"](params, generator, sample_shape, **given)
+        params = self._checks.params(params)
+        self._checks.generator(generator, params)
+        given = self._checks.drawn_with(constants, params)
+        with torch.no_grad():
+            drawn: dict[str, Tensor] = self._draw(params, generator, sample_shape, **given)
         return drawn
-
-    def _checked_constants(self, constants: dict[str, Any], params: Params) -> dict[str, Any]:
-        """The constants that `draw` needs, checked; those that have a default get it."""
-        wanted, defaults = self._generated.drawn_with, dict(self._generated.symbols)
-        given = {name: constants.get(name, defaults[name]) for name in wanted}
-        unknown, missing = sorted(set(constants) - set(wanted)), [name for name, value in given.items() if value is None]
-        if unknown or missing:
-            wrong = "; ".join(filter(None, [_listed("unknown", unknown), _listed("missing", missing)]))
-            message = f"the draws of {self.name!r} take {', '.join(wanted) or 'no constants'}: {wrong}."
-            raise UsageError(message)
-        return {name: self._checked_constant(value, name, self._like(params)) for name, value in given.items()}
 
     def estimate(self, params: Params, noise: Mapping[str, Tensor], f: Objective | None = None, **keywords: Any) -> Gradient:
         """Compute the formula from noise: shape (*sample_shape, *batch, n), one estimate for each sample.
@@ -161,33 +221,29 @@ class Compiled:
             UsageError, if an input or a value of f is not as it must be.
             TooLarge, if the formula enumerates more outcomes than fit.
         """
-        params = self._checked_params(params)
-        self._check_noise(noise, params)
-        self._check_enumeration(noise, params)
-        arguments = self._checked_keywords(keywords, self._like(params))
-        gradient: Gradient = self._module["estimate"](params, noise, *self._objective(f), **arguments)
+        params = self._checks.params(params)
+        self._checks.noise(noise, params)
+        self._checks.enumeration(params)
+        objective, given = self._checks.objective(f), self._checks.keywords(keywords, params)
+        with torch.no_grad():
+            gradient: Gradient = self._estimate(params, noise, *objective, **given)
         return gradient
 
-    def _checked_params(self, params: Params) -> Params:
-        checked = checked_params(params, self.family, self._laws)
-        if not self._generated.coordinatewise and (n := first(checked).shape[-1]) > 1:
-            message = (
-                f"{self.name!r} calls a function at several points, which is right for one number each: expected shape"
-                f" (*batch, 1), got {n} entries, of which each call would move all at once."
-            )
-            raise UsageError(message)
-        return checked
+    def compile(self, **options: Any) -> Compiled:
+        """Return the same estimator with its `estimate` compiled by `torch.compile`; draws stay as they are.
 
-    def _objective(self, f: Objective | None) -> tuple[Objective, ...]:
-        if not self.functions:
-            if f is not None:
-                message = f"the formula of {self.name!r} has no function: give it constants only."
-                raise UsageError(message)
-            return ()
-        return (checked_function(f, self.functions[0], self._fixed(self.functions[0])),)
+        Functions are compiled with it, once for each of their texts: pass the same one again, and what changes as a constant.
+        `options` are those of `torch.compile`, such as mode="max-autotune".
 
-    def _fixed(self, name: str) -> frozenset[int]:
-        return frozenset(position for function, position in self._generated.fixed if function == name)
+        >>> from derive.catalogue import catalogue
+        >>> fast = compile(catalogue["score-function"]).compile(backend="eager")
+        >>> fast(torch.zeros(3, 5), lambda b: b.sum(-1)).shape
+        torch.Size([3, 5])
+        """
+        other = copy.copy(self)
+        other._original, other._last = self, None
+        other._estimate = torch.compile(self._estimate, fullgraph=True, **options)
+        return other
 
     def surrogate(
         self,
@@ -196,6 +252,8 @@ class Compiled:
         *,
         generator: torch.Generator | None = None,
         samples: int = 1,
+        check: bool = True,
+        rowwise: bool = False,
         **keywords: Any,
     ) -> Tensor:
         """A scalar whose `backward()` adds exactly the estimate to `params.grad`; its value has no meaning.
@@ -216,80 +274,28 @@ class Compiled:
         >>> eta.grad.shape
         torch.Size([3, 1])
         """
-        gradient = self(params, f, generator=generator, samples=samples, **keywords)
+        gradient = self(params, f, generator=generator, samples=samples, check=check, rowwise=rowwise, **keywords)
         if self.parameter is not None:
             params = keywords[self.parameter]
         if isinstance(gradient, dict) and isinstance(params, Mapping):
-            return torch.stack([(params[name] * part.detach()).sum() for name, part in gradient.items()]).sum()
-        return (params * gradient.detach()).sum()  # type: ignore[operator, union-attr]
+            return torch.stack([_inner(params[name], part) for name, part in gradient.items()]).sum()
+        return _inner(params, gradient)  # type: ignore[arg-type]
 
-    def _checked_keywords(self, keywords: dict[str, Any], like: Tensor) -> dict[str, Any]:
-        functions = self._generated.functions[1:]
-        symbols = dict(self._generated.symbols)
-        unknown = sorted(set(keywords) - set(functions) - set(symbols))
-        required = {*functions, *(name for name, default in symbols.items() if default is None)}
-        missing = sorted(required - set(keywords))
-        if unknown or missing:
-            expected = ", ".join([*functions, *symbols]) or "none"
-            wrong = "; ".join(filter(None, [_listed("unknown", unknown), _listed("missing", missing)]))
-            message = f"keyword arguments of {self.name!r}: {wrong}; expected: {expected}."
-            raise UsageError(message)
-        checked = {name: self._checked_function(keywords[name], name, like) for name in functions}
-        return checked | {name: self._checked_constant(keywords[name], name, like) for name in symbols if name in keywords}
 
-    def _checked_function(self, f: object, name: str, like: Tensor) -> Objective:
-        if name in self._generated.baselines:
-            return checked_baseline(f, name, like)
-        return checked_function(f, name, self._fixed(name))
+def _inner(params: Tensor, gradient: Tensor) -> Tensor:
+    """The inner product: one pass forward, and one back."""
+    return torch.dot(params.reshape(-1), gradient.reshape(-1).to(params.dtype))
 
-    def _checked_constant(self, value: object, name: str, like: Tensor) -> object:
-        if name == self.parameter:
-            return checked_parameter(value, name, like, self._generated.kinds[name])
-        kind = self._generated.kinds[name]
-        if kind >= Kind.ANYTHING:
-            return value
-        if isinstance(value, Tensor) and value.ndim > 0 and kind is not Kind.NUMBER:
-            return checked_tensor_constant(value, name, like, like.shape if kind is Kind.VECTOR else like.shape[:-1])
-        return checked_constant(name, value)
 
-    def _like(self, params: Params) -> Tensor:
-        """A tensor (*batch, n): the parameters, or the first of them without the rows of a table."""
-        tensor = first(params)
-        if not isinstance(params, Mapping) or not self._laws.logits:
-            return tensor
-        rows = self._laws.logits[0].conditions
-        return tensor if not rows else tensor.flatten(-rows - 1, -2)[..., 0, :]
+def _is_finite(gradient: Gradient) -> bool:
+    if isinstance(gradient, dict):
+        return all(map(_is_finite, gradient.values()))
+    return math.isfinite(gradient.sum().item())
 
-    def _shape(self, params: Params, k: int) -> torch.Size:
-        """The shape of the k-th noise, without the samples."""
-        like = self._like(params).shape
-        if not isinstance(params, Mapping) or not self._generated.sizes:
-            return like
-        return torch.Size([*like[:-1], params[self._generated.sizes[k]].shape[-1]])
 
-    def _check_noise(self, noise: Mapping[str, Tensor], params: Params) -> None:
-        for k, name in enumerate(self._generated.noise):
-            shape = self._shape(params, k)
-            if name not in noise:
-                message = f"noise for {self.name!r} lacks {name!r}; expected {', '.join(self.noise)}, got {list(noise)}."
-                raise UsageError(message)
-            if noise[name].shape[-len(shape) :] != shape:
-                got = tuple(noise[name].shape)
-                message = f"noise {name!r} of {self.name!r}: expected shape (*sample_shape, {spelled(shape)}), got {got}."
-                raise UsageError(message)
-
-    def _check_enumeration(self, noise: Mapping[str, Tensor], params: Params) -> None:
-        if not self._generated.enumerates:
-            return
-        parts = list(params.values()) if isinstance(params, Mapping) else [params]
-        shape = max((part.shape for part in parts), key=torch.Size.numel)
-        outcomes = 2 ** shape[-1] if self.family == "bernoulli" else shape[-1]
-        if outcomes * shape.numel() > MAX_ELEMENTS:
-            message = (
-                f"{self.name!r} takes an expectation over every outcome: {outcomes} outcomes of shape ({spelled(shape)}) are "
-                f"{outcomes * shape.numel()} numbers, more than {MAX_ELEMENTS}; use fewer bits, or a smaller batch."
-            )
-            raise TooLarge(message)
+def _mean(estimates: Tensor, samples: int) -> Tensor:
+    """The mean, in memory of its own: one estimate may be one number that is expanded, as where f is a sum."""
+    return estimates.squeeze(0).contiguous() if samples == 1 else estimates.mean(0)
 
 
 def compile(estimator: Estimator, family: str | None = None) -> Compiled:
@@ -309,16 +315,3 @@ def compile(estimator: Estimator, family: str | None = None) -> Compiled:
     torch.Size([3, 5])
     """
     return Compiled(estimator, generate(estimator, family))
-
-
-def _execute(source: str, name: str) -> dict[str, Any]:
-    """Run the text that `torchgen` made; it holds names that were checked to be identifiers, and nothing else from outside."""
-    filename = f"<gradproof {name} {next(_serial)}>"
-    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    module: dict[str, Any] = {"__name__": filename}
-    exec(builtins.compile(source, filename, "exec"), module)  # noqa: S102, the text is our own
-    return module
-
-
-def _listed(what: str, names: list[str]) -> str:
-    return f"{what} {', '.join(names)}" if names else ""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
 from derive.language.scope import free
-from derive.language.term import NormalLaw, Number, RandomVariable, UniformLaw
+from derive.language.term import FiniteLaw, Law, NormalLaw, Number, RandomVariable, UniformLaw
 from numeric.codegen.expressions import Names, number, wrapped
 from numeric.codegen.families import Normal
 from numeric.codegen.inventory import constants_of
@@ -15,9 +17,9 @@ from numeric.codegen.walk import Walk
 def draw_source(estimator: Estimator, walk: Walk) -> str:
     """The function `draw`; the walk is a new one, whose statements are those of `draw` alone."""
     body, like = [], walk.tensors[0]
-    for draw in estimator.draws:
-        *before, last = _draw_text(draw, walk, like)
-        body += [*walk.write.lines, *before, f"{walk.write.names.of(draw)} = {last}"]
+    for group in draw_groups(estimator, walk):
+        text = _draw_text(group, walk, like)
+        body += [*walk.write.lines, *(part for line in text for part in wrapped(line))]
         walk.write.lines.clear()
     entries = ", ".join(f'"{name}": {name}' for name in map(walk.write.names.of, estimator.draws))
     keywords = "".join(f", {name}" for name in drawn_with(estimator, walk.write.names))
@@ -32,16 +34,47 @@ def draw_source(estimator: Estimator, walk: Walk) -> str:
     return "\n".join([*lines, *(f"    {line}" for line in [*walk.unpack(every), *every])])
 
 
+def draw_groups(estimator: Estimator, walk: Walk) -> list[list[RandomVariable]]:
+    """The draws in their order, neighbours of the same law and shape together: one call samples them, row by row.
+
+    So the noise of the first rows is the same whether or not others are drawn after them.
+    """
+    groups = groupby(estimator.draws, key=lambda draw: (draw.law, walk.shape_of(draw)))
+    return [part for (law, _), draws in groups for part in _together(law, list(draws))]
+
+
+def _together(law: Law, draws: list[RandomVariable]) -> list[list[RandomVariable]]:
+    given = isinstance(law, FiniteLaw) and law.given
+    alone = given or (isinstance(law, NormalLaw) and not all(isinstance(term, Number) for term in law.terms))
+    return [[draw] for draw in draws] if alone else [draws]
+
+
 def drawn_with(estimator: Estimator, names: Names) -> tuple[str, ...]:
     """The constants of the laws of the draws."""
     leaves = {leaf for draw in estimator.draws for term in draw.law.terms for leaf in free(term)}
     return tuple(names.of(symbol) for symbol in constants_of(estimator) if symbol in leaves)
 
 
-def _draw_text(draw: RandomVariable, walk: Walk, first: str) -> list[str]:
+def _draw_text(group: list[RandomVariable], walk: Walk, first: str) -> list[str]:
+    """The statements that sample draws of one law; those of several stand side by side in each row, until they are parted."""
+    shape, names = walk.shape_of(group[0]), ", ".join(walk.write.names.of(draw) for draw in group)
+    if len(group) == 1:
+        *before, text = _sampled(group[0], walk, first, shape)
+        return [*before, f"{names} = {text}"]
+    *before, text = _sampled(group[0], walk, first, "rows", ".unsqueeze(-2)")
+    rows = f"rows = {_with_copies(shape, len(group))}"
+    return [rows, *before, f"drawn = {text}", f"{names} = torch.stack(drawn.unbind(-2))"]
+
+
+def _with_copies(shape: str, count: int) -> str:
+    if shape == "shape":
+        return f"(*shape[:-1], {count}, shape[-1])"
+    return shape.replace("(*shape, ", f"(*shape, {count}, ", 1)
+
+
+def _sampled(draw: RandomVariable, walk: Walk, first: str, shape: str, at: str = "") -> list[str]:
     """The statements that sample one draw; a uniform stays inside its open interval."""
     like = f"generator=generator, dtype={first}.dtype, device={first}.device"
-    shape = walk.shape_of(draw)
     match draw.law:
         case UniformLaw(Number(low), Number(high)):
             text = f"torch.rand({shape}, {like}).clamp(eps, 1 - eps)"
@@ -55,4 +88,4 @@ def _draw_text(draw: RandomVariable, walk: Walk, first: str) -> list[str]:
     law = walk.law(draw.law)
     if isinstance(law, Normal) and law is not walk.family:
         return [f"{law.loc} + {law.scale} * torch.randn({shape}, {like})"]
-    return law.draw(shape)
+    return law.draw(shape, at)

@@ -1,0 +1,1 @@
+"""How is generated code called? What it is given, checked; large batches in parts."""
