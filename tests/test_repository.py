@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("derive", "gradproof", "numeric")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PAGES = ["CONTRIBUTING.md", "SECURITY.md", "README.md", "docs/design.md", "docs/testing.md"]
-MODULE_OF = {"python-flint": "flint"}
+MODULE_OF = {"markdown-it-py": "markdown_it", "python-flint": "flint"}
 def requirements(lines) -> set[str]:
     return {canonicalize_name(Requirement(line).name) for line in lines if isinstance(line, str)}
 

@@ -183,3 +183,18 @@ def test_a_wrong_line_of_a_typed_derivation_fails_the_build(tmp_path, capsys, li
     (tmp_path / "source" / "index.md").write_text(page, encoding="utf-8")
     assert sphinx(tmp_path) == status
     assert ("index.md:6: ERROR: linearity does not lead to this line" in capsys.readouterr().err) == bool(status)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("opening", ["```Derivation", "~~~derivation two", "<!--\n```derivation", "\t```derivation"])
+def test_a_block_that_would_be_set_as_code_fails_the_build(tmp_path, capsys, opening):
+    for module in ("sphinx", "myst_parser", "furo", "sphinx_copybutton"):
+        pytest.importorskip(module)
+    from docs.site.__main__ import sphinx
+
+    (tmp_path / "source").mkdir()
+    (tmp_path / "extra").mkdir()
+    (tmp_path / "source" / "index.md").write_text(f"# Page\n\n{opening}\na * 2\n= 2 * a by algebra\n", encoding="utf-8")
+    assert sphinx(tmp_path) == 1
+    line = 3 + opening.count("\n")
+    assert f"index.md:{line}: ERROR: " in capsys.readouterr().err

@@ -15,8 +15,9 @@ from derive.notation import E, finite, function, normal, parameter
 from derive.printing.text import render
 from derive.proofs import rules
 from derive.proofs.conversions import Rewrite
-from derive.written.block import REWRITES, Unreadable, Written, WrongStep, blocks, check, check_page
+from derive.written.block import REWRITES, Written, WrongStep, check, check_page
 from derive.written.grammar import declare, parse
+from derive.written.page import Unreadable, blocks
 from derive.written.setting import Setting, setting_of
 from numeric.cli.main import app
 

@@ -29,7 +29,8 @@ def register(app: typer.Typer) -> None:
 
 def _checked(page: Path, *, quiet: bool) -> list[int]:
     """Check the derivations of a page, print a line or more for each, and return their statuses."""
-    from derive.written.block import Unreadable, Written, check_page
+    from derive.written.block import Written, check_page
+    from derive.written.page import Unreadable
 
     statuses: list[int] = []
     for found in check_page(_text(page)):

@@ -26,10 +26,10 @@ from derive.proofs import rules
 from derive.proofs.calc import Derivation, Line, calc
 from derive.proofs.conversions import Rewrite
 from derive.written.grammar import declare, parse
+from derive.written.page import Unreadable, blocks
 from derive.written.setting import Setting, setting_of
 
 Result = TypeVar("Result")
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,}|:{3,})[ \t]*\{?derivation\}?[ \t]*$")
 _STEP = re.compile(r"(?P<term>.*?)\s*\bby\s+(?P<rule>[a-z_ ]+?)(?:\s+with\s+(?P<names>\w+(?:\s*,\s*\w+)*))?\s*", re.DOTALL)
 
 _PLAIN = (
@@ -51,14 +51,6 @@ WITH: dict[str, tuple[int, Callable[..., Rewrite]]] = {
 
 class WrongStep(RuleError):
     """A line of a typed derivation does not follow from the one above; `line` is its number on the page."""
-
-    def __init__(self, line: int, message: str) -> None:
-        super().__init__(message)
-        self.line = line
-
-
-class Unreadable(UsageError):
-    """A line of a typed derivation is no formula, names no rule, or may be read in two ways; `line` is its number."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
@@ -90,40 +82,6 @@ class _Typed:
     setting: Setting = field(default_factory=Setting)
     estimator: Estimator | None = None
     rows: list[_Row] = field(default_factory=list)
-
-
-def blocks(text: str) -> Iterator[tuple[int, list[str]]]:
-    r"""Yield the derivations of a page: the number of the first line of each, and its lines.
-
-    Raises
-        Unreadable, if a block is not closed.
-
-    >>> list(blocks("text\n```derivation\na\n= a by algebra\n```\n"))
-    [(3, ['a', '= a by algebra'])]
-    """
-    lines = iter(enumerate(text.splitlines(), start=1))
-    for number, line in lines:
-        fence = _FENCE.fullmatch(line)
-        if fence is None:
-            _skip_other(line, lines)
-            continue
-        block: list[str] = []
-        for _, inner in lines:
-            if inner.strip().startswith(fence[1]) and not inner.strip().strip(fence[1][0]):
-                break
-            block.append(inner)
-        else:
-            raise Unreadable(number, "the block is not closed.")
-        yield number + 1, block
-
-
-def _skip_other(line: str, lines: Iterator[tuple[int, str]]) -> None:
-    """Pass over another fenced block: an example of a derivation in it is none."""
-    opened = re.match(r" {0,3}(`{3,}|~{3,})", line)
-    if opened is not None:
-        for _, inner in lines:
-            if re.fullmatch(rf" {{0,3}}{opened[1][0]}{{{len(opened[1])},}}\s*", inner):
-                return
 
 
 def check(lines: Sequence[str], first: int = 1) -> Written:
@@ -161,14 +119,15 @@ def check(lines: Sequence[str], first: int = 1) -> Written:
 
 def check_page(text: str) -> Iterator[Written | WrongStep | Unreadable]:
     """Yield for each derivation of a page that it stands, or why not."""
-    try:
-        for first, lines in blocks(text):
-            try:
-                yield check(lines, first)
-            except (WrongStep, Unreadable) as error:
-                yield error
-    except Unreadable as error:
-        yield error
+    for block in blocks(text):
+        if isinstance(block, Unreadable):
+            yield block
+            continue
+        first, lines = block
+        try:
+            yield check(lines, first)
+        except (WrongStep, Unreadable) as error:
+            yield error
 
 
 def _taken_apart(lines: Sequence[str], first: int) -> _Typed:

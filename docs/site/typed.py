@@ -1,4 +1,7 @@
-"""The directive `derivation`: what `gradproof check` checks is checked when a page is built, and set as mathematics."""
+"""The directive `derivation`: what `gradproof check` checks is checked when a page is built, and set as mathematics.
+
+What only looks like a derivation, and would be set as code, is an error too.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from jinja2 import Environment
+from sphinx.util.logging import getLogger
 
 from derive.printing import html
 from derive.printing.text import premises
-from derive.written.block import Unreadable, Written, WrongStep, check
+from derive.written.block import Written, WrongStep, check
+from derive.written.page import Unreadable, blocks
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -52,7 +57,15 @@ def rendered(found: Written) -> str:
     return _LINES.render(lines=lines, assumed=premises(found.assumptions, where))
 
 
+def refuse_unchecked(_: Sphinx, page: str, source: list[str]) -> None:
+    """Say which lines of a page nearly open a derivation."""
+    for found in blocks(source[0]):
+        if isinstance(found, Unreadable):
+            getLogger(__name__).error("%s", found, location=(page, found.line))
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register the directive."""
+    """Register the directive, and the look at each page before it is read."""
     app.add_directive("derivation", TypedDerivation)
+    app.connect("source-read", refuse_unchecked)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
