@@ -88,6 +88,21 @@ def test_each_form_is_read_as_it_is_printed(text):
         ("(" * 61 + "c" + ")" * 61, "nested"),
         ("c" * 20_001, "at most"),
         ("__import__('os')", "expected"),
+        ("d_theta (theta² * c)", "typed in ASCII"),
+        ("d_theta (thetа * c)", "typed in ASCII"),
+        ("θ * c", "typed in ASCII"),
+        ("c^٢", "typed in ASCII"),
+        ("d_theta " * 200 + "f(c)", "nested"),
+        ("sum_b " * 200 + "f(b)", "nested"),
+        ("d_theta E(f(b))", "'E' is no name of a function"),
+        ("d_theta E_b(f(b))", "'E_b' is no name of a function"),
+        ("grad_theta(f(b))", "is no name of a function"),
+        ("exp(c, c)", "'exp' is no name"),
+        ("sigmoid + c", "'sigmoid' is no name"),
+        ("d_u f(u)", "'u' stands for a variable and for a constant"),
+        ("b(c)", "'b' stands for a variable and for a function"),
+        ("d_theta (f * f(b))", "'f' stands for a constant and for a function"),
+        ("p * f(b)", "'p' stands for a law and for a constant"),
     ],
 )
 def test_what_is_no_formula_or_two_is_refused(text, why):
@@ -105,6 +120,12 @@ def test_what_is_no_formula_or_two_is_refused(text, why):
         ("c ~ Normal(0)", "two parameters"),
         ("c = 2", "expected how a variable is drawn"),
         ("c ~ s(c; theta) f", "expected the end"),
+        ("c ~ t(c; c)", "'c' stands for a constant and for a variable"),
+        ("c ~ t(c | c; theta)", "'c' stands for a constant and for a variable"),
+        ("theta ~ Normal(0, 1)", "'theta' stands for a constant and for a variable"),
+        ("c ~ log(c; theta)", "'log' is no name of a law"),
+        ("E_b ~ t(E_b; theta)", "'E_b' is no name of a variable"),
+        ("² ~ t(²; theta)", "typed in ASCII"),
     ],
 )
 def test_what_declares_nothing_or_two_things_is_refused(line, why):
@@ -182,6 +203,11 @@ def test_a_premise_that_fails_is_said():
         (["f(c)", "= f(c) by reparameterization"], "written with 1 of the variables"),
         (["f(c)", "= f(c) by reparameterization with e"], "is not drawn"),
         (["estimator no-such", "f(c)", "= f(c) by algebra"], "no estimator is called"),
+        (["b ~ q(b; phi)", "estimator score-function", "f(c)", "= f(c) by algebra"], "stands once, in front"),
+        (["estimator rebar", "estimator score-function", "f(c)", "= f(c) by algebra"], "stands once, in front"),
+        (["estimator pathwise", "sigma ~ Normal(0, 1)", "f(c)", "= f(c) by algebra"], "a function and for a variable"),
+        (["b ~ p(b; t)", "a ~ q(a | b; t)", "E_b[E_a[f(a)]]", "= E_a[E_b[f(a)]] by exchange"], "bound inside the scope"),
+        (["((a + b)^64)^64", "= a by algebra"], "feasible"),
     ],
 )
 def test_what_is_no_derivation_cannot_be_read(lines, why):
@@ -231,6 +257,7 @@ def test_a_block_that_is_not_closed_is_seen():
         ("```derivation\na * 2\n= 2 * a by algebra\n```\n", 0, "page.md:2: holds, 1 steps"),
         ("```derivation\na * 2\n= 3 * a by algebra\n```\n", 1, "page.md:3: does not hold"),
         ("```derivation\na * 2\n= 3 * by algebra\n```\n", 2, "page.md:3: cannot be read"),
+        ("```derivation\nsg(a)\n= a by value of stop\n```\n", 0, "page.md:2: holds in value only, 1 steps"),
         ("text\n", 2, "nothing was checked"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from derive.cli.main import write
 from derive.cli.terminal import Quiet, example, worst
 from derive.language.errors import UsageError
 from derive.printing.text import premises
+
+if TYPE_CHECKING:
+    from derive.written.block import Written
 
 Pages = Annotated[list[Path], typer.Argument(metavar="FILE.md", help="Markdown pages with blocks ```derivation.")]
 
@@ -36,7 +39,7 @@ def _checked(page: Path, *, quiet: bool) -> list[int]:
     for found in check_page(_text(page)):
         if isinstance(found, Written):
             assumed = [] if quiet else premises(found.assumptions, () if found.estimator is None else found.estimator.where)
-            said = f"holds, {len(found.lines) - 1} steps"
+            said = f"holds{_in_value(found)}, {len(found.lines) - 1} steps"
             write("".join([f"{page}:{found.line}: {said}\n", *(f"  assumes {condition}\n" for condition in assumed)]))
             statuses.append(0)
         else:
@@ -47,6 +50,10 @@ def _checked(page: Path, *, quiet: bool) -> list[int]:
         message = f"{page} has no block ```derivation, so nothing was checked."
         raise UsageError(message)
     return statuses
+
+
+def _in_value(found: Written) -> str:
+    return " in value only" if any(line.values_only for line in found.lines) else ""
 
 
 def _text(page: Path) -> str:

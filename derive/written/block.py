@@ -18,7 +18,7 @@ from typing import TypeVar
 from derive.catalogue import catalogue
 from derive.kernel.premises import Premise
 from derive.kernel.theorem import Equation
-from derive.language.errors import GradproofError, RuleError, UsageError
+from derive.language.errors import GradproofError, RuleError, ScopeError, TooLarge, UsageError
 from derive.language.estimator import Estimator
 from derive.language.scope import alpha_equal
 from derive.language.term import RandomVariable, Term
@@ -153,6 +153,9 @@ def _set(typed: _Typed, text: str) -> None:
     if "~" in text:
         declare(text, typed.setting)
         return
+    if typed.estimator is not None or typed.setting.variables:
+        message = "'estimator NAME' stands once, in front of what else is drawn."
+        raise UsageError(message)
     typed.estimator = catalogue[text.removeprefix("estimator ").strip()]
     typed.setting = setting_of(typed.estimator)
 
@@ -166,6 +169,8 @@ def _followed(before: Term, row: _Row, setting: Setting) -> Derivation:
     rewrite = _readable(row.number, lambda: _rewrite(found["rule"], found["names"], setting))
     try:
         return calc(before, (rewrite, term))
+    except (TooLarge, ScopeError) as error:
+        raise Unreadable(row.number, str(error)) from error
     except RuleError as error:
         reason = str(error).removeprefix(f"step 1 ({rewrite.name}) is refused: ")
         said = reason if not reason.startswith("it does not lead") else f"{found['rule']} does not lead to this line"

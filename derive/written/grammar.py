@@ -43,9 +43,9 @@ from derive.language.term import (
 from derive.written.setting import Setting
 
 MOST_CHARACTERS, MOST_NESTED, MOST_EXPONENT = 20_000, 60, 64
-_TOKEN = re.compile(r"\s*(?:(?P<number>\d{1,40})|(?P<name>[^\W\d]\w*)|(?P<sign>[-+*/^()\[\]{},;|])|(?P<other>\S))")
+_TOKEN = re.compile(r"\s*(?:(?P<number>\d{1,40})|(?P<name>[A-Za-z_]\w*)|(?P<sign>[-+*/^()\[\]{},;|])|(?P<other>\S))", re.ASCII)
 _WORDS: dict[str, Callable[[Term], Term]] = {"log": Log, "exp": Exp, "sigmoid": Sigmoid, "sign": Sign, "sg": Stop}
-_DRAWN = re.compile(r"\s*(continuous\s+)?([^\W\d]\w*)\s*~\s*(.*)", re.DOTALL)
+_DRAWN = re.compile(r"\s*(continuous\s+)?([A-Za-z_]\w*)\s*~\s*(.*)", re.DOTALL | re.ASCII)
 
 
 def parse(text: str, setting: Setting) -> Term:
@@ -72,13 +72,23 @@ def declare(text: str, setting: Setting) -> None:
     Raises
         UsageError, if it declares nothing that is known.
     """
+    _demand_ascii(text)
     found = _DRAWN.fullmatch(text)
     if found is None:
         message = f"expected how a variable is drawn, as 'b ~ p(b; theta)' or 'u ~ Uniform(0, 1)'; got {text.strip()!r}."
         raise UsageError(message)
     parser = _Parser(found[3], setting)
-    setting.declare(parser.drawn(found[2], dense=bool(found[1])))
+    variable = parser.drawn(found[2], dense=bool(found[1]))
     parser.end()
+    setting.declare(variable)
+
+
+def _demand_ascii(text: str) -> None:
+    """Of x² and 𝑥 a reader sees what a parser does not."""
+    for character in text:
+        if not character.isascii():
+            message = f"a formula is typed in ASCII, as in theta and x^2; got {character!r} in {' '.join(text.split())!r}."
+            raise UsageError(message)
 
 
 class _Parser:
@@ -86,6 +96,7 @@ class _Parser:
         if len(text) > MOST_CHARACTERS:
             message = f"a formula has at most {MOST_CHARACTERS} characters; got {len(text)}."
             raise UsageError(message)
+        _demand_ascii(text)
         self.text, self.setting, self.depth, self.position = text, setting, 0, 0
         self.bound: list[str] = []
         found = [(str(match.lastgroup), match[str(match.lastgroup)], match.end()) for match in _TOKEN.finditer(text)]
@@ -118,14 +129,17 @@ class _Parser:
     # The grammar
 
     def sum(self) -> Term:
-        self.depth += 1
-        if self.depth > MOST_NESTED:
-            self.refuse(f"nested more than {MOST_NESTED} deep")
+        self.deeper()
         total = -self.product() if self.taken("-") else self.product()
         while sign := self.taken("+", "-"):
             total = total + self.product() if sign == "+" else total - self.product()
         self.depth -= 1
         return total
+
+    def deeper(self) -> None:
+        self.depth += 1
+        if self.depth > MOST_NESTED:
+            self.refuse(f"nested more than {MOST_NESTED} deep")
 
     def product(self) -> Term:
         found, last = self.factor()
@@ -139,7 +153,9 @@ class _Parser:
 
     def factor(self) -> tuple[Term, bool]:
         """Return a factor, and whether it must be the last of its product."""
+        self.deeper()
         prefix = self.prefix()
+        self.depth -= 1
         if prefix is not None:
             return prefix, True
         base = self.atom()
@@ -164,11 +180,14 @@ class _Parser:
         return self.integral() if token in ("int", "int_") else None
 
     def derivative(self, parameter: Symbol) -> Term:
+        self.setting.use(parameter.name, "constant")
         if self.peek() == "log" and self.peek(1) != "(":
             self.take()
             density = self.density()
             return Score(density.law, density.at, parameter)
+        self.deeper()
         inner = self.prefix()
+        self.depth -= 1
         body = self.atom() if inner is None else inner
         if self.peek() == "^":
             self.refuse("put what is differentiated into brackets, as in d_theta (f(b)^2);")
@@ -230,9 +249,12 @@ class _Parser:
     def named(self, name: str) -> Term:
         """A name that abbreviates a term is the variable of that name where it is bound, and the term elsewhere."""
         variable, value = self.setting.variables.get(name), self.setting.names.get(name)
-        if value is None or name in self.bound:
-            return Symbol(name) if variable is None else variable
-        return value
+        if value is not None and name not in self.bound:
+            return value
+        if variable is not None:
+            return variable
+        self.setting.use(name, "constant")
+        return Symbol(name)
 
     def under(self, variables: list[RandomVariable], read: Callable[[], Term]) -> Term:
         self.bound += [variable.name for variable in variables]
@@ -287,6 +309,7 @@ class _Parser:
             return Density(self.setting.law(head, (*parameters, *given)), args[0])
         if head in _WORDS and len(args) == 1:
             return _WORDS[head](args[0])
+        self.setting.use(head, "function")
         return self.setting.functions.get(head, Function(head))(*args)
 
     def arguments(self) -> tuple[tuple[Term, ...], tuple[Term, ...], tuple[Term, ...]]:

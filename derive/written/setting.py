@@ -21,6 +21,13 @@ from derive.language.term import (
     subterms,
 )
 
+RESERVED = frozenset((
+    "E", "Var", "Cov", "KL", "sum", "prod", "int", "grad", "lim", "log", "exp", "sigmoid", "sign", "sg", "Normal", "Uniform",
+    "estimator", "continuous", "by", "with",
+))  # fmt: skip
+"""What a reader takes for an operation, and what a derivation says in words: no names."""
+_OPERATOR = re.compile(r"(E|sum|int|d|grad)_.*")
+
 
 @dataclass
 class Setting:
@@ -30,6 +37,20 @@ class Setting:
     functions: dict[str, Function] = field(default_factory=dict)
     names: dict[str, Term] = field(default_factory=dict)
     laws: list[Law] = field(default_factory=list)
+    roles: dict[str, str] = field(default_factory=dict)
+
+    def use(self, name: str, role: str) -> None:
+        """Keep what a name is used as.
+
+        Raises
+            UsageError, if it is reserved, or was used as something else: theta drawn and differentiated, f alone and f(b).
+        """
+        if name in RESERVED or _OPERATOR.fullmatch(name):
+            message = f"{name!r} is no name of a {role}: it is read as an operation."
+            raise UsageError(message)
+        if self.roles.setdefault(name, role) != role:
+            message = f"{name!r} stands for a {self.roles[name]} and for a {role}: call one of them otherwise."
+            raise UsageError(message)
 
     def declare(self, variable: RandomVariable) -> None:
         """Add a variable.
@@ -50,6 +71,9 @@ class Setting:
                     f" or, where they are copies, name them b_1 and b_2."
                 )
                 raise UsageError(message)
+        self.use(variable.name, "variable")
+        if _called(variable.law):
+            self.use(_called(variable.law), "law")
         self._keep(variable)
 
     def _keep(self, variable: RandomVariable) -> None:
@@ -100,6 +124,8 @@ def setting_of(estimator: Estimator) -> Setting:
             setting._law(term.law)
         elif isinstance(term, Apply):
             _keep_function(setting, term.function)
+    setting.roles = dict.fromkeys(map(_called, setting.laws), "law") | dict.fromkeys(setting.functions, "function")
+    setting.roles |= dict.fromkeys(setting.names, "abbreviation") | dict.fromkeys(setting.variables, "variable")
     return setting
 
 
