@@ -14,7 +14,8 @@ import derive
 from derive.catalogue import catalogue
 from derive.estimator import Estimator
 from derive.kernel.algebra import equal
-from derive.language.errors import NotATerm, NotExact, UnknownNode, UsageError
+from derive.language.errors import NotATerm, NotExact, TooLarge, UnknownNode, UsageError
+from derive.language.term import Apply, Function, lift
 from derive.notation import (
     E,
     Over,
@@ -33,7 +34,7 @@ from derive.notation import (
     uniform,
 )
 from derive.proofs.calc import chain_of
-from derive.sympy_door import from_sympy, variable_of
+from derive.sympy_door import from_sympy, on_outcomes, to_sympy, variable_of
 
 theta, c, x = parameter("theta"), constant("c"), constant("x")
 b, z, f = finite("b", theta), normal("z", theta), function("f")
@@ -120,6 +121,51 @@ def test_what_depends_on_an_outcome_or_two_parameters_has_no_plain_form():
         (grad(E(f(b), b), theta) + grad(c * E(f(b), b), c)).to_sympy(outcomes=2)
 
 
+@pytest.mark.parametrize("name", ["f1", "p1", "s1", "s2"])
+def test_a_constant_keeps_its_name_beside_an_unknown_that_is_called_so(name):
+    """E[c f(b) score(b)] = c p(1) score(1) (f(1) - f(2)) on two outcomes, whatever c is called."""
+    value = on_outcomes(E(constant(name) * f(b) * score(b), b), 2)
+    called = {"p1": "p(1)", "s1": "score(1)", "f1": "f(1)"}
+    p_1, s_1, f_1 = (sympy.Symbol(called[plain] if plain == name else plain) for plain in ("p1", "s1", "f1"))
+    assert sympy.expand(value - sympy.Symbol(name) * p_1 * s_1 * (f_1 - f2)) == 0
+
+
+def test_a_function_that_is_called_p_or_s_is_no_probability_and_no_score():
+    value = on_outcomes(E(function("s")(b) * score(b) + function("p")(b), b), 2)
+    s_1, s_2, p_1, p_2 = map(sympy.Symbol, ("s(1)", "s(2)", "p(1)", "p(2)"))
+    assert sympy.expand(value - p1 * s1 * (s_1 - s_2) - p1 * p_1 - (1 - p1) * p_2) == 0
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        E(constant("b") * f(b), b),
+        E(constant("K") * f(b), b),
+        E(f(normal("z", 0, 1)) * normal("z", 1, 1), normal("z", 0, 1)),
+        E(f(finite("K", theta)), finite("K", theta)),
+        constant("b") - b,
+        function("p")(b, theta) - p(b),
+        E(function("p")(b), b),
+        Apply(Function("f"), (x,)) - Apply(Function("f", differentiable=True), (x,)),
+    ],
+    ids=str,
+)
+def test_two_things_of_one_name_are_not_one_symbol(term):
+    with pytest.raises(UsageError, match="names two things"):
+        term.to_sympy()
+
+
+def test_laws_of_one_name_that_are_bound_apart_go_out():
+    one, other = normal("z", 0, 1), normal("z", 1, 1)
+    assert sympy.simplify((E(one, one) - E(other, other)).to_sympy().doit()) == -1
+
+
+def test_two_terms_that_are_written_alike_are_not_one_symbol():
+    for term in (constant("b") - b, f(x) - Apply(Function("f", differentiable=True), (x,))):
+        with pytest.raises(UsageError, match="are written"):
+            to_sympy(term)
+
+
 # In
 
 
@@ -189,11 +235,110 @@ def test_an_estimator_is_stated_in_sympy_from_end_to_end(factor, word):
         (sympy.Pow(-2, sympy.Rational(1, 3), evaluate=False), "not positive"),
         (stats.Expectation(stats.Poisson("n", 3)), "PoissonDistribution of n"),
         (sympy.Derivative(F(X), (X, 9)), "9 times"),
+        (stats.Expectation(stats.Normal("z", 0, 1), stats.Normal("z", 0, 1) > 0), "under a condition"),
+        (stats.given(stats.Normal("z", 0, 1), stats.Normal("z", 0, 1) > 0), "the law NoneType of z"),
+        (X - sympy.Symbol("x", positive=True), "x beside another x"),
+        (X - sympy.Dummy("x"), "beside another"),
+        (sympy.Dummy("x") - sympy.Dummy("x"), "beside another"),
+        (sympy.Symbol("z") - stats.Normal("z", 0, 1), "z beside another z"),
+        (stats.Normal("z", sympy.Symbol("x", positive=True), 1) - X, "x beside another x"),
+        (stats.Expectation(stats.Normal("z", 0, 1)) - stats.Expectation(stats.Normal("z", 1, 1)), "z beside another z"),
+        (F(X) - sympy.Function("f", real=True)(X), "f beside another f"),
+        (sympy.Symbol("a", commutative=False) * X, "does not commute"),
+        (sympy.Sum(F(X), (X, 3, 1)), "Sum over"),
+        (sympy.Function("g")(), "without arguments"),
+        (sympy.Matrix([X]), "Matrix"),
+        ("x", "a str"),
+        (None, "a NoneType"),
+        ([X], "a list"),
+        (x, "a Symbol"),
     ],
 )
 def test_what_has_no_meaning_here_is_refused_by_name(expression, name):
     with pytest.raises(UnknownNode, match=name):
         from_sympy(expression)
+
+
+def test_a_sum_over_nothing_is_zero():
+    assert equal(from_sympy(sympy.Sum(F(X), (X, 3, 2))), lift(0))
+
+
+def test_a_number_of_python_is_one():
+    assert (from_sympy(3), from_sympy(Fraction(1, 3))) == (lift(3), lift(Fraction(1, 3)))
+    with pytest.raises(NotExact):
+        from_sympy(0.5)
+
+
+def test_a_sum_that_runs_backwards_is_not_empty_in_sympy():
+    k = sympy.Symbol("k")
+    assert sympy.Sum(k, (k, 3, 1)).doit() == -2
+
+
+@pytest.mark.parametrize("symbols", [{"x": c}, {X: 3}, {X: "x"}, {X: sympy.Symbol("y")}, {F: c}, {X: f}])
+def test_what_stands_for_a_symbol_is_never_passed_over(symbols):
+    with pytest.raises(NotATerm, match="stands for"):
+        from_sympy(X + F(X), symbols)
+
+
+def test_a_symbol_that_is_listed_with_other_assumptions_is_not_passed_over():
+    with pytest.raises(UnknownNode, match="x beside another x"):
+        from_sympy(X + 1, {sympy.Symbol("x", positive=True): c})
+
+
+def test_what_a_symbol_stands_for_is_meant_in_a_law_too():
+    draw, bit = stats.Normal("z", THETA, 1), stats.Bernoulli("b", THETA)
+    phi = parameter("phi")
+    assert from_sympy(stats.Expectation(draw * THETA), {THETA: phi}) == E(phi * normal("z", phi), normal("z", phi))
+    read = from_sympy(stats.Expectation(F(bit)), {THETA: phi}, any_law=True)
+    assert read == E(f(finite("b", phi)), finite("b", phi))
+    other = finite("w", theta)
+    assert from_sympy(stats.Expectation(F(bit)), {bit: other}) == E(f(other), other)
+    with pytest.raises(UnknownNode, match="a mean over b"):
+        from_sympy(stats.Expectation(F(bit)), {bit: c})
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        stats.FiniteRV("b", {THETA: sympy.Rational(1, 2), 0: sympy.Rational(1, 2)}),
+        stats.Bernoulli("b", sympy.Rational(1, 2), THETA, 0),
+    ],
+)
+def test_a_support_that_moves_is_of_no_law_on_a_fixed_one(draw):
+    """E[b] = theta / 2, whose gradient is 1/2, though the probabilities have none."""
+    with pytest.raises(UnknownNode, match="do not move"):
+        variable_of(draw, any_law=True)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        stats.Bernoulli("a", 1 - THETA), stats.Bernoulli("a", THETA, 1, -1), stats.Bernoulli("a", THETA**2),
+        stats.FiniteRV("a", {0: THETA, 1: 1 - THETA}), stats.FiniteRV("a", {0: THETA, 1: THETA, 2: 1 - 2 * THETA}),
+    ],
+)  # fmt: skip
+def test_two_laws_of_one_parameter_are_not_one(draw):
+    bit = stats.Bernoulli("b", THETA)
+    difference = from_sympy(stats.Expectation(F(draw)) - stats.Expectation(F(bit)), any_law=True)
+    assert not equal(difference, lift(0))
+    same = from_sympy(stats.Expectation(F(stats.Bernoulli("a", THETA))) - stats.Expectation(F(bit)), any_law=True)
+    assert equal(same, lift(0))
+    law = sympy.Function("p")(draw, THETA)
+    assert from_sympy(law, any_law=True) == p(variable_of(draw, any_law=True))
+
+
+def test_the_number_of_outcomes_is_no_constant():
+    index, count = sympy.Symbol("b"), sympy.Symbol("K")
+    with pytest.raises(UnknownNode, match="how many outcomes"):
+        from_sympy(sympy.Sum(F(index), (index, 1, count)) / count, {index: b})
+
+
+def test_an_expression_that_is_too_deep_is_refused():
+    deep = X
+    for _ in range(3000):
+        deep = F(deep)
+    with pytest.raises(TooLarge, match="too deeply"):
+        from_sympy(deep)
 
 
 def test_a_support_that_is_not_covered_is_refused():

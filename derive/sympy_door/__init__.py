@@ -10,6 +10,7 @@ from typing import Any
 
 import sympy
 
+from derive.language.errors import UsageError
 from derive.language.term import Add, Exp, Log, Mul, Number, Power, Sigmoid, Sign, Term
 from derive.printing.text import render
 from derive.sympy_door.inwards import from_sympy as from_sympy, variable_of as variable_of
@@ -22,6 +23,9 @@ def to_sympy(term: Term) -> tuple[Any, dict[Any, Term]]:
     """Return a term as a SymPy expression, and what each of its symbols stands for.
 
     Sums, products, powers, log, exp and sigmoid are translated; an expectation, a function, a density becomes one symbol.
+
+    Raises
+        UsageError, if two terms are written alike, as a constant b and a variable b.
 
     >>> from derive.notation import constant, log
     >>> expression, symbols = to_sympy(log(constant("x")) ** 2)
@@ -51,5 +55,7 @@ def _outwards(term: Term, symbols: dict[Any, Term]) -> Any:
         case Sign(arg):
             return sympy.sign(_outwards(arg, symbols))
     symbol = sympy.Symbol(render(term))
-    symbols[symbol] = term
+    if symbols.setdefault(symbol, term) != term:
+        message = f"{symbol} is how two terms are written, which SymPy would take for one: give each a name of its own."
+        raise UsageError(message)
     return symbol

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from functools import reduce
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import sympy
 from sympy import stats
-from sympy.core.function import AppliedUndef
+from sympy.core.function import AppliedUndef, UndefinedFunction
 from sympy.stats.crv_types import NormalDistribution, UniformDistribution
 from sympy.stats.frv_types import BernoulliDistribution, FiniteDistributionHandmade
 
-from derive.language.errors import NotExact, UnknownNode
+from derive.language.errors import NotATerm, NotExact, TooLarge, UnknownNode
 from derive.language.notation import E, Over as over, absolute, finite, grad, maximum, minimum, normal, sign, uniform
 from derive.language.term import (
     Add,
@@ -35,6 +35,7 @@ from derive.language.term import (
 )
 
 MOST_TERMS, MOST_ORDER = 100, 8
+_OUTCOMES = sympy.Symbol("K")
 
 
 def from_sympy(expression: Any, symbols: Mapping[Any, Term | Function] | None = None, *, any_law: bool = False) -> Term:
@@ -52,7 +53,10 @@ def from_sympy(expression: Any, symbols: Mapping[Any, Term | Function] | None = 
 
     Raises
         NotExact, if a float occurs.
-        UnknownNode, if something occurs that has no meaning here, by its name.
+        NotATerm, if `symbols` has something else than symbols and functions of SymPy, and terms and functions of ours.
+        UnknownNode, if something occurs that has no meaning here, by its name; if two symbols or functions have one name, as
+        with other assumptions.
+        TooLarge, if it is nested too deeply.
 
     >>> x, f = sympy.Symbol("x"), sympy.Function("f")
     >>> from_sympy(x**2 / 3) == Number(Fraction(1, 3)) * Symbol("x") ** 2
@@ -61,27 +65,39 @@ def from_sympy(expression: Any, symbols: Mapping[Any, Term | Function] | None = 
     >>> print(from_sympy(stats.Expectation(f(b)), any_law=True))
     E_b[f(b)]
     """
-    return _Reader(symbols or {}, any_law=any_law).read(expression)
+    listed = _listed(symbols or {})
+    try:
+        read = _expression(expression)
+        _refuse_confusion(read, listed)
+        return _Reader(listed, any_law=any_law).read(read)
+    except RecursionError:
+        message = "the expression is nested too deeply to be read."
+        raise TooLarge(message) from None
 
 
 def variable_of(symbol: Any, *, any_law: bool = False) -> RandomVariable:
     """Return a random variable of `sympy.stats` as one of ours.
 
     `Normal` and `Uniform` are themselves. Of `Bernoulli` and `FiniteRV` there is no form here that keeps the support: with
-    `any_law` they stand for every law p(b; parameters) on any finite support, of which theirs is one. What is proved then holds
-    for it; what is refuted is refuted of some such law, and may be right for theirs.
+    `any_law` they stand for every law on any finite support, of which theirs is one: p(b; theta) for a bit of probability
+    theta, so that two of them share it, and p_b(b; parameters) for any other law of b. What is proved then holds for it; what
+    is refuted is refuted of some such law, and may be right for theirs.
 
     Raises
-        UnknownNode, if the law has no form here.
+        UnknownNode, if the law has no form here, or its values move with a parameter.
 
     >>> print(variable_of(stats.Normal("z", sympy.Symbol("mu"), 1)).law)
     Normal(.; mu, 1)
     """
-    law, name = getattr(symbol.pspace, "distribution", None), str(symbol.symbol)
+    return _variable(symbol, from_sympy, any_law=any_law)
+
+
+def _variable(symbol: Any, read: Callable[[Any], Term], *, any_law: bool) -> RandomVariable:
+    law, name = getattr(getattr(symbol, "pspace", None), "distribution", None), str(getattr(symbol, "symbol", symbol))
     if isinstance(law, NormalDistribution):
-        return normal(name, from_sympy(law.mean), from_sympy(law.std))
+        return normal(name, read(law.mean), read(law.std))
     if isinstance(law, UniformDistribution):
-        return uniform(name, from_sympy(law.left), from_sympy(law.right))
+        return uniform(name, read(law.left), read(law.right))
     if isinstance(law, (BernoulliDistribution, FiniteDistributionHandmade)):
         if not any_law:
             message = (
@@ -89,9 +105,65 @@ def variable_of(symbol: Any, *, any_law: bool = False) -> RandomVariable:
                 "finite support: what is proved holds for it, what is refuted need not be wrong for it."
             )
             raise UnknownNode(message)
-        parameters = sorted(law.free_symbols, key=str)
-        return finite(name, *(Symbol(str(parameter)) for parameter in parameters))
+        return _any_law(name, law, read)
     _refuse(f"the law {type(law).__name__} of {name}", "Normal, Uniform, Bernoulli or FiniteRV of sympy.stats")
+
+
+def _any_law(name: str, law: Any, read: Callable[[Any], Term]) -> RandomVariable:
+    probabilities = {value: probability for value, probability in law.dict.items() if probability != 0}
+    if any(getattr(value, "free_symbols", ()) for value in probabilities):
+        _refuse(f"the law of {name}, whose values are symbols,", "values that are numbers: those of a law do not move")
+    parameters = [read(each) for each in sorted(law.free_symbols, key=str)]
+    bit = len(parameters) == 1 and probabilities == {1: next(iter(law.free_symbols)), 0: 1 - next(iter(law.free_symbols))}
+    return finite(name, *(cast("Symbol", each) for each in parameters), law="p" if bit else f"p_{name}")
+
+
+def _listed(symbols: Mapping[Any, Any]) -> Mapping[Any, Term | Function]:
+    """Refuse what would be passed over: a name in the place of a symbol, a number in the place of a term."""
+    for key, value in symbols.items():
+        function = isinstance(key, UndefinedFunction)
+        if not (isinstance(value, Function) if function else isinstance(key, sympy.Basic) and isinstance(value, Term)):
+            message = f"{key!r} stands for {value!r}: expected a symbol of SymPy and a term, or a function and one of ours."
+            raise NotATerm(message)
+    return symbols
+
+
+def _expression(expression: Any) -> Any:
+    try:
+        read = None if isinstance(expression, Term) else sympy.sympify(expression, strict=True)
+    except sympy.SympifyError:
+        read = None
+    if isinstance(read, sympy.Basic):
+        return read
+    _refuse(f"a {type(expression).__name__}", "an expression of SymPy")
+
+
+def _refuse_confusion(expression: Any, listed: Mapping[Any, Any]) -> None:
+    """Refuse two symbols, or two functions, of one name: here they would be one. Nor is there an order in a product."""
+    names = {_named(key): key for key in listed}
+    for leaf in _leaves(expression):
+        if getattr(leaf, "is_commutative", True) is False:
+            _refuse(f"{leaf}, which does not commute,", "symbols that do")
+        known = names.setdefault(_named(leaf), leaf)
+        if known != leaf and leaf not in listed:
+            _refuse(f"{leaf} beside another {leaf}, of which one may be positive, random or a Dummy,", "a name for each")
+
+
+def _named(leaf: Any) -> tuple[bool, str]:
+    return isinstance(leaf, UndefinedFunction), str(getattr(leaf, "name", leaf))
+
+
+def _leaves(expression: Any) -> Iterator[Any]:
+    """Yield the symbols and the undefined functions, in the laws of random symbols too."""
+    if isinstance(expression, stats.rv.RandomSymbol):
+        yield expression
+        yield from (leaf for arg in getattr(expression.pspace, "distribution", sympy.S.Zero).args for leaf in _leaves(arg))
+    elif isinstance(expression, sympy.Symbol):
+        yield expression
+    else:
+        if isinstance(expression, AppliedUndef):
+            yield expression.func
+        yield from (leaf for arg in getattr(expression, "args", ()) for leaf in _leaves(arg))
 
 
 def _refuse(what: str, expected: str) -> NoReturn:
@@ -106,7 +178,10 @@ class _Reader:
         self.symbols, self.any_law = symbols, any_law
 
     def variable_of(self, symbol: Any) -> RandomVariable:
-        return variable_of(symbol, any_law=self.any_law)
+        read = self.symbols.get(symbol)
+        if isinstance(read, Term) and not isinstance(read, RandomVariable):
+            _refuse(f"a mean over {symbol}, which stands for {read},", "a random variable")
+        return read if isinstance(read, RandomVariable) else _variable(symbol, self.read, any_law=self.any_law)
 
     def _with(self, index: Any, value: Term) -> _Reader:
         return _Reader({**self.symbols, index: value}, any_law=self.any_law)
@@ -118,6 +193,9 @@ class _Reader:
         if isinstance(expression, stats.rv.RandomSymbol):
             return self.variable_of(expression)
         if isinstance(expression, sympy.Symbol):
+            laws = [getattr(known, "law", None) for known in self.symbols.values()]
+            if expression == _OUTCOMES and any(isinstance(law, FiniteLaw) for law in laws):
+                _refuse(f"{expression}, which is how many outcomes there are,", "another name for a constant")
             return Symbol(expression.name)
         if isinstance(expression, sympy.Float):
             message = f"formulas are exact: got the float {expression}; write a Rational."
@@ -157,12 +235,14 @@ class _Reader:
     def _applied(self, expression: Any) -> Term:
         """An undefined function; p(b, ...) is the density of a variable whose law is called p and has these parameters."""
         args = tuple(map(self.read, expression.args))
+        if not args:
+            _refuse(f"{expression}, a function without arguments,", "a symbol")
         function = self.symbols.get(expression.func)
         if isinstance(function, Function):
             return function(*args)
         name = expression.func.__name__
         law = getattr(args[0], "law", None)
-        if isinstance(law, FiniteLaw) and law.name == name and args[1:] == law.terms:
+        if isinstance(law, FiniteLaw) and name in (law.name, "p") and args[1:] == law.terms:
             return Density(law, args[0])
         return Function(name)(*args)
 
@@ -170,6 +250,8 @@ class _Reader:
         match expression:
             case sympy.Derivative():
                 return self._derivative(expression)
+            case stats.Expectation() if len(expression.args) > 1:
+                _refuse(f"{expression}, a mean under a condition,", "a mean over a law")
             case stats.Expectation():
                 variables = sorted(map(self.variable_of, expression.args[0].atoms(stats.rv.RandomSymbol)), key=lambda v: v.name)
                 return E(self.read(expression.args[0]), *variables)
@@ -198,7 +280,7 @@ class _Reader:
         if isinstance(variable, RandomVariable) and self._covers(variable, ends, kind):
             return over(body if isinstance(body, Term) else self.read(body), variable)
         integers = len(ends) == 2 and all(isinstance(end, sympy.Integer) for end in ends)
-        if kind == "Sum" and integers and not isinstance(body, Term) and ends[1] - ends[0] < MOST_TERMS:
+        if kind == "Sum" and integers and not isinstance(body, Term) and -1 <= ends[1] - ends[0] < MOST_TERMS:
             values = range(int(ends[0]), int(ends[1]) + 1)
             return Add(tuple(self._with(index, Number(Fraction(value))).read(body) for value in values))
         _refuse(f"a {kind} over {limit}", f"a variable of ours over its whole support, or a Sum of at most {MOST_TERMS} terms")
@@ -207,7 +289,7 @@ class _Reader:
         """Whether the ends are those of the support; the outcomes of a finite law are 1, ..., K."""
         match variable.law:
             case FiniteLaw():
-                return kind == "Sum" and ends == [1, sympy.Symbol("K")]
+                return kind == "Sum" and ends == [1, _OUTCOMES]
             case UniformLaw(low, high):
                 return kind == "Integral" and [self.read(end) for end in ends] == [low, high]
             case NormalLaw():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterator
 from functools import singledispatch
 from itertools import pairwise
 from typing import Any
@@ -12,6 +14,7 @@ import sympy
 from derive.exact.comparison import value
 from derive.kernel.theorem import Theorem
 from derive.language.errors import NotEvaluable, UnknownNode, UsageError
+from derive.language.scope import free
 from derive.language.term import (
     Add,
     Apply,
@@ -53,6 +56,7 @@ class _Constant(sympy.Function):  # type: ignore[misc]
         return sympy.S.Zero
 
 
+_OUTCOMES, _WRITTEN_OUT = "K", ("exp", "log", "sign", "inverse")
 _stopped = type("sg", (_Constant,), {"_imp_": staticmethod(lambda x: x)})
 """Stop-gradient: the value of its argument, under the name that SymPy prints."""
 
@@ -62,11 +66,53 @@ def expression(term: Term) -> Any:
 
     An expectation is a `Sum` over outcomes 1, ..., K, or an `Integral`; a law that is not known is an undefined function.
 
+    Raises
+        UsageError, if two things have one name, which SymPy would take for one.
+
     >>> from derive.notation import E, finite, function, parameter
     >>> b, f = finite("b", parameter("theta")), function("f")
     >>> expression(E(f(b), b))
     Sum(f(b)*p(b, theta), (b, 1, K))
     """
+    _refuse_shared(term)
+    return _written(term)
+
+
+def _refuse_shared(term: Term) -> None:
+    """A symbol, a free variable and the index of a sum are symbols there; a law and a function are functions."""
+    taken: dict[str, object] = {_OUTCOMES: "the number of outcomes"} if _counts(term) else {}
+    for leaf in free(term):
+        _refuse_two(taken, leaf.name, leaf)
+    heads: dict[str, object] = {}
+    for node in subterms(term):
+        match node:
+            case Apply(function, _):
+                _refuse_two(heads, function.name, function)
+            case Density(law, _) | Score(law, _, _):
+                _refuse_two(heads, _law_name(law), "a law")
+            case Expect(body, variable) | Over(body, variable):
+                _refuse_two({_OUTCOMES: _OUTCOMES}, variable.name, variable)
+                _refuse_two(heads, _law_name(variable.law), "a law")
+                for leaf in (*free(body), *(leaf for each in variable.law.terms for leaf in free(each))):
+                    _refuse_two({variable.name: variable}, leaf.name, leaf)
+
+
+def _counts(term: Term) -> bool:
+    """Whether there is a sum over outcomes, which ends at K."""
+    return any(isinstance(node, (Expect, Over)) and isinstance(node.variable.law, FiniteLaw) for node in subterms(term))
+
+
+def _law_name(law: Law) -> str:
+    return str(getattr(law, "name", ""))
+
+
+def _refuse_two(taken: dict[str, object], name: str, thing: object) -> None:
+    if name and taken.setdefault(name, thing) != thing:
+        message = f"{name!r} names two things, which SymPy would take for one: give each a name of its own."
+        raise UsageError(message)
+
+
+def _written(term: Term) -> Any:
     match term:
         case Number(value):
             return sympy.Rational(value.numerator, value.denominator)
@@ -75,38 +121,38 @@ def expression(term: Term) -> Any:
         case Apply(function, args):
             kind = _Constant if isinstance(function, Threshold) else sympy.Function
             head = type(function.name, (_Constant,), {}) if kind is _Constant else sympy.Function(function.name)
-            return head(*map(expression, args))
+            return head(*map(_written, args))
         case Add(args):
-            return sympy.Add(*map(expression, args))
+            return sympy.Add(*map(_written, args))
         case Mul(args):
-            return sympy.Mul(*map(expression, args))
+            return sympy.Mul(*map(_written, args))
         case Power(base, exponent):
-            return expression(base) ** exponent
+            return _written(base) ** exponent
         case Log(arg):
-            return sympy.log(expression(arg))
+            return sympy.log(_written(arg))
         case Exp(arg):
-            return sympy.exp(expression(arg))
+            return sympy.exp(_written(arg))
         case Sigmoid(arg):
-            return 1 / (1 + sympy.exp(-expression(arg)))
+            return 1 / (1 + sympy.exp(-_written(arg)))
         case Sign(arg):
-            return sympy.sign(expression(arg))
+            return sympy.sign(_written(arg))
         case Stop(body):
-            return _stopped(expression(body))
+            return _stopped(_written(body))
     return _calculus(term)
 
 
 def _calculus(term: Term) -> Any:
     match term:
         case Density(law, at):
-            return _density(law, expression(at))
+            return _density(law, _written(at))
         case Score(law, at, parameter):
-            return _score(law, expression(at), sympy.Symbol(parameter.name))
+            return _score(law, _written(at), sympy.Symbol(parameter.name))
         case Grad(body, parameter):
-            return sympy.Derivative(expression(body), sympy.Symbol(parameter.name))
+            return sympy.Derivative(_written(body), sympy.Symbol(parameter.name))
         case Expect(body, variable):
-            return _over(variable, expression(body) * _density(variable.law, sympy.Symbol(variable.name), inside=True))
+            return _over(variable, _written(body) * _density(variable.law, sympy.Symbol(variable.name), inside=True))
         case Over(body, variable):
-            return _over(variable, expression(body))
+            return _over(variable, _written(body))
     message = f"no node of the language can be written for SymPy from a {type(term).__name__}."
     raise UnknownNode(message)
 
@@ -115,9 +161,9 @@ def _over(variable: RandomVariable, body: Any) -> Any:
     name = sympy.Symbol(variable.name)
     match variable.law:
         case FiniteLaw():
-            return sympy.Sum(body, (name, 1, sympy.Symbol("K")))
+            return sympy.Sum(body, (name, 1, sympy.Symbol(_OUTCOMES)))
         case UniformLaw(low, high):
-            return sympy.Integral(body, (name, expression(low), expression(high)))
+            return sympy.Integral(body, (name, _written(low), _written(high)))
     return sympy.Integral(body, (name, -sympy.oo, sympy.oo))
 
 
@@ -131,7 +177,7 @@ def _score(law: Law, at: Any, parameter: Any) -> Any:
 
 def _density(law: Law, at: Any, *, inside: bool = False) -> Any:
     """Return a density at a point, which `inside` says to be in the support."""
-    terms = [expression(term) for term in law.terms]
+    terms = [_written(term) for term in law.terms]
     match law:
         case NormalLaw():
             loc, scale = terms
@@ -170,35 +216,67 @@ def _parameter(term: Term) -> Symbol:
 
 
 def plain(formula: Formula) -> Any:
-    """Return what the exact evaluator has found as an expression in plain symbols."""
-    names: dict[str, Generator] = {}
-    value = sympy.Rational(*formula.number.as_integer_ratio()) * _monomial(formula.single, formula.parameter, names)
+    """Return what the exact evaluator has found as an expression in plain symbols.
+
+    Raises
+        UsageError, if two unknowns have one name.
+    """
+    polynomials = [value for value, _ in (*formula.factors, *formula.divisors)]
+    unknowns = {*_unknowns(formula.single), *(key for value in polynomials for key in _inside(value))}
+    names = _plain_names(unknowns, formula.parameter)
+    value = sympy.Rational(*formula.number.as_integer_ratio()) * _monomial(formula.single, names)
     for factor, power in formula.factors:
-        value *= _polynomial(factor, formula.parameter, names) ** power
+        value *= _polynomial(factor, names) ** power
     for divisor, power in formula.divisors:
-        value /= _polynomial(divisor, formula.parameter, names) ** power
+        value /= _polynomial(divisor, names) ** power
     return value
 
 
-def _polynomial(value: Value, parameter: str, names: dict[str, Generator]) -> Any:
+def _inside(value: Value) -> Iterator[Generator]:
+    for _, monomial in value.terms:
+        yield from _unknowns(monomial)
+
+
+def _unknowns(monomial: Monomial) -> Iterator[Generator]:
+    """Yield the unknowns that become symbols."""
+    for key, _ in monomial:
+        if key.kind in _WRITTEN_OUT:
+            yield from _inside(key.args[0])
+        else:
+            yield key
+
+
+def _plain_names(keys: set[Generator], parameter: str) -> dict[Generator, str]:
+    """Name each unknown: as a person reads it where the plain name is another's, or is kept for p(1) and score(1)."""
+    plain = {key: readable(key, parameter) if _kept(key) else _plain_name(key, parameter) for key in keys}
+    shared = Counter(plain.values())
+    names = {key: name if shared[name] == 1 else readable(key, parameter) for key, name in plain.items()}
+    taken: dict[str, object] = {}
+    for key, name in names.items():
+        _refuse_two(taken, name, key)
+    return names
+
+
+def _kept(key: Generator) -> bool:
+    return key.kind == "function" and key.name in ("p", "s")
+
+
+def _polynomial(value: Value, names: dict[Generator, str]) -> Any:
     terms = ((sympy.Rational(*c.as_integer_ratio()), monomial) for c, monomial in value.terms)
-    return sympy.Add(*(c * _monomial(monomial, parameter, names) for c, monomial in terms))
+    return sympy.Add(*(c * _monomial(monomial, names) for c, monomial in terms))
 
 
-def _monomial(monomial: Monomial, parameter: str, names: dict[str, Generator]) -> Any:
-    return sympy.Mul(*(_unknown(key, parameter, names) ** power for key, power in monomial))
+def _monomial(monomial: Monomial, names: dict[Generator, str]) -> Any:
+    return sympy.Mul(*(_unknown(key, names) ** power for key, power in monomial))
 
 
-def _unknown(key: Generator, parameter: str, names: dict[str, Generator]) -> Any:
+def _unknown(key: Generator, names: dict[Generator, str]) -> Any:
     match key.kind:
         case "exp" | "log" | "sign":
-            return getattr(sympy, key.kind)(_polynomial(key.args[0], parameter, names))
+            return getattr(sympy, key.kind)(_polynomial(key.args[0], names))
         case "inverse":
-            return 1 / _polynomial(key.args[0], parameter, names)
-    name = _plain_name(key, parameter)
-    if names.setdefault(name, key) != key:
-        name = readable(key, parameter)
-    return sympy.Symbol(name)
+            return 1 / _polynomial(key.args[0], names)
+    return sympy.Symbol(names[key])
 
 
 def _plain_name(key: Generator, parameter: str) -> str:
