@@ -65,6 +65,6 @@ gumbel_rao: Estimator = Estimator(
     draws=(b, v),
     target=grad(E(function("f")(b), b), theta),
     source="paulus-2021",
-    summary="The same with the relaxation drawn given the sample: less variance, and another bias.",
+    summary="The same with the relaxation drawn given the sample, and differentiated through that draw: another mean.",
     verdict="refuted",
 )

@@ -27,7 +27,7 @@ grpo: Estimator = Estimator(
     draws=_two,
     target=target,
     source="shao-2024",
-    summary="The mean of the group is subtracted, and the deviation of the group divides: the gradient of another objective.",
+    summary="The mean of the group is subtracted, and the deviation of the group divides: of three rewards no gradient at all.",
     verdict="refuted",
 )
 

@@ -71,7 +71,7 @@ actor_critic: Estimator = Estimator(
     draws=draws,
     target=target,
     source="sutton-2000",
-    summary="A critic stands for the later rewards: any critic, and biased unless it is the value of the policy.",
+    summary="A critic stands for the later rewards: biased unless the mean of its error times the score is zero.",
     verdict="refuted",
 )
 
@@ -102,7 +102,7 @@ generalized_advantage: Estimator = Estimator(
     draws=draws,
     target=target,
     source="schulman-2016, eq. 16",
-    summary="The later errors of the critic count lambda: biased for every lambda but one, unless the critic is exact.",
+    summary="The later errors of the critic count lambda: the bias is that of the critic, times 1 - lambda.",
     verdict="refuted",
 )
 
