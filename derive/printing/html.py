@@ -42,6 +42,9 @@ class MathML(Printer):
                 subscripts.append(f"<mi>{_text(GREEK.get(suffix, suffix))}</mi>")
         return f"<msub>{printed}<mrow>{'<mo>,</mo>'.join(subscripts)}</mrow></msub>" if subscripts else printed
 
+    def quoted(self, name: str) -> str:
+        return f"<mtext>‘{_text(name)}’</mtext>"
+
     def word(self, word: str) -> str:
         return f"<mi>{_text({'Normal': '𝒩', 'Uniform': '𝒰', '...': '⋯', '.': '·'}.get(word, word))}</mi>"
 
@@ -88,7 +91,7 @@ class MathML(Printer):
         return f"<mrow><msub><mi>𝔼</mi><mrow>{subscript}</mrow></msub><mo>[</mo>{inner}<mo>]</mo></mrow>"
 
     def _subscript(self, variable: RandomVariable) -> str:
-        law, printed = variable.law, self.name(variable.name)
+        law, printed = variable.law, self.called(variable.name)
         if isinstance(law, (FiniteLaw, DensityLaw)) or not all(isinstance(term, Number) for term in law.terms):
             return self.distribution(law, printed)
         return printed

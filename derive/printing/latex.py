@@ -103,6 +103,9 @@ class Latex(Printer):
     def name(self, name_: str) -> str:
         return name(name_, self.joint)
 
+    def quoted(self, name: str) -> str:
+        return rf"\text{{`{escape(name)}'}}"
+
     def word(self, word: str) -> str:
         return _WORDS.get(word, rf"\mathrm{{{word}}}")
 
@@ -147,11 +150,11 @@ class Latex(Printer):
     def expectation(self, variables: Sequence[RandomVariable], inner: str) -> str:
         subscript = ", ".join(unmarked(self._subscript(variable)) for variable in variables)
         if len(variables) > 1 and width(subscript) > LIMIT // 2:
-            subscript = ", ".join(self.name(variable.name) for variable in variables)
+            subscript = ", ".join(self.called(variable.name) for variable in variables)
         return rf"\mathbb{{E}}_{{{subscript}}}{SQUARE}{inner}{ERAUQS}"
 
     def _subscript(self, variable: RandomVariable) -> str:
-        law, printed = variable.law, self.name(variable.name)
+        law, printed = variable.law, self.called(variable.name)
         if isinstance(law, (FiniteLaw, DensityLaw)) or not all(isinstance(term, Number) for term in law.terms):
             return self.distribution(law, printed)
         return printed

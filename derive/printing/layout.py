@@ -6,7 +6,9 @@ is here, once. A subterm that equals the value of an abbreviation prints as its 
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from fractions import Fraction
@@ -42,6 +44,7 @@ from derive.language.term import (
     Threshold,
     UniformLaw,
     anywhere,
+    subterms,
 )
 
 Where: TypeAlias = Sequence[tuple[str, Term]]
@@ -62,6 +65,8 @@ GREEK = {
     "Xi": "Ξ", "Pi": "Π", "Sigma": "Σ", "Phi": "Φ", "Psi": "Ψ", "Omega": "Ω",
 }  # fmt: skip
 ACCENTS = ("tilde", "hat", "bar")
+_FORMULA = re.compile(r"[-+*/^=<>|,;:\[\]{}~\s]|^\d+(\.\d*)?$")
+_OPERATION = re.compile(r"exp|log|sigmoid|sg|Normal|Uniform|E|int|(E|sum|int|d)_.*")
 
 
 class Level(IntEnum):
@@ -82,18 +87,23 @@ class Printer(ABC):
     """
 
     where: tuple[tuple[str, Term], ...]
+    unclear: frozenset[Symbol | str]
     bars: ClassVar[bool] = True
     longest_fraction: ClassVar[int] = 40
     joint: str
 
-    def __init__(self, where: Where = (), joint: str = "p") -> None:
-        self.where, self.joint = tuple(where), joint
+    def __init__(self, where: Where = (), joint: str = "p", unclear: frozenset[Symbol | str] = frozenset()) -> None:
+        self.where, self.joint, self.unclear = tuple(where), joint, unclear
 
     # What a notation writes in its own way
 
     @abstractmethod
     def name(self, name: str) -> str:
         """A variable, a parameter or a function."""
+
+    @abstractmethod
+    def quoted(self, name: str) -> str:
+        """A name between quotation marks, where it would be read as a formula or as another name."""
 
     @abstractmethod
     def word(self, word: str) -> str:
@@ -177,28 +187,39 @@ class Printer(ABC):
         """
         name = self.abbreviation(term)
         if name is not None:
-            return self.name(name)
+            printed = self.name(name)
+            return self.bracket(printed) if self.bars and name.startswith("log_") and need > Level.PREFIX else printed
         printed = self._node(term)
         return self.bracket(printed) if self.level(term) < need else printed
 
     def level(self, term: Term) -> Level:
         """How tightly a term holds together in this notation; with bars, log_joint(b) is written as log p(b)."""
-        if self.bars and isinstance(term, Apply) and term.function.name.startswith("log_"):
+        if self.bars and _head(term).startswith("log_"):
             return Level.PREFIX
         return _level(term)
+
+    def called(self, name: str) -> str:
+        """Return what a variable, a parameter or a law is called: a + b is a sum and no name, x1 is not x_1."""
+        return self.quoted(name) if name in self.unclear or _FORMULA.search(name) else self.name(name)
+
+    def _symbol(self, symbol: Symbol) -> str:
+        return self.quoted(symbol.name) if symbol in self.unclear else self.called(symbol.name)
+
+    def _function(self, name: str) -> str:
+        return self.quoted(name) if _OPERATION.fullmatch(name) else self.called(name)
 
     def distribution(self, law: Law, at: str) -> str:
         """Return the density of a law at a point: p(b | x; theta), Normal(z; 0, 1)."""
         match law:
             case FiniteLaw(name, parameters, given):
-                return self.call(self.name(name), [at], self._all(given), self._all(parameters))
+                return self.call(self.called(name), [at], self._all(given), self._all(parameters))
             case DensityLaw(name, parameters):
-                return self.call(self.name(name), [at], (), self._all(parameters))
+                return self.call(self.called(name), [at], (), self._all(parameters))
         return self.call(self.word(_family(law)), [at], (), self._all(_shown_terms(law)))
 
     def drawn(self, variable: RandomVariable) -> str:
         """Return how a variable is drawn: b ~ p(b; theta), u ~ Uniform(0, 1)."""
-        law, name = variable.law, self.name(variable.name)
+        law, name = variable.law, self.called(variable.name)
         if isinstance(law, (FiniteLaw, DensityLaw)):
             return self.relation(name, "~", self.distribution(law, name))
         return self.relation(name, "~", self.call(self.word(_family(law)), self._all(_shown_terms(law))))
@@ -214,10 +235,12 @@ class Printer(ABC):
         match term:
             case Number(value):
                 return self.total([(True, self.number(-value))]) if value < 0 else self.number(value)
-            case Symbol(name) | RandomVariable(name, _):
-                return self.name(name)
+            case Symbol():
+                return self._symbol(term)
+            case RandomVariable(name, _):
+                return self.called(name)
             case Apply(function, args):
-                return self.call(self.name(function.name), self._all(args))
+                return self.call(self._function(function.name), self._all(args))
             case Add(args):
                 return self._sum(args)
             case Mul() if negative(term):
@@ -243,7 +266,7 @@ class Printer(ABC):
             case Density(law, at):
                 return self.distribution(law, self.show(at))
             case Score(law, at, parameter):
-                return self.derivative(self.name(parameter.name), self.log(self.distribution(law, self._held(at, parameter))))
+                return self.derivative(self._symbol(parameter), self.log(self.distribution(law, self._held(at, parameter))))
             case Grad():
                 return self._gradient(term)
             case Expect():
@@ -263,7 +286,7 @@ class Printer(ABC):
     def _inside(self, *variables: RandomVariable) -> Self:
         """Under a binder an abbreviation of the same name would be read as the bound variable: leave it out."""
         names = {variable.name for variable in variables}
-        return type(self)([(name, value) for name, value in self.where if name not in names], self.joint)
+        return type(self)([(name, value) for name, value in self.where if name not in names], self.joint, self.unclear)
 
     def _sum(self, args: Sequence[Term]) -> str:
         signed = [(negative(arg) and self.abbreviation(arg) is None, arg) for arg in args]
@@ -313,7 +336,7 @@ class Printer(ABC):
         order, body = 1, term.body
         while isinstance(body, Grad) and body.parameter == term.parameter and self.abbreviation(body) is None:
             order, body = order + 1, body.body
-        return self.derivative(self.name(term.parameter.name), self._differentiated(body), order)
+        return self.derivative(self._symbol(term.parameter), self._differentiated(body), order)
 
     def _differentiated(self, body: Term) -> str:
         if isinstance(body, (Log, Power)) and self.abbreviation(body) is None:
@@ -329,7 +352,7 @@ class Printer(ABC):
         return self.expectation(variables, inner.show(body))
 
     def _over(self, body: Term, variable: RandomVariable) -> str:
-        name, inner = self.name(variable.name), self._inside(variable).show(body, Level.PRODUCT)
+        name, inner = self.called(variable.name), self._inside(variable).show(body, Level.PRODUCT)
         match variable.law:
             case FiniteLaw():
                 return self.summation(name, inner)
@@ -347,7 +370,33 @@ def spoken(condition: Condition) -> tuple[str, str, tuple[Term, ...]]:
 
 def start(kind: type[Printer], term: Term, where: Where) -> Printer:
     """Return a printer without the abbreviations whose name a free variable of the term has already."""
-    return kind(apart((term,), where), "joint" if anywhere(term, _names_p) else "p")
+    joint = "joint" if anywhere(term, _names_p) else "p"
+    return kind(apart((term,), where), joint, _unclear(kind(joint=joint), term))
+
+
+def _unclear(printer: Printer, term: Term) -> frozenset[Symbol | str]:
+    """Return the constants that are called as a variable is, and the names that are printed as another one is."""
+    symbols, variables = set[Symbol](), set[str]()
+    for node in subterms(term):
+        match node:
+            case Symbol():
+                symbols.add(node)
+            case RandomVariable(name, _):
+                variables.add(name)
+            case Grad(_, parameter) | Score(_, _, parameter):
+                symbols.add(parameter)
+            case Expect(_, variable) | Over(_, variable):
+                variables.add(variable.name)
+                symbols.update(leaf for each in variable.law.terms for leaf in subterms(each) if isinstance(leaf, Symbol))
+    names = {symbol.name for symbol in symbols} | variables
+    printed = Counter(map(printer.name, names))
+    alike = {name for name in names if printed[printer.name(name)] > 1}
+    return frozenset(alike) | {symbol for symbol in symbols if symbol.name in variables}
+
+
+def _head(term: Term) -> str:
+    """Return the name of a function or of a leaf, and "" of anything else."""
+    return term.function.name if isinstance(term, Apply) else str(getattr(term, "name", ""))
 
 
 def _names_p(term: Term) -> bool:

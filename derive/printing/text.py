@@ -26,6 +26,9 @@ class Text(Printer):
     def name(self, name: str) -> str:
         return "".join(character if character.isprintable() else "?" for character in name)
 
+    def quoted(self, name: str) -> str:
+        return f"'{self.name(name)}'"
+
     def word(self, word: str) -> str:
         return word
 
@@ -66,7 +69,7 @@ class Text(Printer):
         return f"E_{{{','.join(one.removeprefix('{').removesuffix('}') for one in subscripts)}}}[{inner}]"
 
     def _subscript(self, variable: RandomVariable) -> str:
-        law, name = variable.law, self.name(variable.name)
+        law, name = variable.law, self.called(variable.name)
         plain = not isinstance(law, (FiniteLaw, DensityLaw)) or (law.name == "p" and not getattr(law, "given", ()))
         return name if plain else f"{{{unmarked(self.distribution(law, name))}}}"
 
