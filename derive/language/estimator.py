@@ -5,9 +5,10 @@ The catalogue's estimators and a user's own are made of the same parts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import chain
 from typing import Protocol
 
 from derive.language.depth import refuse_deep
@@ -16,7 +17,7 @@ from derive.language.expected import a_name, jointly
 from derive.language.notation import E
 from derive.language.scope import free, substitute
 from derive.language.shown import Shown
-from derive.language.term import Grad, RandomVariable, Symbol, Term, lift
+from derive.language.term import Apply, Density, Expect, Grad, Law, Over, RandomVariable, Score, Symbol, Term, lift, subterms
 
 VERDICTS = ("proved", "checked", "scaled", "other-target", "refuted", "vacuous", "undecided")
 HOLDING = ("proved", "checked", "vacuous")
@@ -90,7 +91,8 @@ class Estimator(Shown):
     Raises
         ScopeError, if the formula, or the law of a draw, uses a random variable that is not drawn (before it), if a draw is
         drawn twice, or if the target has a free random variable.
-        UsageError, if the target is no gradient, the verdict is none of `VERDICTS`, or draws share a law by default (`finite`).
+        UsageError, if the target is no gradient, the verdict is none of `VERDICTS`, draws share a law by default (`finite`), or
+        a function is called as a law is, or as its score.
         TooLarge, if something is nested too deeply to be read.
         NotExact, NotATerm, from the operators too, if a float or something else that is no term enters the formula.
 
@@ -131,6 +133,25 @@ class Estimator(Shown):
             raise UsageError(message)
         self._refuse_unbound(self.formula, "formula", self.draws)
         self._refuse_unbound(self.target, "target", ())
+        self._refuse_two_meanings()
+
+    def _refuse_two_meanings(self) -> None:
+        """In formulas and witnesses p(1), dp(1), score(1) are the probability of an outcome, its derivative and its score."""
+        laws = {name for law in self._laws() if (name := str(getattr(law, "name", "")))}
+        taken = laws | {f"d{law}" for law in laws} | {"score" if law == "p" else f"score_{law}" for law in laws}
+        for node in chain.from_iterable(map(subterms, (self.formula, self.target))):
+            if isinstance(node, Apply) and node.function.name in taken:
+                name = node.function.name
+                message = f"{name!r} is a function in {self.name!r}, and what is said of a law: call the function otherwise."
+                raise UsageError(message)
+
+    def _laws(self) -> Iterator[Law]:
+        for node in chain.from_iterable(map(subterms, (self.formula, self.target, *self.draws))):
+            match node:
+                case RandomVariable(_, law) | Density(law, _) | Score(law, _, _):
+                    yield law
+                case Expect(_, variable) | Over(_, variable):
+                    yield variable.law
 
     def _drawn(self) -> tuple[RandomVariable, ...]:
         draws = jointly(self.draws, f"the estimator {self.name!r}")

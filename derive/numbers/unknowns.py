@@ -140,7 +140,7 @@ def sum_text(value: Value, parameter: str, limit: int) -> str:
     """Return a polynomial as readable text, at most `limit` terms of it."""
     result = ""
     for coefficient, monomial in value.terms[:limit]:
-        _refuse_long(coefficient)
+        refuse_long(coefficient)
         factors = _monomial_text(monomial, parameter)
         size = str(abs(coefficient)) if not factors else "" if abs(coefficient) == 1 else f"{abs(coefficient)}*"
         sign = ("-" if coefficient < 0 else "") if not result else " - " if coefficient < 0 else " + "
@@ -149,7 +149,7 @@ def sum_text(value: Value, parameter: str, limit: int) -> str:
     return (result or "0") + (f" + ... ({more} more terms)" if more > 0 else "")
 
 
-def _refuse_long(number: object) -> None:
+def refuse_long(number: object) -> None:
     """Refuse to write a number of thousands of digits; where a case has balls, they are short."""
     if isinstance(number, Fraction) and max(number.numerator.bit_length(), number.denominator.bit_length()) > _MOST_BITS:
         message = "a number in the formula has thousands of digits: give other values, or nest fewer functions."

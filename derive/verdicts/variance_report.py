@@ -16,6 +16,7 @@ from derive.language.errors import NotEvaluable, UsageError
 from derive.language.estimator import Estimator
 from derive.language.shown import Symbolic
 from derive.numbers.formula import Formula
+from derive.numbers.unknowns import refuse_long
 from derive.printing import text
 from derive.verdicts.tuning import BestConstant, best_constants
 
@@ -117,7 +118,7 @@ def _shortened(said: str) -> str:
 
 
 def _wrapped(label: str, said: str) -> list[str]:
-    lines = wrap(said, _WIDTH - 10, break_on_hyphens=False, break_long_words=False)
+    lines = wrap(said, _WIDTH - 10, break_on_hyphens=False)
     return [f"{label if number == 0 else '':10}{line}" for number, line in enumerate(lines)]
 
 
@@ -154,6 +155,7 @@ def variance(estimator: Estimator, outcomes: int = 2, at: Mapping[str, Fraction]
     formula, written = known.formula, known.written
     if estimator.integrated is not None:
         found = estimator.integrated(at or {})
+        _refuse_long(found.mean.middle, found.variance.middle)
         radius = max(found.mean.radius, found.variance.radius)
         values = found.mean.middle, found.variance.middle
         return VarianceReport(estimator, outcomes, formula, dict(found.point), *values, found.note, radius, written, at or {})
@@ -162,11 +164,17 @@ def variance(estimator: Estimator, outcomes: int = 2, at: Mapping[str, Fraction]
         mean, value = exact.enclosed_mean_and_variance_at(estimator, point, outcomes=outcomes)
     except (Open, NotEvaluable) as error:
         return VarianceReport(estimator, outcomes, formula, {}, None, None, str(error), written=written, given=at or {})
+    _refuse_long(mean.middle, value.middle)
     used = {name: point.used[name] for name in sorted(point.used) if not point.is_derived(name)}
     point.refuse_unused(estimator.name, used)
     note = _relaxation_of(point) if point.is_integrated else ""
     radius = max(mean.radius, value.radius)
     return VarianceReport(estimator, outcomes, formula, used, mean.middle, value.middle, note, radius, written, at or {})
+
+
+def _refuse_long(*values: Fraction) -> None:
+    for value in values:
+        refuse_long(value)
 
 
 def _relaxation_of(point: Point) -> str:
