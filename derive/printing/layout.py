@@ -66,7 +66,7 @@ GREEK = {
 }  # fmt: skip
 ACCENTS = ("tilde", "hat", "bar")
 _FORMULA = re.compile(r"[-+*/^=<>|,;:\[\]{}~\s]|^\d+(\.\d*)?$")
-_OPERATION = re.compile(r"exp|log|sigmoid|sg|Normal|Uniform|E|int|(E|sum|int|d)_.*")
+_OPERATION = re.compile(r"exp|log|sigmoid|sign|sg|Normal|Uniform|E|int|(E|sum|int|d)_.*")
 
 
 class Level(IntEnum):
