@@ -8,6 +8,7 @@ from fractions import Fraction
 import pytest
 
 import derive
+from derive.catalogue import catalogue
 from derive.cli.main import run
 from derive.language.errors import TooLarge, UsageError
 from derive.language.estimator import Estimator
@@ -91,4 +92,5 @@ def test_a_variance_of_thousands_of_digits_is_refused_and_a_long_one_fits_a_scre
     with pytest.raises(TooLarge, match="thousands of digits"):
         derive.variance(power)
     factor = Estimator("mine", f(b) * score(b) * (1 + Fraction(1, 10**60)), draws=(b,), target=target)
-    assert max(map(len, str(derive.variance(factor)).splitlines())) <= 120
+    for estimator in (factor, catalogue["iwae-sticking-the-landing"]):
+        assert max(map(len, str(derive.variance(estimator)).splitlines())) <= 120
