@@ -120,9 +120,7 @@ class Estimator(Shown):
         return f"<Estimator {self.name!r}>"
 
     def __post_init__(self) -> None:
-        if not a_name(self.name, "estimator").isprintable():
-            message = f"the name of an estimator is of characters that are seen, on one line; got {self.name!r}."
-            raise UsageError(message)
+        a_name(self.name, "estimator")
         object.__setattr__(self, "formula", lift(self.formula))
         object.__setattr__(self, "draws", self._drawn())
         if not isinstance(self.target, Grad):

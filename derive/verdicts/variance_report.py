@@ -76,7 +76,8 @@ class VarianceReport(Symbolic):
         return f"<VarianceReport {self.estimator.name!r}: {self.shown}>"
 
     def __str__(self) -> str:
-        head = [f"{self.estimator.name}: variance on {self.outcomes} outcomes", *_wrapped("formula", _shortened(self.formula))]
+        name = text.Text().name(self.estimator.name)
+        head = [f"{name}: variance on {self.outcomes} outcomes", *_wrapped("formula", _shortened(self.formula))]
         if self.variance is None:
             why = wrap(f"at a point: {self.note}", _WIDTH, subsequent_indent=10 * " ")
             return "\n".join([*head, *why, *self._best_lines()])
