@@ -238,11 +238,11 @@ def _text_lines(thing: object) -> list[str]:
         case Term():
             return text_.lines(thing)
         case Estimator():
-            return [thing.name, *([thing.summary] if thing.summary else []), *text_.statement(thing)]
+            return [text_.Text().name(thing.name), *([thing.summary] if thing.summary else []), *text_.statement(thing)]
         case Derivation():
             return text_.steps(thing)[3:]
     shown = sheet(thing)
-    return [*([shown.title] if shown.title else []), *columns(shown)]
+    return [*([text_.Text().name(shown.title)] if shown.title else []), *columns(shown)]
 
 
 def columns(shown: Sheet, width: int = WIDTH) -> list[str]:

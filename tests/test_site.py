@@ -198,3 +198,17 @@ def test_a_block_that_would_be_set_as_code_fails_the_build(tmp_path, capsys, ope
     assert sphinx(tmp_path) == 1
     line = 3 + opening.count("\n")
     assert f"index.md:{line}: ERROR: " in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("line", "status"), [("= 2 * a by algebra", 0), ("= 3 * a by algebra", 1)])
+def test_a_directive_of_restructured_text_is_checked_as_it_is(tmp_path, line, status):
+    for module in ("sphinx", "myst_parser", "furo", "sphinx_copybutton"):
+        pytest.importorskip(module)
+    from docs.site.__main__ import sphinx
+
+    (tmp_path / "source").mkdir()
+    (tmp_path / "extra").mkdir()
+    page = f"Page\n====\n\n.. derivation::\n\n   a * 2\n   {line}\n"
+    (tmp_path / "source" / "index.rst").write_text(page, encoding="utf-8")
+    assert sphinx(tmp_path) == status

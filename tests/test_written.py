@@ -215,6 +215,14 @@ def test_what_is_no_derivation_cannot_be_read(lines, why):
         check(lines)
 
 
+@pytest.mark.parametrize("other", ["0 - x", "y * 3 - 3 * y - 2 * x / 2"])
+def test_what_assumes_a_thing_and_its_opposite_to_be_positive_does_not_hold(other):
+    """Nothing is both, so that exp(log(x)) + exp(log(-x)) = 0 would hold of nothing."""
+    with pytest.raises(WrongStep, match="assumes both"):
+        check([f"exp(log(x)) + exp(log({other}))", "= 0 by algebra"])
+    assert len(check([f"exp(log(x)) + exp(log(c - ({other})))", f"= x + c - ({other}) by algebra"]).lines) == 2
+
+
 def test_a_rule_takes_its_variables():
     drawn = ["z ~ Normal(mu, s^2)", "epsilon ~ Normal(0, 1)", "E_{Normal(z; mu, s^2)}[f(z)]"]
     found = check([*drawn, "= E_epsilon[f(mu + s * epsilon)] by reparameterization with epsilon"])

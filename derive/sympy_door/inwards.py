@@ -14,6 +14,7 @@ from sympy.stats.crv_types import NormalDistribution, UniformDistribution
 from sympy.stats.frv_types import BernoulliDistribution, FiniteDistributionHandmade
 
 from derive.language.errors import NotATerm, NotExact, TooLarge, UnknownNode
+from derive.language.exactness import rational
 from derive.language.notation import E, Over as over, absolute, finite, grad, maximum, minimum, normal, sign, uniform
 from derive.language.term import (
     Add,
@@ -129,12 +130,11 @@ def _listed(symbols: Mapping[Any, Any]) -> Mapping[Any, Term | Function]:
 
 
 def _expression(expression: Any) -> Any:
-    try:
-        read = None if isinstance(expression, Term) else sympy.sympify(expression, strict=True)
-    except sympy.SympifyError:
-        read = None
-    if isinstance(read, sympy.Basic):
-        return read
+    if isinstance(expression, sympy.Basic):
+        return expression
+    number = rational(expression)
+    if number is not None:
+        return sympy.Rational(number.numerator, number.denominator)
     _refuse(f"a {type(expression).__name__}", "an expression of SymPy")
 
 

@@ -76,9 +76,11 @@ class VarianceReport(Symbolic):
         return f"<VarianceReport {self.estimator.name!r}: {self.shown}>"
 
     def __str__(self) -> str:
-        head = [f"{self.estimator.name}: variance on {self.outcomes} outcomes", *_wrapped("formula", _shortened(self.formula))]
+        name = text.Text().name(self.estimator.name)
+        head = [f"{name}: variance on {self.outcomes} outcomes", *_wrapped("formula", _shortened(self.formula))]
         if self.variance is None:
-            return "\n".join([*head, f"at a point: {self.note}", *self._best_lines()])
+            why = wrap(f"at a point: {self.note}", _WIDTH, subsequent_indent=10 * " ")
+            return "\n".join([*head, *why, *self._best_lines()])
         point = ", ".join(f"{name} = {value}" for name, value in self.point.items())
         rows = {"at": point, "mean": self._shown(self.mean), "variance": self._shown(self.variance), "of": self.note}
         said = [line for label, said in rows.items() if said for line in _wrapped(label, said)]

@@ -10,18 +10,22 @@ A rule that needs a variable is written `by change of law with a`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import partial
+from itertools import combinations
 from typing import TypeVar
 
 from derive.catalogue import catalogue
-from derive.kernel.premises import Premise
+from derive.kernel import algebra
+from derive.kernel.premises import Positive, Premise
 from derive.kernel.theorem import Equation
 from derive.language.errors import GradproofError, RuleError, ScopeError, TooLarge, UsageError
 from derive.language.estimator import Estimator
 from derive.language.scope import alpha_equal
-from derive.language.term import RandomVariable, Term
+from derive.language.term import Number, RandomVariable, Term
+from derive.printing.text import render
 from derive.proofs import rules
 from derive.proofs.calc import Derivation, Line, calc
 from derive.proofs.conversions import Rewrite
@@ -112,6 +116,7 @@ def check(lines: Sequence[str], first: int = 1) -> Written:
         line = found.lines[-1]
         chain.append(Line(line.rule, line.term, tuple(sorted(new, key=repr)), line.values_only))
         assumptions |= found.theorem.assumptions
+        _demand_possible(row, assumptions)
     if typed.estimator is not None:
         _demand_ends(typed.estimator, chain, typed.rows)
     return Written(start.number, tuple(chain), assumptions, typed.estimator)
@@ -175,6 +180,15 @@ def _followed(before: Term, row: _Row, setting: Setting) -> Derivation:
         reason = str(error).removeprefix(f"step 1 ({rewrite.name}) is refused: ")
         said = reason if not reason.startswith("it does not lead") else f"{found['rule']} does not lead to this line"
         raise WrongStep(row.number, said.rstrip(".") + ".") from error
+
+
+def _demand_possible(row: _Row, assumptions: Iterable[Premise | Equation]) -> None:
+    """Of what assumes that x and -x are positive everything holds."""
+    positive = [premise.term for premise in assumptions if isinstance(premise, Positive)]
+    for one, other in combinations(positive, 2):
+        if algebra.equal(one + other, Number(Fraction(0))):
+            shown = " and ".join(sorted(map(render, (one, other))))
+            raise WrongStep(row.number, f"no value makes {shown} positive, and the derivation assumes both.")
 
 
 def _rewrite(rule: str, names: str | None, setting: Setting) -> Rewrite:

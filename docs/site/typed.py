@@ -5,6 +5,7 @@ What only looks like a derivation, and would be set as code, is an error too.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from docutils import nodes
@@ -57,9 +58,10 @@ def rendered(found: Written) -> str:
     return _LINES.render(lines=lines, assumed=premises(found.assumptions, where))
 
 
-def refuse_unchecked(_: Sphinx, page: str, source: list[str]) -> None:
-    """Say which lines of a page nearly open a derivation."""
-    for found in blocks(source[0]):
+def refuse_unchecked(app: Sphinx, page: str, source: list[str]) -> None:
+    """Say which lines of a Markdown page nearly open a derivation."""
+    markdown = Path(app.env.doc2path(page)).suffix == ".md"
+    for found in blocks(source[0]) if markdown else ():
         if isinstance(found, Unreadable):
             getLogger(__name__).error("%s", found, location=(page, found.line))
 
