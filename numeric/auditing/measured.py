@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 
 from derive.language.errors import GradproofError, TooLarge, UsageError
-from numeric.auditing.audit_mean import IMPLICIT, Found, Tolerances, compared, exact_mean_of, moments_of, tails
+from numeric.auditing.audit_mean import Found, Tolerances, compared, exact_mean_of, moments_of, tails
 from numeric.auditing.audit_report import AuditReport, Contribution
 from numeric.auditing.batched import outcomes
 from numeric.auditing.batched_mean import batched_exact_mean, batched_moments, row_choices
@@ -18,7 +18,7 @@ from numeric.draws.moments import Moments
 from numeric.draws.random_ops import TAIL
 from numeric.draws.taint import NotFreezable, NotIntegrable
 from numeric.draws.tape import Count, count
-from numeric.means.runs import Runs
+from numeric.means.runs import IMPLICIT, Runs
 from numeric.noise.dense import require_resolved
 from numeric.noise.probes import differ
 from numeric.noise.sampled import sampled
@@ -31,6 +31,7 @@ MOST_GENERIC_RUNS = 2000
 QUADRATURE_BUDGET, DIFFERING_BUDGET = 2**13, 2**11
 """So many nodes a grid has at most, in code that noise decides in and in smooth code; more is sampled."""
 SHOWN = 5
+_OF_GAMMA = f"the derivative of gamma noise by its shape is torch's own, of which {IMPLICIT} is tolerated"
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ def _sampled(
         vacuous=nothing,
         undecided="" if nothing else found.reason,
         sampling=str(found),
+        left_out=f"{_OF_GAMMA}; a bias that is no larger than that is none" if runs.implicit else "",
     )
 
 
@@ -192,7 +194,7 @@ def _left_out(runs: Runs, found: Found) -> str:
     if runs.neglected:
         texts.append(f"clamps and shifts of noise that decides, with a probability of {runs.neglected:.1g}")
     if runs.implicit:
-        texts.append(f"the derivative of gamma noise by its shape is torch's own, of which {IMPLICIT} is tolerated")
+        texts.append(_OF_GAMMA)
     if not texts:
         return ""
     name, index = found.worst

@@ -43,12 +43,13 @@ class Decisions(Taint):
 
     Args
         refuse  refuse decisions all the same, and write down only the sides of clamp, abs and their like
+        still   but do not refuse those in which no parameter takes part, and write them down too
         leaves  whether noise may leave torch by item(), where nobody sees what is decided
     """
 
-    def __init__(self, *, refuse: bool = False, leaves: bool = False) -> None:
+    def __init__(self, *, refuse: bool = False, leaves: bool = False, still: bool = False) -> None:
         super().__init__()
-        self._refuse, self._leaves = refuse, leaves
+        self._refuse, self._leaves, self._still = refuse, leaves, still
         self.made: list[tuple[Any, ...]] = []
 
     def intercept(self, call: Call, touched: list[Tensor], tape: Tape) -> Any:
@@ -65,6 +66,10 @@ class Decisions(Taint):
             self.mark(touched, leaves)
         if not checks_a_law():
             self.note(call, leaves)
+
+    def may_decide(self, call: Call) -> bool:
+        is_still = self._still and not any(tensor.requires_grad for tensor in call.tensors)
+        return super().may_decide(call) or is_still
 
     def note(self, call: Call, leaves: Sequence[Tensor]) -> None:
         """Write down what an operation decides about noise by the tensors that it gives."""

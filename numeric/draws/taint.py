@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 from numeric.draws.laws.decisions import cancelled, decision, mixed
 from numeric.draws.laws.forms import Form, Noise, drawn_form, followed
 from numeric.draws.random_ops import SAMPLING, Call
-from numeric.draws.smooth_ops import functional, is_kinked, is_smooth
+from numeric.draws.smooth_ops import FACTORED, functional, is_kinked, is_smooth
 from numeric.draws.tape import NotAuditable, Tape
 
 _memory = Tensor.untyped_storage
@@ -134,11 +134,15 @@ class Taint:
             return
         origin = self._origin[_address(touched[0])]
         outputs = tensors_in(output)
-        if decides(call, outputs) and not _asks_for_nan(call) and not _is_allowed():
+        if decides(call, outputs) and not _asks_for_nan(call) and not self.may_decide(call):
             raise _decides(origin, call)
         self.note_rough(call)
         self.mark(touched, outputs)
         self._follow(call, touched, output)
+
+    def may_decide(self, call: Call) -> bool:
+        """Whether a decision about noise changes nothing of what is computed from the run."""
+        return _is_allowed()
 
     def _follow(self, call: Call, touched: list[Tensor], output: Any) -> None:
         """Note the form of what an operation made of noise; where it has none, the noise is used."""
@@ -213,7 +217,7 @@ def tensors_in(output: Any) -> list[Tensor]:
 def decides(call: Call, outputs: Sequence[Tensor]) -> bool:
     """Whether an operation may give the same for many values of its argument and jump between them."""
     discrete = any(not (leaf.is_floating_point() or leaf.is_complex()) for leaf in outputs)
-    return discrete or not (is_smooth(call) or is_kinked(call))
+    return (discrete and functional(call) not in FACTORED) or not (is_smooth(call) or is_kinked(call))
 
 
 _Place: TypeAlias = tuple[int, int, tuple[int, ...], tuple[int, ...], torch.dtype]

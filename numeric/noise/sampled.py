@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from numeric.draws.noise_rows import NotInRows
-from numeric.means.runs import Runs, default_tolerance
+from numeric.means.runs import IMPLICIT, Runs, default_tolerance
 from numeric.noise.at_noise import AtNoise
 from numeric.noise.tails import APART, FARTHEST, Tails, found_tails
 
@@ -230,4 +230,5 @@ def _replicates(functions: AtNoise, tails: Tails, size: int, count: int, *, toge
     values = torch.tensor([each.value for each in means], dtype=torch.float64)
     largest, total = torch.stack([each.largest for each in means]).amax(0), sum(each.total for each in means)
     share = float((largest / total).nan_to_num().max())
-    return _Replicates(loss, objective, values, size, (standard.atol, standard.rtol), tails.left, share)
+    rtol = max(standard.rtol, IMPLICIT) if functions.runs.implicit else standard.rtol
+    return _Replicates(loss, objective, values, size, (standard.atol, rtol), tails.left, share)

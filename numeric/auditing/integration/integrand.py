@@ -6,6 +6,7 @@ place is narrowed down to neighbouring numbers. Lines are run as rows where that
 
 from __future__ import annotations
 
+import math
 import operator
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from itertools import pairwise
 from typing import Any, TypeAlias
 
 import torch
+from torch import Tensor
 
 from derive.language.errors import TooLarge, UsageError
 from numeric.auditing.integration.rows import Nodes, RowRuns, in_rows_or, nodes_of
@@ -23,7 +25,7 @@ from numeric.draws.moments import Moments
 from numeric.draws.noise_rows import NotInRows
 from numeric.draws.noise_sources import NODE, Breakpoints, Cells, Decisions, Grid, Line, Scalar
 from numeric.draws.quadrature_rules import Bracket, cumulative, tanh_sinh
-from numeric.draws.taint import NotIntegrable, Taint
+from numeric.draws.taint import NotFreezable, NotIntegrable, Taint
 from numeric.draws.tape import Choice, Tape
 from numeric.means.exact_mean import ExactMean
 from numeric.means.runs import Runs
@@ -48,6 +50,12 @@ _GIVEN_WIDTH = 1e-12
 NEAR = 1e-12
 """Rows and runs alone may change so far from each other, by rounding."""
 
+JUMP = 1e-6
+"""On both sides of a breakpoint, a function that is continuous there differs by less."""
+
+STILL = 1e-9
+"""Breakpoints that do not move are found again within this."""
+
 Made: TypeAlias = Callable[[Sequence[float]], list[Any]]
 """What is decided at some places of a line."""
 
@@ -62,7 +70,7 @@ class AlongLine:
 
     def begin(self) -> tuple[Source, Taint]:
         """Return the source of noise and what follows it, for one run."""
-        self.decisions: Decisions = Decisions(refuse=self.refuse, leaves=self.leaves)
+        self.decisions: Decisions = Decisions(refuse=self.refuse, leaves=self.leaves, still=True)
         return self.line, self.decisions
 
     def end(self, tape: Tape) -> None:
@@ -83,7 +91,7 @@ class OnGrid:
     def begin(self) -> tuple[Source, Taint]:
         """Return the source of noise and what follows it, for one run."""
         self._now = replace(self.grid, cell=[])
-        self._decisions = Decisions(refuse=self.refuse, leaves=self.leaves)
+        self._decisions = Decisions(refuse=self.refuse, leaves=self.leaves, still=True)
         return self._now, self._decisions
 
     def end(self, tape: Tape) -> None:
@@ -147,6 +155,31 @@ class Integrand:
             self.run(tape)
             self.run(Tape([_beside(choice) for choice in tape.choices], strict=False))
 
+    def require_still(self, breakpoints: Breakpoints, shifts: Sequence[Tensor]) -> None:
+        """Raise NotFreezable if an objective jumps at a breakpoint that moves with the parameters.
+
+        The derivative at fixed noise leaves out what such a jump adds, and a grid whose cells stay where they are cannot tell.
+        """
+        if not any(breakpoints.values()):
+            return
+        with self.runs.moved(shifts):
+            there = self.breakpoints()
+        for scalar, brackets in breakpoints.items():
+            moving = [bracket for bracket in brackets if not _is_among(bracket, there.get(scalar, ()))]
+            if any(self._jumps(scalar, bracket, context) for bracket in moving for context in range(CONTEXTS)):
+                message = (
+                    "what continuous noise decides in it changes where a parameter says so, by a number that left the graph "
+                    "(item, detach, numpy)."
+                )
+                raise NotFreezable(message)
+
+    def _jumps(self, scalar: Scalar, bracket: Bracket, context: int) -> bool:
+        values = []
+        for u in bracket:
+            self.runs.integrated = AlongLine(Line(context, scalar, u, 1 - u), self.refuse, leaves=False)
+            values.append(self.run(Tape(probe=random.Random(context)))[0])
+        return not math.isclose(*values, rel_tol=JUMP, abs_tol=JUMP)
+
     def require_few(self, budget: int) -> None:
         """Raise TooLarge if the noise has so many scalars that only one of two unrelated rules is within the budget."""
         scalars = len(self.along(Line(0)).seen)
@@ -194,6 +227,10 @@ class Integrand:
             message = f"breakpoints has {len(given)} lists, and continuous noise is drawn {draws} times; give one list a draw."
             raise UsageError(message)
         return {scalar: _merged([_given(family, value) for value in given[scalar[0]]]) for scalar, family in seen.items()}
+
+
+def _is_among(bracket: Bracket, others: Sequence[Bracket]) -> bool:
+    return any(other.below - STILL <= bracket.below and bracket.above <= other.above + STILL for other in others)
 
 
 def _beside(choice: Choice) -> Choice:
