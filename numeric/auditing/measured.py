@@ -22,6 +22,7 @@ from numeric.means.runs import IMPLICIT, Runs
 from numeric.noise.dense import require_resolved
 from numeric.noise.probes import differ
 from numeric.noise.sampled import sampled
+from numeric.noise.tails import without_mean
 
 Breakpoints: TypeAlias = Sequence[Sequence[float]]
 Progress: TypeAlias = Callable[[str, Count], object]
@@ -59,7 +60,7 @@ def measured(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], 
             return report
         reason = _unsettled(runs, loss, objective, report)
         if not reason:
-            return report
+            return replace(report, undecided=report.undecided or without_mean(runs, loss, objective))
     nodes = QUADRATURE_BUDGET if report is None else DIFFERING_BUDGET
     try:
         return _integrated(runs, loss, objective, plan, min(plan.budget, nodes))
