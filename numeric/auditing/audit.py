@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
+from importlib import import_module
 from typing import Any, TypeAlias
 
 import torch
@@ -27,7 +28,6 @@ from numeric.auditing.audit_report import (
 )
 from numeric.auditing.baseline import with_baseline
 from numeric.auditing.elsewhere import with_factors
-from numeric.auditing.jobs import code_of, workers
 from numeric.auditing.measured import Breakpoints, Plan, Progress, measured, measured_rows
 from numeric.auditing.precision import in_dtype
 from numeric.auditing.targets import among, expectation
@@ -208,7 +208,8 @@ def _report(
         start = stack.enter_context(put_back(parameters, state, runs.generators, code))
         runs.reset, runs.bystanders = start.reset, start.bystanders
         if jobs != 1:
-            runs.elsewhere = workers(jobs, runs, code_of(parameters, loss, objective, state, dtype))
+            others = import_module("numeric.auditing.jobs")  # joblib takes as long to import as many an audit takes
+            runs.elsewhere = others.workers(jobs, runs, others.code_of(parameters, loss, objective, state, dtype))
         run = measured_rows if batched else measured
         report = replace(run(runs, loss, objective, plan), graphless=not runs.has_graph)
         quiet = replace(plan, progress=lambda *_: None)
