@@ -132,8 +132,7 @@ class _Aim:
         try:
             self._kinks.require_few(budget)
             self._breakpoints = self._kinks.breakpoints()
-            shifts = [1e-2 * param.detach().abs().clamp(min=1e-2) for param in runs.params.values()]
-            self._kinks.require_still(self._breakpoints, shifts)
+            self._kinks.require_still(self._breakpoints)
         except NotFreezable as error:
             message = f"in the objective, {error} Its gradient must be exact: write it with discrete draws, or in closed form."
             raise NotAuditable(message) from error

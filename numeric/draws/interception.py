@@ -106,7 +106,7 @@ class Interceptor(TorchDispatchMode):
         """Mark a tensor that was made of others where no operation was seen."""
         touched = self._taint.among(sources)
         if touched:
-            self._taint.mark(touched, [output])
+            self._taint.mark(touched, [output], integers=True)
 
     def all_factors(self) -> list[Factor]:
         """Return the probabilities of all that was drawn, as functions that give differentiable scalars."""

@@ -42,7 +42,7 @@ _log_softmax _log_softmax_backward_data _safe_softmax _softmax _softmax_backward
 
 _MATRICES = """
 cholesky cholesky_inverse cholesky_solve linalg_cholesky_ex linalg_inv_ex linalg_lu_solve linalg_matrix_exp
-linalg_solve_triangular matrix_exp triangular_solve _linalg_det _linalg_slogdet _linalg_solve_ex
+linalg_solve_triangular matrix_exp triangular_solve _linalg_check_errors _linalg_det _linalg_slogdet _linalg_solve_ex
 """
 
 _LAYERS = """

@@ -6,17 +6,16 @@ place is narrowed down to neighbouring numbers. Lines are run as rows where that
 
 from __future__ import annotations
 
-import math
 import operator
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
 
 from derive.language.errors import TooLarge, UsageError
 from numeric.auditing.integration.rows import Nodes, RowRuns, in_rows_or, nodes_of
@@ -50,11 +49,11 @@ _GIVEN_WIDTH = 1e-12
 NEAR = 1e-12
 """Rows and runs alone may change so far from each other, by rounding."""
 
-JUMP = 1e-6
-"""On both sides of a breakpoint, a function that is continuous there differs by less."""
-
 STILL = 1e-9
 """Breakpoints that do not move are found again within this."""
+
+MOVED = (1e-2, 1e-4)
+"""The parameters are moved by about these parts of them to see whether breakpoints move, the second where the first fails."""
 
 Made: TypeAlias = Callable[[Sequence[float]], list[Any]]
 """What is decided at some places of a line."""
@@ -155,30 +154,44 @@ class Integrand:
             self.run(tape)
             self.run(Tape([_beside(choice) for choice in tape.choices], strict=False))
 
-    def require_still(self, breakpoints: Breakpoints, shifts: Sequence[Tensor]) -> None:
-        """Raise NotFreezable if an objective jumps at a breakpoint that moves with the parameters.
+    def require_still(self, breakpoints: Breakpoints) -> None:
+        """Raise NotFreezable if an objective decides by noise where a parameter says so, though by a number without a graph.
 
-        The derivative at fixed noise leaves out what such a jump adds, and a grid whose cells stay where they are cannot tell.
+        The derivative at fixed noise leaves out what a jump there adds, and a grid whose cells stay where they are cannot tell.
         """
         if not any(breakpoints.values()):
             return
-        with self.runs.moved(shifts):
-            there = self.breakpoints()
+        there = self._breakpoints_beside()
         for scalar, brackets in breakpoints.items():
             moving = [bracket for bracket in brackets if not _is_among(bracket, there.get(scalar, ()))]
-            if any(self._jumps(scalar, bracket, context) for bracket in moving for context in range(CONTEXTS)):
+            if any(self._decides_at(scalar, bracket, context) for bracket in moving for context in range(CONTEXTS)):
                 message = (
                     "what continuous noise decides in it changes where a parameter says so, by a number that left the graph "
                     "(item, detach, numpy)."
                 )
                 raise NotFreezable(message)
 
-    def _jumps(self, scalar: Scalar, bracket: Bracket, context: int) -> bool:
-        values = []
+    def _breakpoints_beside(self) -> Breakpoints:
+        """Return the breakpoints at parameters that are moved in a direction in which no two of them cancel."""
+        generator = torch.Generator().manual_seed(1)
+        sizes = [param.detach().double().abs().clamp(min=1e-2).cpu() for param in self.runs.params.values()]
+        parts = [1 + torch.rand(size.shape, generator=generator, dtype=torch.float64) for size in sizes]
+        signs = [2 * torch.randint(2, size.shape, generator=generator) - 1 for size in sizes]
+        for width in (sign * width for width in MOVED for sign in (1, -1)):
+            shifts = [width * sign * part * size for sign, part, size in zip(signs, parts, sizes, strict=True)]
+            with suppress(ValueError, RuntimeError, ArithmeticError), self.runs.moved(shifts):
+                return self.breakpoints()
+        message = "it does not run at parameters beside these, so that nobody sees whether a decision moves with them."
+        raise NotFreezable(message)
+
+    def _decides_at(self, scalar: Scalar, bracket: Bracket, context: int) -> bool:
+        """Whether what noise decides by other operations than clamp and its like, which are continuous, changes there."""
+        steps = []
         for u in bracket:
-            self.runs.integrated = AlongLine(Line(context, scalar, u, 1 - u), self.refuse, leaves=False)
-            values.append(self.run(Tape(probe=random.Random(context)))[0])
-        return not math.isclose(*values, rel_tol=JUMP, abs_tol=JUMP)
+            along = self.runs.integrated = AlongLine(Line(context, scalar, u, 1 - u), self.refuse, leaves=False)
+            self.run(Tape(probe=random.Random(context)))
+            steps.append(along.decisions.steps)
+        return bool(operator.ne(*steps))
 
     def require_few(self, budget: int) -> None:
         """Raise TooLarge if the noise has so many scalars that only one of two unrelated rules is within the budget."""
