@@ -204,6 +204,34 @@ def test_an_objective_that_does_not_run_beside_its_parameters_is_refused():
         audit(objective, FIRST, objective)
 
 
+# Noise that only some outcomes draw
+
+
+def late(function) -> Tensor:
+    """Noise is drawn where a coin falls on its second side."""
+    coin = torch.bernoulli(torch.tensor(0.5, dtype=torch.float64))
+    return function(A + torch.randn((), dtype=torch.float64)) if coin == 1 else 0 * A
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_noise_that_the_first_outcome_does_not_draw_is_integrated(frozen, monkeypatch):
+    """A clamp that is forgotten far out is no part of what one frozen value shows; E (A + z)^2 / 2 has the slope A."""
+    if frozen:
+        monkeypatch.setattr(Runs, "require_noise_at_first", lambda _: None)
+    squared, clamped = (lambda: late(torch.square)), (lambda: late(lambda x: x.clamp(max=3.5).square()))
+    assert audit(squared, A, clamped, raise_exception=False).verdict == ("unbiased" if frozen else "biased")
+    right = audit(squared, A, lambda: A.square() / 2 + 0 * late(torch.square), raise_exception=False)
+    assert right.verdict == ("biased" if frozen else "unbiased")
+
+
+@pytest.mark.filterwarnings("ignore:the loss draws nothing")
+def test_an_objective_whose_first_outcome_draws_no_noise_is_not_held_for_one_without_noise():
+    """E (A + z)^2 / 2 = (A^2 + 1) / 2."""
+    report = audit(lambda: A.square() / 2, A, lambda: late(torch.square))
+    assert report.verdict == "unbiased"
+    assert math.isclose(report.value, (A.item() ** 2 + 1) / 2, rel_tol=1e-9)
+
+
 # What torch knows to a few digits, and what gives integers beside what it computes
 
 

@@ -47,7 +47,7 @@ class Plan:
 
 def measured(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], plan: Plan) -> AuditReport:
     """Enumerate; where that settles nothing about continuous noise, integrate, and where that is not feasible, sample."""
-    runs.integrated, runs.frozen = None, 0
+    runs.integrated, runs.frozen, runs.any_noise = None, 0, False
     if plan.breakpoints is not None:
         return _integrated(runs, loss, objective, plan, plan.budget)
     report: AuditReport | None = None
@@ -140,6 +140,8 @@ def _enumerated(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any
         moments = moments_of(runs, loss, budget, expected)
         runs.bystanders.require_untouched()
         found.append(compared(runs, moments, exact_mean_of(runs, objective, budget), plan.tolerances))
+        if not noise:
+            runs.require_noise_at_first()
         runs.require_repeated(loss, moments.kept)
     worst = max(found, key=lambda each: (each.ratio > 1, bool(each.coarse), each.ratio))
     return _report(runs, worst, draws, len(noise))

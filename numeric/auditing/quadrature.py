@@ -121,10 +121,11 @@ class _Aim:
 
     def __init__(self, runs: Runs, objective: Callable[[], Any], budget: int) -> None:
         self._runs, self._objective, self._budget = runs, objective, budget
-        runs.integrated, self._fixed = None, None
+        runs.integrated, runs.any_noise, self._fixed = None, False, None
         with suppress(NotFreezable):
             runs.objective(objective, Tape(), differentiate=True)
-            self._fixed = None if runs.noise else exact_mean_of(runs, objective, budget)
+            fixed = None if runs.noise else exact_mean_of(runs, objective, budget)
+            self._fixed = None if runs.any_noise else fixed
         if self._fixed is not None:
             return
         self._rows = RowRuns(runs, objective, by_numbers=True)

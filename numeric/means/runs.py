@@ -71,6 +71,7 @@ class Seen:
     endless: tuple[str, ...]
     neglected: float
     implicit: bool
+    any_noise: bool
     rough: set[str]
     has_graph: bool
     coarsest: torch.dtype
@@ -106,6 +107,7 @@ class Runs:
             param.dtype: f"the parameter {name}" for name, param in params.items() if param.dtype is not torch.float64
         }
         self.noise: list[tuple[str, int]] = []
+        self.any_noise: bool = False
         self.draws: tuple[str, ...] = ()
         self.endless: tuple[str, ...] = ()
         self.neglected: float = 0.0
@@ -176,6 +178,7 @@ class Runs:
         self.draws = tuple(dict.fromkeys((*self.draws, *seen.draws)))
         self.endless = tuple(dict.fromkeys((*self.endless, *seen.endless)))
         self.neglected, self.implicit = max(self.neglected, seen.neglected), self.implicit or seen.implicit
+        self.any_noise |= seen.any_noise
         self.rough |= seen.rough
         self.has_graph |= seen.has_graph
         self.coarsest = max(self.coarsest, seen.coarsest, key=lambda dtype: torch.finfo(dtype).eps)
@@ -238,6 +241,12 @@ class Runs:
             finally:
                 self._values = kept
 
+    def require_noise_at_first(self) -> None:
+        """Raise NotFreezable if some outcomes drew continuous noise and the first one none: only that one was looked at."""
+        if self.any_noise:
+            message = "continuous noise is drawn in some outcomes and not in the first one, so it is not frozen."
+            raise NotFreezable(message)
+
     def require_same_noise(self, objective: Callable[[], Any], noise: Sequence[tuple[str, int]]) -> None:
         """Run the objective's first outcome; raise NotFreezable unless it draws the same continuous noise as the loss."""
         self.objective(objective, Tape(), differentiate=True)
@@ -262,6 +271,7 @@ class Runs:
             self.integrated.end(intercepted.tape)
         self._keys, self._signatures = intercepted.keys, intercepted.signatures()
         self.noise = intercepted.frozen_noise()
+        self.any_noise |= bool(self.noise)
         self.rough |= intercepted.rough
         self.draws = tuple(dict.fromkeys((*self.draws, *(choice.draw for choice in intercepted.tape.choices))))
         ended = (choice.draw for choice in intercepted.tape.choices if choice.ends)
