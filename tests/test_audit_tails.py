@@ -11,8 +11,10 @@ import torch
 
 import numeric
 from numeric.auditing import measured
+from numeric.draws.noise_rows import NotInRows
 from numeric.draws.restoring import put_back
 from numeric.draws.taint import NotIntegrable
+from numeric.draws.tape import NotAuditable
 from numeric.means.runs import Runs
 from numeric.noise import sampled, tails
 from numeric.noise.dense import require_resolved
@@ -127,6 +129,17 @@ def test_a_steep_gradient_that_has_a_mean_is_acquitted(power):
     th = vector(1)
     function = lambda: th.sum() * torch.rand((), dtype=torch.float64) ** -power  # noqa: E731
     assert verdict(function, th, function) in RIGHT
+
+
+@pytest.mark.parametrize("error", [ValueError, NotAuditable])
+def test_code_that_does_not_run_far_out_is_not_held_to_have_no_mean(error, monkeypatch):
+    def stops(functions, *, together):
+        raise NotInRows if together else error
+
+    monkeypatch.setattr(tails, "boundless", stops)
+    th = vector(1)
+    function = lambda: (th * noise(1).exp()).sum()  # noqa: E731
+    assert verdict(function, th, function) == "unbiased"
 
 
 # How many points are enough

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from numeric.draws.noise_rows import NotInRows
+from numeric.draws.tape import NotAuditable
 from numeric.means.runs import Runs
 from numeric.noise.at_noise import AtNoise
 from numeric.noise.probes import MOST_AXES, bulk, sobol
@@ -118,11 +120,12 @@ def boundless(functions: AtNoise, *, together: bool) -> str:
 
 def without_mean(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any]) -> str:
     """Say that the gradient of an objective has no mean, as `boundless` does; as rows where the code can be run so."""
-    functions = AtNoise(runs, loss, objective)
+    functions, found = AtNoise(runs, loss, objective), ""
     try:
         found = boundless(functions, together=True)
     except NotInRows:
-        found = boundless(functions, together=False)
+        with suppress(NotAuditable, ValueError, RuntimeError, ArithmeticError):  # it may not run so far out
+            found = boundless(functions, together=False)
     runs.integrated = None
     return found
 
