@@ -33,6 +33,10 @@ mutants: .venv/.installed
 corpus: .venv/.installed
 	$(BIN)/python -m tests.corpus.page
 
+# Audit every law and every sampler; writes docs/audit_laws.md, and fails if a verdict is wrong. Half an hour.
+laws: .venv/.installed
+	$(BIN)/python -m tests.laws.page
+
 # Other people's libraries, audited: they are many and large, so they have an environment of their own.
 SUBJECTS := .venv-subjects/bin/python
 SUBJECT_PIP := $(SUBJECTS) -m pip install --quiet --constraint constraints.txt --use-pep517 --no-build-isolation

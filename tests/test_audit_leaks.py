@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import multiprocessing.reduction
 import pickle
 
@@ -221,9 +222,19 @@ MADE = {
 
 @pytest.mark.parametrize("made", MADE)
 def test_a_tensor_that_is_made_of_a_list_of_noise_holds_noise(made, theta):
-    loss = lambda: theta.sum() * (MADE[made](noise(2)) > 0.7).double().sum()  # noqa: E731
+    loss = lambda: theta.sum() * (MADE[made](noise(2)) > theta[:2]).double().sum()  # noqa: E731
     with pytest.raises(NotAuditable, match="decide"):
         audit(loss, theta, loss)
+
+
+@pytest.mark.parametrize("made", MADE)
+def test_a_fixed_threshold_of_a_list_of_noise_is_integrated(made, theta):
+    """One of the two numbers is 1.0, the other one is noise: P(z > 0.7) = erfc(0.7 / sqrt 2) / 2."""
+    pair = lambda: torch.cat([noise(1), torch.ones(1, dtype=torch.float64)])  # noqa: E731
+    loss = lambda: theta.sum() * (MADE[made](pair()) > 0.7).double().sum()  # noqa: E731
+    report = audit(loss, theta, loss)
+    assert report.quadrature
+    assert report.exact["theta"].tolist() == pytest.approx([1 + math.erfc(0.7 / math.sqrt(2)) / 2] * 3, rel=1e-12)
 
 
 def test_the_methods_of_torch_are_those_of_before(theta):

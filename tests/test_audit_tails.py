@@ -11,10 +11,12 @@ import torch
 
 import numeric
 from numeric.auditing import measured
+from numeric.draws.noise_rows import NotInRows
 from numeric.draws.restoring import put_back
 from numeric.draws.taint import NotIntegrable
+from numeric.draws.tape import NotAuditable
 from numeric.means.runs import Runs
-from numeric.noise import sampled
+from numeric.noise import sampled, tails
 from numeric.noise.dense import require_resolved
 from numeric.noise.probes import differ
 from numeric.noise.tails import Tails
@@ -94,6 +96,97 @@ def test_tails_that_grow_faster_than_their_probability_falls_leave_it_undecided(
     )
     assert report.verdict == "undecided"
     assert "15 deviations out" in report.undecided
+
+
+def exponential_noise(size):
+    return torch.empty(size, dtype=torch.float64).exponential_()
+
+
+BOUNDLESS = {
+    "1 / uniform": lambda th: th[0] / torch.rand((), dtype=torch.float64),
+    "1 / exponential": lambda th: th[0] / exponential_noise(1).sum(),
+    "1 / gamma": lambda th: th[0] / torch.distributions.Gamma(torch.tensor(0.7, dtype=torch.float64), 1.0).sample(),
+    "exp(0.6 z^2)": lambda th: th[0] * (0.6 * noise(2).square()).exp().sum(),
+    "|Cauchy|": lambda th: th[0] * torch.empty(1, dtype=torch.float64).cauchy_().abs().sum(),
+    "a Pareto law of index 0.9": lambda th: th[0] * (exponential_noise(1) / 0.9).exp().sum(),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDLESS)
+def test_equal_gradients_that_have_no_mean_are_not_acquitted(name, monkeypatch):
+    """The mean of each is infinite: the integral of 1/u, of exp(0.1 z^2), of e^(x/0.9 - x), of x^(0.7 - 2) at zero."""
+    th = vector(1)
+    function = lambda: BOUNDLESS[name](th)  # noqa: E731
+    assert verdict(function, th, function) == "undecided"
+    for module in (tails, measured):
+        monkeypatch.setattr(module, "boundless" if module is tails else "without_mean", lambda *_, **__: "")
+    assert verdict(function, th, function) in RIGHT
+
+
+@pytest.mark.parametrize("power", [0.5, 0.9])
+def test_a_steep_gradient_that_has_a_mean_is_acquitted(power):
+    """The integral of u^-p is 1 / (1 - p)."""
+    th = vector(1)
+    function = lambda: th.sum() * torch.rand((), dtype=torch.float64) ** -power  # noqa: E731
+    assert verdict(function, th, function) in RIGHT
+
+
+@pytest.mark.parametrize("error", [ValueError, NotAuditable])
+def test_code_that_does_not_run_far_out_is_not_held_to_have_no_mean(error, monkeypatch):
+    def stops(functions, *, together):
+        raise NotInRows if together else error
+
+    monkeypatch.setattr(tails, "boundless", stops)
+    th = vector(1)
+    function = lambda: (th * noise(1).exp()).sum()  # noqa: E731
+    assert verdict(function, th, function) == "unbiased"
+
+
+# How many points are enough
+
+
+def one_by_one(th):
+    """A loss that does not run as rows, for it asks whether its values are finite."""
+    x = th + noise(len(th))
+    return sum((each.tanh() + each.square() for each in x if bool(each.detach().isfinite())), torch.zeros(()))
+
+
+@pytest.mark.parametrize("size", [1, pytest.param(5, marks=pytest.mark.exhaustive)])
+def test_equal_gradients_are_acquitted_only_after_so_many_points_that_what_they_cannot_see_is_small(size):
+    """What none of n points meets has a probability below log(1e9) / n, so that 1 % needs 2073 points."""
+    th = vector(size)
+    function = lambda: one_by_one(th)  # noqa: E731
+    with started(function, th, function) as runs:
+        found = sampled.sampled(runs, function, function)
+    assert not found.together
+    assert not found.reason
+    assert found.points * found.replicates >= 2073
+    assert float(found.up_to.max()) <= 0.01 * found.scale
+
+
+def equal_at(points, replicates):
+    one = torch.ones(replicates, 1, dtype=torch.float64)
+    return sampled._Replicates(one, one, one[:, 0], points, (1e-12, 1e-9), torch.zeros(1), 0.0, 0.0)
+
+
+def test_what_the_points_cannot_see_counts_in_whether_a_bias_is_bounded(monkeypatch):
+    assert equal_at(16, 34).are_equal
+    assert not equal_at(16, 34).is_bounded
+    assert math.isclose(equal_at(16, 34).largest, math.log(1e9) / 544)
+    assert not equal_at(64, 32).is_bounded
+    assert equal_at(64, 33).is_bounded
+    monkeypatch.setattr(sampled, "_unseen", lambda points: 0.0)
+    assert equal_at(16, 34).is_bounded
+
+
+def test_a_bias_below_what_torch_knows_of_gamma_noise_is_no_equality(monkeypatch):
+    """Where gradients differ at all, they are acquitted at the last size only, after single points were looked at."""
+    th = vector(3, 1.5)
+    loss = lambda: (1 + 5e-4) * torch.distributions.Gamma(th, 1.0).rsample().tanh().sum()  # noqa: E731
+    objective = lambda: torch.distributions.Gamma(th, 1.0).sample().tanh().sum()  # noqa: E731
+    report = numeric.audit(loss, th, objective)
+    assert report.verdict == "unbiased up to x"
+    assert report.outcomes % sampled.TOGETHER[-1] == 0
 
 
 def test_points_of_tails_have_weights_that_make_them_no_part_of_the_law_lost():

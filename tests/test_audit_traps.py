@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import warnings
@@ -477,11 +478,22 @@ def test_to_ask_whether_noise_is_a_number_is_no_decision(asks):
     assert report.verdict == "unbiased"
 
 
-@pytest.mark.parametrize("asks", [lambda z: z == 0.0, lambda z: z != z.abs(), torch.signbit])
+def doubled(theta, asks):
+    """The objective is doubled where noise is asked something."""
+    return audit(lambda: theta.sum(), theta, lambda: theta.sum() * (2 if asks(torch.randn(())) else 1), raise_exception=False)
+
+
+@pytest.mark.filterwarnings("ignore:the loss draws nothing")
+@pytest.mark.parametrize("asks", [lambda z: z != z.abs(), torch.signbit])
 def test_to_ask_for_another_value_is_a_decision(asks):
-    theta = parameter(0.4)
+    report = doubled(parameter(0.4), asks)
+    assert report.verdict == "scaled"
+    assert float(next(iter(report.exact.values()))) == pytest.approx(1.5)
+
+
+def test_to_ask_for_a_single_value_is_a_decision_that_nodes_do_not_agree_on():
     with pytest.raises(NotAuditable, match="decides the outcome"):
-        audit(lambda: theta.sum(), theta, lambda: theta.sum() * (2 if asks(torch.randn(())) else 1))
+        doubled(parameter(0.4), lambda z: z == 0.0)
 
 
 def test_noise_whose_law_has_parameters_is_integrated():
@@ -495,10 +507,18 @@ def test_noise_whose_law_has_parameters_is_integrated():
     assert audit(loss, theta, lambda: theta.exp().sum()).quadrature
 
 
-def test_noise_that_decides_a_branch_is_refused_in_an_objective():
+def test_noise_that_decides_a_branch_with_a_parameter_is_refused_in_an_objective():
     theta = parameter(0.4)
     with pytest.raises(NotAuditable, match=r"in the objective.*decides the outcome by aten\.gt.*sequential_test"):
-        audit(lambda: theta.sum(), theta, lambda: theta.sum() if torch.randn(()) ** 2 > 0.2 else -theta.sum())
+        audit(lambda: theta.sum(), theta, lambda: theta.sum() if torch.randn(1) ** 2 > theta else -theta.sum())
+
+
+@pytest.mark.filterwarnings("ignore:the loss draws nothing")
+def test_noise_that_decides_a_branch_without_a_parameter_is_integrated_in_an_objective():
+    theta = parameter(0.4)
+    share = math.erf(math.sqrt(0.1))
+    objective = lambda: theta.sum() if torch.randn(1, dtype=torch.float64) ** 2 > 0.2 else -theta.sum()  # noqa: E731
+    assert audit(lambda: (1 - 2 * share) * theta.sum(), theta, objective).unbiased
 
 
 def test_noise_that_leaves_torch_is_refused():

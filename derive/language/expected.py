@@ -12,17 +12,14 @@ from derive.language.term import DensityLaw, FiniteLaw, RandomVariable, Symbol, 
 
 
 def a_name(name: object, of: str) -> str:
-    """Return a name: a string that is not blank, and of which every character is seen.
+    """Return a name: a string that is not blank.
 
     Raises
         UsageError, otherwise.
     """
-    if isinstance(name, str) and name.strip() and name.isprintable():
+    if isinstance(name, str) and name.strip():
         return name
-    message = (
-        f"the name of a {of} is a string that is not empty, of characters that are seen:"
-        f" {shortened(name)} cannot become a name in generated code."
-    )
+    message = f"the name of a {of} is a string that is not empty: {shortened(name)} cannot become a name in generated code."
     raise UsageError(message)
 
 

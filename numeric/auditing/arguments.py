@@ -40,3 +40,13 @@ def require_budget(budget: Any, usual: int) -> None:
     if isinstance(budget, bool) or not isinstance(budget, int) or budget < 1:
         message = f"budget is {budget!r}; expected the most outcomes to run, a positive integer such as {usual}."
         raise UsageError(message)
+
+
+def require_jobs(jobs: Any, *, batched: bool) -> None:
+    """Raise UsageError unless jobs is a number of processes, and 1 where rows are run thousands at a time."""
+    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs == 0:
+        message = f"jobs is {jobs!r}; expected the number of processes that run outcomes, or -1 for one for each processor."
+        raise UsageError(message)
+    if batched and jobs != 1:
+        message = "jobs= is for outcomes that are run one by one; leave it out where batched=True."
+        raise UsageError(message)

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
+from importlib import import_module
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from numeric.auditing.arguments import require_budget, require_function
+from numeric.auditing.arguments import require_budget, require_function, require_jobs
 from numeric.auditing.audit_report import (
     AuditReport as AuditReport,
     AuditWarning as AuditWarning,
@@ -72,10 +73,15 @@ class AuditCase:
     at_most: float | None = None
 
     def __call__(
-        self, *, budget: int = DEFAULT_BUDGET, raise_exception: bool = True, progress: Progress | None = None
+        self,
+        *,
+        budget: int = DEFAULT_BUDGET,
+        raise_exception: bool = True,
+        progress: Progress | None = None,
+        jobs: int = 1,
     ) -> AuditReport:
         options = {field.name: getattr(self, field.name) for field in fields(self)}
-        return audit(**options, budget=budget, raise_exception=raise_exception, progress=progress)
+        return audit(**options, budget=budget, raise_exception=raise_exception, progress=progress, jobs=jobs)
 
 
 def audit(
@@ -96,6 +102,7 @@ def audit(
     by: Fraction | float | None = None,
     at_most: float | None = None,
     progress: Progress | None = None,
+    jobs: int = 1,
 ) -> AuditReport:
     """Hold the mean of a stochastic gradient against the exact gradient of its objective, over every outcome of the draws.
 
@@ -123,6 +130,8 @@ def audit(
                          leaves the mean (`baseline_free`); found if not given, where the objective reads it too
         expect           the verdict on code that is biased by design: "scaled" with by=, "biased" with at_most=, the
                          largest bias of a coordinate; the audit passes where that is found, and fails where it changes
+        jobs             run outcomes in so many processes, by joblib, in whose terms -1 is one for each processor; every number
+                         of the report is the same for any number of them. Loss, objective, parameters and state are pickled
         progress         called with "loss" and "objective" and the `Count` of its outcomes before the long work starts
 
     Continuous noise on smooth paths is frozen: analytic functions that agree at generic values agree everywhere. Where the
@@ -162,10 +171,11 @@ def audit(
     """
     require_budget(budget, DEFAULT_BUDGET)
     wanted = expectation(expect, by, at_most)
+    require_jobs(jobs, batched=batched)
     plan = Plan(budget, (atol, rtol), progress or (lambda *_: None), breakpoints)
 
     def one(target: Callable[..., Any]) -> AuditReport:
-        return _report(loss, params, target, plan, state=state, batched=batched, dtype=dtype, reward=reward)
+        return _report(loss, params, target, plan, state=state, batched=batched, dtype=dtype, reward=reward, jobs=jobs)
 
     report = among(one, objective) if isinstance(objective, Mapping) else one(objective)
     report = report if wanted is None else wanted.held_against(report)
@@ -186,6 +196,7 @@ def _report(
     batched: bool,
     dtype: torch.dtype | None,
     reward: Tensor | Sequence[Tensor] | None,
+    jobs: int,
 ) -> AuditReport:
     parameters = named(params)
     for function, name in ((loss, "loss"), (objective, "objective")):
@@ -196,6 +207,9 @@ def _report(
         runs = Runs(parameters)
         start = stack.enter_context(put_back(parameters, state, runs.generators, code))
         runs.reset, runs.bystanders = start.reset, start.bystanders
+        if jobs != 1:
+            others = import_module("numeric.auditing.jobs")  # joblib takes as long to import as many an audit takes
+            runs.elsewhere = others.workers(jobs, runs, others.code_of(parameters, loss, objective, state, dtype))
         run = measured_rows if batched else measured
         report = replace(run(runs, loss, objective, plan), graphless=not runs.has_graph)
         quiet = replace(plan, progress=lambda *_: None)

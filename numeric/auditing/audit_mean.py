@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,16 +15,17 @@ from torch import Tensor
 from numeric.auditing.audit_report import worst_coordinate
 from numeric.auditing.precision import too_coarse
 from numeric.draws.moments import Moments
-from numeric.draws.tape import Count, NotAuditable, explore
+from numeric.draws.tape import Count, NotAuditable, Tape
 from numeric.means.exact_mean import ExactMean, exact_mean, require_total
-from numeric.means.runs import MOST_REPEATED, Runs, default_tolerance
+from numeric.means.runs import IMPLICIT, MOST_REPEATED, Runs, default_tolerance
 
 PROGRESS_FROM = 2_000
+TOLD = 30.0
+"""Where there is no terminal, progress is said after so many seconds each time."""
+
 BEHIND = 10
 """The terms behind the last one that is enumerated are taken for at most this many times as much, together."""
 LARGEST_TAIL = 1e-3
-IMPLICIT = 1e-3
-"""torch's derivative of gamma noise by its shape is right to this part, seen against scipy at shapes from 0.1 to 200."""
 
 Tolerances: TypeAlias = tuple[float | None, float | None]
 
@@ -49,7 +51,7 @@ class Found:
 def moments_of(runs: Runs, loss: Callable[[], Any], budget: int, expected: Count) -> Moments:
     """Run the loss on each of its outcomes, of which so many are expected, and return the moments of its gradient."""
     moments, stride = Moments(), max(1, expected.outcomes // MOST_REPEATED)
-    run = explore(lambda tape: runs.loss(loss, tape, salt=1), budget)
+    run = runs.explored(lambda tape: runs.loss(loss, tape, salt=1), loss, budget, salt=1)
     for position, (tape, gradient) in enumerate(_shown(run, expected)):
         keep = position % stride == 0 and len(moments.kept) < 2 * MOST_REPEATED
         moments.add(tape, gradient, keep=keep)
@@ -60,9 +62,12 @@ def moments_of(runs: Runs, loss: Callable[[], Any], budget: int, expected: Count
 
 
 def _shown(run: Iterator[Any], expected: Count) -> Iterator[Any]:
-    """The runs, with a progress bar if they are many and somebody is looking."""
+    """The runs, with a progress bar if they are many and somebody is looking, and a line now and then where it is a file."""
     console = Console(stderr=True)
-    if expected.outcomes < PROGRESS_FROM or not console.is_terminal:
+    if not console.is_terminal:
+        yield from _told(run, expected, console)
+        return
+    if expected.outcomes < PROGRESS_FROM:
         yield from run
         return
     with Progress(console=console, transient=True) as progress:
@@ -72,13 +77,29 @@ def _shown(run: Iterator[Any], expected: Count) -> Iterator[Any]:
             progress.advance(task)
 
 
+def _told(run: Iterator[Any], expected: Count, console: Console) -> Iterator[Any]:
+    """The runs, with a line every `TOLD` seconds."""
+    start = said = time.monotonic()
+    for done, each in enumerate(run, 1):
+        yield each
+        now = time.monotonic()
+        if now - said >= TOLD:
+            said = now
+            left = (now - start) * max(0, expected.outcomes - done) / done
+            console.print(f"{done} outcomes of {expected.outcomes} run, about {left:.0f} s left", soft_wrap=True)
+
+
 def exact_mean_of(runs: Runs, objective: Callable[[], Any], budget: int, *, check: bool = True) -> ExactMean:
     """Return the exact mean of the objective and its gradient, held against the numbers if wanted."""
     standard = default_tolerance(runs.coarsest)
+
+    def every(differentiate: bool) -> Iterable[tuple[Tape, tuple[float, list[Tensor]]]]:
+        run = lambda tape: runs.objective(objective, tape, differentiate=differentiate)  # noqa: E731
+        return runs.explored(run, objective, budget, differentiate=differentiate)
+
     return exact_mean(
-        lambda tape, differentiate: runs.objective(objective, tape, differentiate=differentiate),
+        every,
         runs.params,
-        budget,
         step=standard.step,
         tolerance=standard.slope,
         check=check,

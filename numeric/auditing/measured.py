@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 
 from derive.language.errors import GradproofError, TooLarge, UsageError
-from numeric.auditing.audit_mean import IMPLICIT, Found, Tolerances, compared, exact_mean_of, moments_of, tails
+from numeric.auditing.audit_mean import Found, Tolerances, compared, exact_mean_of, moments_of, tails
 from numeric.auditing.audit_report import AuditReport, Contribution
 from numeric.auditing.batched import outcomes
 from numeric.auditing.batched_mean import batched_exact_mean, batched_moments, row_choices
@@ -18,10 +18,11 @@ from numeric.draws.moments import Moments
 from numeric.draws.random_ops import TAIL
 from numeric.draws.taint import NotFreezable, NotIntegrable
 from numeric.draws.tape import Count, count
-from numeric.means.runs import Runs
+from numeric.means.runs import IMPLICIT, Runs
 from numeric.noise.dense import require_resolved
 from numeric.noise.probes import differ
 from numeric.noise.sampled import sampled
+from numeric.noise.tails import without_mean
 
 Breakpoints: TypeAlias = Sequence[Sequence[float]]
 Progress: TypeAlias = Callable[[str, Count], object]
@@ -31,6 +32,7 @@ MOST_GENERIC_RUNS = 2000
 QUADRATURE_BUDGET, DIFFERING_BUDGET = 2**13, 2**11
 """So many nodes a grid has at most, in code that noise decides in and in smooth code; more is sampled."""
 SHOWN = 5
+_OF_GAMMA = f"the derivative of gamma noise by its shape is torch's own, of which {IMPLICIT} is tolerated"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Plan:
 
 def measured(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], plan: Plan) -> AuditReport:
     """Enumerate; where that settles nothing about continuous noise, integrate, and where that is not feasible, sample."""
-    runs.integrated, runs.frozen = None, 0
+    runs.integrated, runs.frozen, runs.any_noise = None, 0, False
     if plan.breakpoints is not None:
         return _integrated(runs, loss, objective, plan, plan.budget)
     report: AuditReport | None = None
@@ -58,7 +60,7 @@ def measured(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], 
             return report
         reason = _unsettled(runs, loss, objective, report)
         if not reason:
-            return report
+            return replace(report, undecided=report.undecided or without_mean(runs, loss, objective))
     nodes = QUADRATURE_BUDGET if report is None else DIFFERING_BUDGET
     try:
         return _integrated(runs, loss, objective, plan, min(plan.budget, nodes))
@@ -119,6 +121,7 @@ def _sampled(
         vacuous=nothing,
         undecided="" if nothing else found.reason,
         sampling=str(found),
+        left_out=f"{_OF_GAMMA}; a bias that is no larger than that is none" if runs.implicit else "",
     )
 
 
@@ -137,6 +140,8 @@ def _enumerated(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any
         moments = moments_of(runs, loss, budget, expected)
         runs.bystanders.require_untouched()
         found.append(compared(runs, moments, exact_mean_of(runs, objective, budget), plan.tolerances))
+        if not noise:
+            runs.require_noise_at_first()
         runs.require_repeated(loss, moments.kept)
     worst = max(found, key=lambda each: (each.ratio > 1, bool(each.coarse), each.ratio))
     return _report(runs, worst, draws, len(noise))
@@ -192,7 +197,7 @@ def _left_out(runs: Runs, found: Found) -> str:
     if runs.neglected:
         texts.append(f"clamps and shifts of noise that decides, with a probability of {runs.neglected:.1g}")
     if runs.implicit:
-        texts.append(f"the derivative of gamma noise by its shape is torch's own, of which {IMPLICIT} is tolerated")
+        texts.append(_OF_GAMMA)
     if not texts:
         return ""
     name, index = found.worst

@@ -9,6 +9,7 @@ together has no fixed breakpoints, and is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,18 +121,22 @@ class _Aim:
 
     def __init__(self, runs: Runs, objective: Callable[[], Any], budget: int) -> None:
         self._runs, self._objective, self._budget = runs, objective, budget
-        runs.integrated = None
-        try:
+        runs.integrated, runs.any_noise, self._fixed = None, False, None
+        with suppress(NotFreezable):
             runs.objective(objective, Tape(), differentiate=True)
-            self._fixed = None if runs.noise else exact_mean_of(runs, objective, budget)
+            fixed = None if runs.noise else exact_mean_of(runs, objective, budget)
+            self._fixed = None if runs.any_noise else fixed
+        if self._fixed is not None:
+            return
+        self._rows = RowRuns(runs, objective, by_numbers=True)
+        self._kinks = Integrand(runs, self._run, self._rows, refuse=True, given=None)
+        try:
+            self._kinks.require_few(budget)
+            self._breakpoints = self._kinks.breakpoints()
+            self._kinks.require_still(self._breakpoints)
         except NotFreezable as error:
             message = f"in the objective, {error} Its gradient must be exact: write it with discrete draws, or in closed form."
             raise NotAuditable(message) from error
-        if self._fixed is None:
-            self._rows = RowRuns(runs, objective, by_numbers=True)
-            self._kinks = Integrand(runs, self._run, self._rows, refuse=True, given=None)
-            self._kinks.require_few(budget)
-            self._breakpoints = self._kinks.breakpoints()
 
     def exact(self, method: str, size: int, *, check: bool = False) -> ExactMean:
         """Return the mean and its gradient by a rule; only the one that decides is held against the numbers."""

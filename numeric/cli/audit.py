@@ -22,6 +22,7 @@ Case = Annotated[
     typer.Argument(metavar="FILE.py[:CASE]", help="A file and a numeric.AuditCase in it, or a file for all of them."),
 ]
 Budget = Annotated[int, typer.Option(metavar="N", help="The most outcomes to run.")]
+Jobs = Annotated[int, typer.Option(metavar="N", help="Run outcomes in so many processes; -1 for one for each processor.")]
 Export = Annotated[
     Path | None,
     typer.Option("--export", metavar="TEST.py", help="Write the case as a test that imports torch and itertools only."),
@@ -31,7 +32,15 @@ LONG = 2_000
 """So many outcomes are long work: their number is said before it."""
 
 
-def audit(case: Case, *, budget: Budget = 100_000, export: Export = None, as_json: Json = False, quiet: Quiet = False) -> int:
+def audit(
+    case: Case,
+    *,
+    budget: Budget = 100_000,
+    jobs: Jobs = 1,
+    export: Export = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
     """Hold the gradient of torch code against the exact gradient of its objective, over every outcome of its draws.
 
     Where they are many, their number is said on standard error before they are run. The status is 3 where nothing could be
@@ -44,9 +53,9 @@ def audit(case: Case, *, budget: Budget = 100_000, export: Export = None, as_jso
         if export is not None:
             message = f"--export writes the test of one case; name it, as in {path}:case."
             raise UsageError(message)
-        return _audit_file(path, budget, as_json=as_json, quiet=quiet)
+        return _audit_file(path, budget, jobs, as_json=as_json, quiet=quiet)
     found = audit_case(case)
-    report = _audited(found, budget, quiet=quiet)
+    report = _audited(found, budget, jobs, quiet=quiet)
     if export is not None and path is not None and name is not None:
         _export(path, name, found, report, budget, export)
     if as_json:
@@ -63,13 +72,13 @@ def _export(path: Path, name: str, case: Any, report: Any, budget: int, target: 
     deliver(exported(path, name, case, report, outcomes), target)
 
 
-def _audit_file(path: Path, budget: int, *, as_json: bool, quiet: bool) -> int:
+def _audit_file(path: Path, budget: int, jobs: int, *, as_json: bool, quiet: bool) -> int:
     """Audit every case of a file; one that cannot be audited does not keep the others from it."""
     reports: dict[str, Any] = {}
     errors: dict[str, str] = {}
     for name, case in audit_cases(path).items():
         try:
-            reports[name] = _audited(case, budget, quiet=quiet)
+            reports[name] = _audited(case, budget, jobs, quiet=quiet)
         except GradproofError as error:
             errors[name] = str(error)
     if as_json:
@@ -81,10 +90,10 @@ def _audit_file(path: Path, budget: int, *, as_json: bool, quiet: bool) -> int:
     return worst([*map(_status, reports.values()), *(2 for _ in errors)])
 
 
-def _audited(case: Any, budget: int, *, quiet: bool) -> Any:
+def _audited(case: Any, budget: int, jobs: int, *, quiet: bool) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", _audit_module().AuditWarning)
-        return case(budget=budget, raise_exception=False, progress=None if quiet else _say)
+        return case(budget=budget, raise_exception=False, progress=None if quiet else _say, jobs=jobs)
 
 
 def _show(name: str, report: Any, *, quiet: bool) -> None:

@@ -43,7 +43,7 @@ class RowDecisions(Decisions):
     """
 
     def __init__(self, rows: int, *, refuse: bool) -> None:
-        super().__init__(refuse=refuse)
+        super().__init__(refuse=refuse, still=True)
         self._rows = rows
         self._parts: list[Tensor] = []
 

@@ -5,6 +5,7 @@ What is below autograd sees all of it: draws inside `torch.no_grad`, in the back
 
 from __future__ import annotations
 
+import hashlib
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ from numeric.draws.tape import NotAuditable, Tape
 Source: TypeAlias = Callable[[Call, int, Tape, Tensor], Tensor]
 """Gives the values of a draw of continuous noise: for the call, its number among such draws, the tape, and the real output."""
 
+FEW = 16
 _NOISE_SEED = 0xF0_2E_11
 
 
@@ -104,7 +106,7 @@ class Interceptor(TorchDispatchMode):
         """Mark a tensor that was made of others where no operation was seen."""
         touched = self._taint.among(sources)
         if touched:
-            self._taint.mark(touched, [output])
+            self._taint.mark(touched, [output], integers=True)
 
     def all_factors(self) -> list[Factor]:
         """Return the probabilities of all that was drawn, as functions that give differentiable scalars."""
@@ -146,6 +148,8 @@ class Interceptor(TorchDispatchMode):
         key = self._generators.key(generator)
         self.keys.append(key)
         try:
+            if call.name == "random_" and _seeds_a_loader():
+                return call()
             return self._discrete(call, key) if call.name in DISCRETE else self._noise(call, key, generator)
         finally:
             self._generators.explain(generator)
@@ -216,6 +220,16 @@ class Interceptor(TorchDispatchMode):
                 self.coarsest = max(self.coarsest, tensor.dtype, key=lambda dtype: torch.finfo(dtype).eps)
 
 
+def _seeds_a_loader() -> bool:
+    """Whether torch.utils.data draws a seed: it seeds a generator and is nothing else, and what that draws is enumerated."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in {"torch", "numeric"}:
+        if frame.f_globals["__name__"].startswith("torch.utils.data."):
+            return True
+        frame = frame.f_back
+    return False
+
+
 def _place() -> str:
     """Where the audited code is: the innermost frame that is neither torch's nor ours."""
     frame: FrameType | None = sys._getframe(1)
@@ -241,9 +255,17 @@ def _signature(call: Call) -> str:
         if isinstance(value, torch.Generator) or name == "out" or (name == "self" and call.name.endswith("_")):
             continue
         is_law = isinstance(value, Tensor) and not (call.name.endswith("_like") or call.name == "native_dropout")
-        shown.append(f"{name}={value.detach().double().tolist() if is_law else _plain(value)}")
+        shown.append(f"{name}={_law(value) if is_law else _plain(value)}")
     shape = [tuple(tensor.shape) for tensor in call.tensors]
     return f"{call.name}({', '.join(shown)}){shape}"
+
+
+def _law(value: Tensor) -> str:
+    """Name values: by themselves where they are few."""
+    numbers = value.detach().double().cpu().contiguous()
+    if numbers.numel() <= FEW:
+        return str(numbers.tolist())
+    return f"{tuple(numbers.shape)} {hashlib.blake2b(numbers.numpy().tobytes(), digest_size=16).hexdigest()}"
 
 
 def _plain(value: Any) -> str:

@@ -7,7 +7,8 @@ point i gives, or the code is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,11 +26,16 @@ from numeric.draws.tape import NotAuditable, Tape
 
 _MADE = {
     torch.empty, torch.empty_like, torch.full, torch.full_like, torch.ones, torch.ones_like, torch.zeros, torch.zeros_like,
-    torch.Tensor.new_empty, torch.Tensor.new_full, torch.Tensor.new_ones, torch.Tensor.new_zeros,
+    torch.Tensor.new, torch.Tensor.new_empty, torch.Tensor.new_full, torch.Tensor.new_ones, torch.Tensor.new_zeros,
 }  # fmt: skip
 _OUTSIDE_ROWS = {
     torch.Tensor.backward, torch.Tensor.register_hook, torch.Tensor.retain_grad, torch.autograd.grad, torch.autograd.backward,
 }  # fmt: skip
+
+_IN_PLACE: dict[Any, Callable[..., Tensor]] = {
+    torch.Tensor.clamp_: torch.clamp, torch.Tensor.clamp_min_: torch.clamp_min, torch.Tensor.clamp_max_: torch.clamp_max,
+}  # fmt: skip
+"""What `torch.vmap` runs row by row, and the same out of place."""
 
 
 class NotInRows(NotAuditable):
@@ -42,16 +48,18 @@ class AtPoint:
 
     Args
         refuse  refuse decisions about noise: where a derivative is taken at fixed noise, they would be left out of it
+        still   but not those in which no parameter takes part
     """
 
     point: Tensor
     refuse: bool
+    still: bool = False
     decisions: Decisions = field(init=False)
     used: int = field(default=0, init=False)
 
     def begin(self) -> tuple[Source, Taint]:
         """Return the source of noise and what follows it, for one run."""
-        self.used, self.decisions = 0, Decisions(refuse=self.refuse)
+        self.used, self.decisions = 0, Decisions(refuse=self.refuse, still=self.still)
         return self._values, self.decisions
 
     def end(self, tape: Tape) -> None:
@@ -118,6 +126,8 @@ class FreshRows(TorchFunctionMode):
         if func in _OUTSIDE_ROWS:
             message = f"the code calls {getattr(func, '__name__', func)}, which would see all rows as one."
             raise NotInRows(message)
+        if func in _IN_PLACE:
+            return args[0].copy_(_IN_PLACE[func](args[0].clone(), *args[1:], **(kwargs or {})))
         output = func(*args, **(kwargs or {}))
         if func in _MADE and output.is_floating_point() and not output.requires_grad:
             return output + (0 * self._row).to(output.dtype)
@@ -125,7 +135,12 @@ class FreshRows(TorchFunctionMode):
 
 
 def _value(family: str, scores: Tensor) -> Tensor:
-    return scores if family == "normal" else quantile(family, torch.special.ndtr(scores), torch.special.ndtr(-scores))
+    return scores if family == "normal" else quantile(family, _below(scores), _below(-scores))
+
+
+def _below(scores: Tensor) -> Tensor:
+    """The share of a normal law below some values; torch.special.ndtr has no digit left of it below -8.3."""
+    return torch.erfc(-scores / math.sqrt(2)) / 2
 
 
 def _columns(points: Tensor, start: int, size: int, call: Call) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from numeric.draws.quadrature_rules import FAMILIES, Bracket, quantile, rule
 from numeric.draws.random_ops import NOISE, SAMPLING, Call
-from numeric.draws.smooth_ops import is_kinked
+from numeric.draws.smooth_ops import FACTORED, functional, is_kinked
 from numeric.draws.taint import NotFreezable, NotIntegrable, Taint, checks_a_law, decides, leaves_torch, tensors_in
 from numeric.draws.tape import Tape
 
@@ -43,13 +43,16 @@ class Decisions(Taint):
 
     Args
         refuse  refuse decisions all the same, and write down only the sides of clamp, abs and their like
+        still   but do not refuse those in which no parameter takes part, and write them down too
         leaves  whether noise may leave torch by item(), where nobody sees what is decided
     """
 
-    def __init__(self, *, refuse: bool = False, leaves: bool = False) -> None:
+    def __init__(self, *, refuse: bool = False, leaves: bool = False, still: bool = False) -> None:
         super().__init__()
-        self._refuse, self._leaves = refuse, leaves
+        self._refuse, self._leaves, self._still = refuse, leaves, still
         self.made: list[tuple[Any, ...]] = []
+        self.steps: list[tuple[Any, ...]] = []
+        """What was decided by operations that may jump."""
 
     def intercept(self, call: Call, touched: list[Tensor], tape: Tape) -> Any:
         return super().intercept(call, touched, tape) if self._refuse else None
@@ -61,14 +64,22 @@ class Decisions(Taint):
         if self._refuse:
             super().propagate(call, touched, output)
         else:
+            self.require_integers_unread(call, touched)
             self.note_rough(call)
-            self.mark(touched, leaves)
+            self.mark(touched, leaves, integers=functional(call) in FACTORED)
         if not checks_a_law():
             self.note(call, leaves)
 
+    def may_decide(self, call: Call) -> bool:
+        is_still = self._still and not any(tensor.requires_grad for tensor in call.tensors)
+        return super().may_decide(call) or is_still
+
     def note(self, call: Call, leaves: Sequence[Tensor]) -> None:
         """Write down what an operation decides about noise by the tensors that it gives."""
-        self.made.append((call.name, *(tuple(each.reshape(-1).tolist()) for each in decided(call, leaves))))
+        found = (call.name, *(tuple(each.reshape(-1).tolist()) for each in decided(call, leaves)))
+        self.made.append(found)
+        if decides(call, leaves):
+            self.steps.append(found)
 
     def leave(self, way: str) -> None:
         if not self._leaves:

@@ -52,7 +52,7 @@ def quantile(family: str, u: Tensor, rest: Tensor) -> Tensor:
     if family == "uniform":
         return u.clamp(max=1 - 2.0**-53)
     if family == "exponential":
-        return -rest.log()
+        return torch.where(u < rest, -torch.log1p(-u), -rest.log())
     if family == "cauchy":
         tail = 1 / torch.tan(math.pi * torch.minimum(u, rest).clamp(max=0.5))
         return torch.where(u < rest, -tail, tail)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Protocol, TypeAlias
 
+import numpy
 import torch
 from scipy.stats import binom
 from torch import Tensor
@@ -119,9 +120,9 @@ def _multinomial(call: Call, choose: Choose) -> tuple[Tensor, Factor]:
     weights: Tensor = call.bound["self"]
     replacement = bool(call.bound.get("replacement", False))
     output: Tensor = call()
-    rows = weights.detach().double().reshape(-1, weights.shape[-1]).tolist()
-    count = output.shape[-1]
-    _require_size(call, sum(count * math.log(max(1, sum(weight > 0 for weight in row))) for row in rows))
+    table = weights.detach().double().reshape(-1, weights.shape[-1])
+    rows, count = table.tolist(), output.shape[-1]
+    _require_size(call, sum(count * math.log(max(1, positive)) for positive in (table > 0).sum(-1).tolist()))
     drawn = [_indices(row, count, choose, replacement=replacement) for row in rows]
     return _filled(output, drawn), lambda: multinomial_probability(weights, torch.tensor(drawn), replacement=replacement)
 
@@ -129,8 +130,7 @@ def _multinomial(call: Call, choose: Choose) -> tuple[Tensor, Factor]:
 def _indices(weights: list[float], count: int, choose: Choose, *, replacement: bool) -> list[int]:
     left, drawn = list(weights), []
     for _ in range(count):
-        total = math.fsum(left)
-        drawn.append(choose([weight / total for weight in left]))
+        drawn.append(choose((numpy.asarray(left) / math.fsum(left)).tolist()))
         if not replacement:
             left[drawn[-1]] = 0.0
     return drawn

@@ -42,15 +42,15 @@ _log_softmax _log_softmax_backward_data _safe_softmax _softmax _softmax_backward
 
 _MATRICES = """
 cholesky cholesky_inverse cholesky_solve linalg_cholesky_ex linalg_inv_ex linalg_lu_solve linalg_matrix_exp
-linalg_solve_triangular matrix_exp triangular_solve _linalg_det _linalg_slogdet _linalg_solve_ex
+linalg_solve_triangular matrix_exp triangular_solve _linalg_check_errors _linalg_det _linalg_slogdet _linalg_solve_ex
 """
 
 _LAYERS = """
 avg_pool2d avg_pool2d_backward avg_pool3d avg_pool3d_backward _adaptive_avg_pool2d _adaptive_avg_pool2d_backward
-binary_cross_entropy binary_cross_entropy_backward mse_loss mse_loss_backward native_batch_norm native_batch_norm_backward
-native_group_norm native_group_norm_backward native_layer_norm native_layer_norm_backward nll_loss_backward nll_loss_forward
-nll_loss2d_backward nll_loss2d_forward upsample_bilinear2d upsample_bilinear2d_backward upsample_nearest2d
-upsample_nearest2d_backward _native_batch_norm_legit _native_batch_norm_legit_functional _thnn_fused_gru_cell
+binary_cross_entropy binary_cross_entropy_backward binary_cross_entropy_with_logits mse_loss mse_loss_backward native_batch_norm
+native_batch_norm_backward native_group_norm native_group_norm_backward native_layer_norm native_layer_norm_backward
+nll_loss_backward nll_loss_forward nll_loss2d_backward nll_loss2d_forward upsample_bilinear2d upsample_bilinear2d_backward
+upsample_nearest2d upsample_nearest2d_backward _native_batch_norm_legit _native_batch_norm_legit_functional _thnn_fused_gru_cell
 _thnn_fused_lstm_cell _weight_norm_interface _weight_norm_interface_backward native_dropout_backward
 _scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention_for_cpu_backward
 """
@@ -66,6 +66,10 @@ KINKED: frozenset[str] = frozenset(
     """.split()
 )
 """Continuous, and smooth on both sides of places where their slope jumps."""
+
+
+FACTORED: frozenset[str] = frozenset(_MATRICES.split()) - {"_linalg_slogdet"}
+"""Smooth, though they give integers beside it: pivots, and whether a factorisation succeeded; slogdet gives a sign too."""
 
 
 def functional(call: Call) -> str:

@@ -22,13 +22,16 @@ from torch.utils._pytree import tree_leaves
 from numeric.draws.laws.decisions import cancelled, decision, mixed
 from numeric.draws.laws.forms import Form, Noise, drawn_form, followed
 from numeric.draws.random_ops import SAMPLING, Call
-from numeric.draws.smooth_ops import functional, is_kinked, is_smooth
+from numeric.draws.smooth_ops import FACTORED, functional, is_kinked, is_smooth
 from numeric.draws.tape import NotAuditable, Tape
 
 _memory = Tensor.untyped_storage
 _CHECKING_FILES = ("distributions/constraints.py", "distributions/distribution.py")
 _CHECKING_FUNCTIONS = {"check", "__init__", "_validate_sample"}
 _HARMLESS = {"is_same_size", "_has_compatible_shallow_copy_type"}
+
+_READ_FACTORS = {"_linalg_check_errors", "linalg_lu_solve"}
+"""They take pivots, or whether a factorisation succeeded, and nothing that they give jumps by it."""
 
 _SHAPES = {"empty_like", "full_like", "new_empty", "new_full", "new_ones", "new_zeros", "ones_like", "zeros_like"}
 """They ask a tensor for its shape alone."""
@@ -134,11 +137,16 @@ class Taint:
             return
         origin = self._origin[_address(touched[0])]
         outputs = tensors_in(output)
-        if decides(call, outputs) and not _asks_for_nan(call) and not _is_allowed():
+        if decides(call, outputs) and not _asks_for_nan(call) and not self.may_decide(call):
             raise _decides(origin, call)
+        self.require_integers_unread(call, touched)
         self.note_rough(call)
-        self.mark(touched, outputs)
+        self.mark(touched, outputs, integers=functional(call) in FACTORED)
         self._follow(call, touched, output)
+
+    def may_decide(self, call: Call) -> bool:
+        """Whether a decision about noise changes nothing of what is computed from the run."""
+        return _is_allowed()
 
     def _follow(self, call: Call, touched: list[Tensor], output: Any) -> None:
         """Note the form of what an operation made of noise; where it has none, the noise is used."""
@@ -177,11 +185,16 @@ class Taint:
         if not is_smooth(call) and functional(call) not in {"eq", "ne", "isnan", "isinf"} and not checks_a_law():
             self.rough.add(functional(call))
 
-    def mark(self, touched: list[Tensor], outputs: Sequence[Tensor]) -> None:
-        """Mark the floating-point tensors that were made of noise."""
+    def mark(self, touched: Sequence[Tensor], outputs: Sequence[Tensor], *, integers: bool) -> None:
+        """Mark the tensors that were made of noise; integers too where the operation was not held to be a decision."""
         for leaf in outputs:
-            if leaf.is_floating_point():
+            if integers or not _is_integer(leaf):
                 self._mark(leaf, self._origin[_address(touched[0])])
+
+    def require_integers_unread(self, call: Call, touched: Sequence[Tensor]) -> None:
+        """Raise NotFreezable where code reads integers of noise: pivots, or whether a factorisation succeeded."""
+        if call.name not in _READ_FACTORS and not _is_allowed() and any(map(_is_integer, touched)):
+            raise _decides(self._origin[_address(touched[0])], call)
 
     def leave(self, way: str) -> None:
         """Refuse that noise leaves torch, by the name of the way that it takes.
@@ -205,6 +218,10 @@ class Taint:
         self._origin[_address(tensor)] = origin
 
 
+def _is_integer(tensor: Tensor) -> bool:
+    return not (tensor.is_floating_point() or tensor.is_complex())
+
+
 def tensors_in(output: Any) -> list[Tensor]:
     """Return the tensors that an operation gives."""
     return [output] if isinstance(output, Tensor) else [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
@@ -212,8 +229,8 @@ def tensors_in(output: Any) -> list[Tensor]:
 
 def decides(call: Call, outputs: Sequence[Tensor]) -> bool:
     """Whether an operation may give the same for many values of its argument and jump between them."""
-    discrete = any(not (leaf.is_floating_point() or leaf.is_complex()) for leaf in outputs)
-    return discrete or not (is_smooth(call) or is_kinked(call))
+    discrete = any(map(_is_integer, outputs))
+    return (discrete and functional(call) not in FACTORED) or not (is_smooth(call) or is_kinked(call))
 
 
 _Place: TypeAlias = tuple[int, int, tuple[int, ...], tuple[int, ...], torch.dtype]

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from derive.language.errors import GradproofError, TooLarge
+
+LONG = 10.0
+"""Seconds that are said before they are spent."""
 
 LONGEST_RUN = 20_000
 """A run with more choices than this is taken for one that never ends."""
@@ -40,8 +44,18 @@ class Choice:
         return [index for index, probability in enumerate(self.probabilities) if probability > 0]
 
 
+Prefix: TypeAlias = tuple[Choice, ...]
+
+
+class Part(NamedTuple):
+    """Outcomes that begin alike: with the choices of a prefix, of which the last one may be any from there up to an end."""
+
+    prefix: Prefix
+    end: int
+
+
 class Count(NamedTuple):
-    """How many outcomes a program has, from a few random runs.
+    """How many outcomes a program has, and how many seconds it takes to run each once, from a few random runs.
 
     >>> str(Count(32, False, 6)), str(Count(90, True, 6))
     ('32 outcomes, if all runs draw as the first ones did', 'about 90 outcomes, at least 6')
@@ -50,11 +64,13 @@ class Count(NamedTuple):
     outcomes: int
     is_estimate: bool
     at_least: int
+    seconds: float = 0.0
 
     def __str__(self) -> str:
+        takes = f", about {self.seconds:.0f} s to run each once" if self.seconds >= LONG else ""
         if self.is_estimate:
-            return f"about {self.outcomes} outcomes, at least {self.at_least}"
-        return f"{self.outcomes} outcome{'s' if self.outcomes > 1 else ''}, if all runs draw as the first ones did"
+            return f"about {self.outcomes} outcomes, at least {self.at_least}{takes}"
+        return f"{self.outcomes} outcome{'s' if self.outcomes > 1 else ''}, if all runs draw as the first ones did{takes}"
 
 
 class Tape:
@@ -117,13 +133,19 @@ class Tape:
         """The indices that were taken, in the order of the draws."""
         return tuple(choice.index for choice in self.choices)
 
-    def successor(self) -> tuple[Choice, ...] | None:
-        """Return the prefix of the next run in depth-first order, or None after the last."""
-        for position in range(len(self.choices) - 1, -1, -1):
+    def again(self) -> Tape:
+        """Return a tape on which the same choices are made again."""
+        return Tape(self.choices)
+
+    def successor(self, part: Part | None = None) -> Prefix | None:
+        """Return the prefix of the next run in depth-first order, or None after the last, of all outcomes or of a part."""
+        fixed = 0 if part is None else len(part.prefix)
+        for position in range(len(self.choices) - 1, max(fixed - 2, -1), -1):
             choice = self.choices[position]
-            later = [index for index in choice.options if index > choice.index]
-            if later:
-                return (*self.choices[:position], replace(choice, index=later[0]))
+            end = part.end if part is not None and position == fixed - 1 else len(choice.probabilities)
+            later = next((at for at in range(choice.index + 1, end) if choice.probabilities[at] > 0), None)
+            if later is not None:
+                return (*self.choices[:position], replace(choice, index=later))
         return None
 
     def require_prefix_used(self) -> None:
@@ -136,20 +158,41 @@ class Tape:
         if self._strict and recorded.probabilities != choice.probabilities:
             what = f"choice {len(self.choices) + 1} was {_shown(recorded)} and is {_shown(choice)} when the run is repeated"
             raise NotAuditable(_hidden(what))
-        if recorded.index not in choice.options:
+        if not (0 <= recorded.index < len(choice.probabilities)) or choice.probabilities[recorded.index] <= 0:
             message = f"choice {len(self.choices) + 1} of the outcome is {recorded.index}, which {_shown(choice)} cannot give."
             raise NotAuditable(message)
         return recorded.index
 
     def _new(self, choice: Choice) -> int:
-        if not choice.options:
+        first = next((at for at, probability in enumerate(choice.probabilities) if probability > 0), None)
+        if first is None:
             message = f"{choice.draw} was given probabilities of which none is positive: {choice.probabilities[:8]}."
             raise NotAuditable(message)
-        return choice.options[0] if self._probe is None else self._probe.choice(choice.options)
+        return first if self._probe is None else self._probe.choice(choice.options)
 
 
-def explore(run: Callable[[Tape], T], budget: int) -> Iterator[tuple[Tape, T]]:
-    """Yield each outcome of a program once, with what its run returned.
+class Played(Tape):
+    """What is left of a tape that was played elsewhere: the choices without the probabilities of those that were not made."""
+
+    def __init__(self, tape: Tape) -> None:
+        super().__init__()
+        self.choices = [Choice(choice.draw, (), choice.index) for choice in tape.choices]
+        self._weight, self._is_at_end = tape.weight, tape.is_at_end
+
+    @property
+    def weight(self) -> float:
+        return self._weight
+
+    @property
+    def is_at_end(self) -> bool:
+        return self._is_at_end
+
+    def again(self) -> Tape:
+        return Tape(self.choices, strict=False)
+
+
+def explore(run: Callable[[Tape], T], budget: int, part: Part | None = None) -> Iterator[tuple[Tape, T]]:
+    """Yield each outcome of a program once, with what its run returned: of all, or of a part.
 
     Raises
         TooLarge, when there are more than `budget` outcomes.
@@ -157,18 +200,54 @@ def explore(run: Callable[[Tape], T], budget: int) -> Iterator[tuple[Tape, T]]:
     >>> [tape.outcome for tape, _ in explore(lambda tape: tape.choose((0.5, 0.5), "a") and tape.choose((0.3, 0.7), "b"), 9)]
     [(0,), (1, 0), (1, 1)]
     """
-    prefix: tuple[Choice, ...] | None = ()
+    prefix: Prefix | None = () if part is None else part.prefix
     runs = 0
     while prefix is not None:
         if runs == budget:
-            message = f"there are more than {budget} outcomes: the budget is spent. {_SMALLER}"
+            message = f"there are more than {budget} outcomes: the budget is spent. {SMALLER}"
             raise TooLarge(message)
         tape = Tape(prefix)
         result = run(tape)
         tape.require_prefix_used()
         yield tape, result
-        prefix = tape.successor()
+        prefix = tape.successor(part)
         runs += 1
+
+
+def parted(run: Callable[[Tape], T], parts: int) -> list[tuple[Part, Tape, T]]:
+    """Return parts that share all outcomes between them, in depth-first order, each with the first of its outcomes.
+
+    They are as many as there can be, up to about `parts`, and depend on nothing else.
+
+    >>> [part.prefix[-1].index for part, _, _ in parted(lambda tape: [tape.choose([0.1] * 10, "x") for _ in range(9)], 4)]
+    [0, 3, 6, 9]
+    """
+    first = Tape()
+    found = [(Part((), 1), first, run(first))]
+    while len(found) < parts:
+        inner = [_branches(run, *each, parts) for each in found]
+        if all(len(branches) == 1 for branches in inner):
+            break
+        found = [branch for branches in inner for branch in branches]
+    return found
+
+
+def _branches(run: Callable[[Tape], T], part: Part, tape: Tape, result: T, most: int) -> list[tuple[Part, Tape, T]]:
+    """Return the parts of a part, by the options of the first choice that is not made yet, at most so many."""
+    fixed = len(part.prefix)
+    if fixed and part.end > part.prefix[-1].index + 1:
+        return [(part, tape, result)]
+    place = next((at for at, each in enumerate(tape.choices) if at >= fixed and len(each.options) > 1), None)
+    if place is None:
+        return [(part, tape, result)]
+    choice, found = tape.choices[place], list[tuple[Part, Tape, T]]()
+    step = math.ceil(len(choice.options) / most)
+    starts = choice.options[::step]
+    for start, end in zip(starts, [*starts[1:], len(choice.probabilities)], strict=True):
+        prefix = (*tape.choices[:place], replace(choice, index=start))
+        there = tape if start == choice.index else Tape(prefix)
+        found.append((Part(prefix, end), there, result if there is tape else run(there)))
+    return found
 
 
 def count(run: Callable[[Tape], object], budget: int, probes: int = 4) -> Count:
@@ -180,10 +259,10 @@ def count(run: Callable[[Tape], object], budget: int, probes: int = 4) -> Count:
     Raises
         TooLarge, if even the smallest of the products exceeds the budget.
 
-    >>> count(lambda tape: [tape.choose((0.5, 0.5), "coin") for _ in range(5)], 100)
-    Count(outcomes=32, is_estimate=False, at_least=6)
+    >>> str(count(lambda tape: [tape.choose((0.5, 0.5), "coin") for _ in range(5)], 100))
+    '32 outcomes, if all runs draw as the first ones did'
     """
-    generator, tapes = random.Random(0), []
+    generator, tapes, start = random.Random(0), list[Tape](), time.perf_counter()
     for _ in range(probes):
         tapes.append(Tape(probe=generator))
         run(tapes[-1])
@@ -192,13 +271,14 @@ def count(run: Callable[[Tape], object], budget: int, probes: int = 4) -> Count:
         draws = ", ".join(dict.fromkeys(choice.draw for choice in tapes[-1].choices))
         message = (
             f"there are about {min(sizes):.3g} outcomes, at least {at_least} (from {draws}), more than the budget of {budget}. "
-            f"{_SMALLER}"
+            f"{SMALLER}"
         )
         raise TooLarge(message)
-    return Count(max(at_least, sum(sizes) // len(sizes)), len(set(sizes)) > 1, at_least)
+    outcomes = max(at_least, sum(sizes) // len(sizes))
+    return Count(outcomes, len(set(sizes)) > 1, at_least, outcomes * (time.perf_counter() - start) / probes)
 
 
-_SMALLER = "Audit a smaller case (fewer samples, bits or classes), raise budget=, or test by sampling: numeric.sequential_test."
+SMALLER = "Audit a smaller case (fewer samples, bits or classes), raise budget=, or test by sampling: numeric.sequential_test."
 
 
 def _hidden(what: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import numpy
 import torch
-from scipy.special import gammainc, gammaln
 from torch import Tensor
+from torch.distributions import dirichlet as dirichlet_law
 
 
 def normal(mean: Tensor | float, std: Tensor | float = 1.0, *given: Any, **options: Any) -> Tensor:
@@ -32,17 +33,21 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
 class _Gamma(torch.autograd.Function):
     """Gamma noise, with its derivative by the shape: at a fixed value of the distribution function (Figurnov et al. 2018)."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, shape: Tensor, generator: torch.Generator | None) -> Tensor:
-        drawn = torch._standard_gamma(shape, generator=generator)
-        ctx.save_for_backward(shape, drawn)
+    def forward(shape: Tensor, generator: torch.Generator | None) -> Tensor:
+        drawn: Tensor = torch._standard_gamma(shape, generator=generator)
         return drawn
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0], output)
+
+    @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        shape, drawn = ctx.saved_tensors
-        slope = _slope_by_shape(*(each.detach().double().cpu().numpy() for each in (shape, drawn)))
-        return gradients[0] * torch.from_numpy(numpy.asarray(slope)).to(drawn), None
+        shape, drawn = (each.detach().double() for each in ctx.saved_tensors)
+        return gradients[0] * _slope_by_shape(shape, drawn).to(gradients[0].dtype), None
 
 
 def gamma(shape: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -51,11 +56,56 @@ def gamma(shape: Tensor, generator: torch.Generator | None = None) -> Tensor:
     return drawn
 
 
-def _slope_by_shape(a: Any, x: Any) -> Any:
+def _slope_by_shape(a: Tensor, x: Tensor) -> Tensor:
     """dx/da = -(dP/da) / p(x), the first by central differences of fourth order."""
 
-    def slope(width: Any) -> Any:
-        return (gammainc(a + width, x) - gammainc(a - width, x)) / (2 * width)
+    def slope(width: Tensor) -> Tensor:
+        difference: Tensor = torch.special.gammainc(a + width, x) - torch.special.gammainc(a - width, x)
+        return difference / (2 * width)
 
     step = 2e-3 * a
-    return -(4 * slope(step / 2) - slope(step)) / 3 / numpy.exp((a - 1) * numpy.log(x) - x - gammaln(a))
+    density = ((a - 1) * x.log() - x - torch.lgamma(a)).exp()
+    found: Tensor = -(4 * slope(step / 2) - slope(step)) / 3 / density
+    return found
+
+
+class _DirichletRows(torch.autograd.Function):
+    """What `torch.distributions.Dirichlet` draws by, in the form that `torch.vmap` asks for."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(concentration: Tensor) -> Tensor:
+        drawn: Tensor = torch._sample_dirichlet(concentration)
+        return drawn
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(output, *inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        drawn, concentration = ctx.saved_tensors
+        slope = torch._dirichlet_grad(drawn, concentration, concentration.sum(-1, True).expand_as(concentration))
+        moved: Tensor = slope * (gradients[0] - (drawn * gradients[0]).sum(-1, True))
+        return moved
+
+
+class _DirichletByNumbers:
+    """Gamma noise over its sum, whose derivative is known to more digits than that of torch, and inside `no_grad` too."""
+
+    @staticmethod
+    def apply(concentration: Tensor) -> Tensor:
+        drawn = torch._standard_gamma(concentration)
+        return drawn / drawn.sum(-1, keepdim=True)
+
+
+@contextmanager
+def dirichlet(*, by_numbers: bool) -> Iterator[None]:
+    """Let Dirichlet and Beta laws draw on rows of `torch.vmap`; by numbers, with the derivative of gamma noise."""
+    before = dirichlet_law._Dirichlet
+    dirichlet_law._Dirichlet = _DirichletByNumbers if by_numbers else _DirichletRows  # type: ignore[assignment,misc]
+    try:
+        yield
+    finally:
+        dirichlet_law._Dirichlet = before  # type: ignore[misc]

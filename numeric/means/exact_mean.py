@@ -17,8 +17,8 @@ is refused.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -28,11 +28,11 @@ from torch.overrides import TorchFunctionMode
 
 from derive.language.errors import Disagreement, UsageError
 from numeric.draws.interception import Interceptor
-from numeric.draws.tape import NotAuditable, Tape, explore
-from numeric.means.derivatives import gamma, gumbel_softmax, normal
+from numeric.draws.tape import NotAuditable, Tape
+from numeric.means.derivatives import dirichlet, gamma, gumbel_softmax, normal
 from numeric.means.slope import slope_error
 
-Run: TypeAlias = Callable[[Tape, bool], tuple[float, list[Tensor]]]
+Every: TypeAlias = Callable[[bool], Iterable[tuple[Tape, tuple[float, list[Tensor]]]]]
 _ALIASES = {torch.Tensor.detach, torch.detach, torch.Tensor.data.__get__}  # type: ignore[attr-defined]
 _LEAVES = {torch.Tensor.numpy, torch.Tensor.__array__, torch.Tensor.tolist, torch.Tensor.item}
 
@@ -42,6 +42,20 @@ _WITHOUT_BACKWARD = {torch.binomial}
 
 class ByNumbers(TorchFunctionMode):
     """Follow what is computed: inside, gradients are always recorded and `detach` detaches nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._laws: list[AbstractContextManager[None]] = []
+
+    def __enter__(self) -> ByNumbers:
+        self._laws.append(dirichlet(by_numbers=True))
+        self._laws[-1].__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self._laws.pop().__exit__(*error)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -127,12 +141,12 @@ def as_scalar(value: Any, what: str) -> Tensor:
 
 
 def exact_mean(
-    run: Run, params: Mapping[str, Tensor], budget: int, *, step: float, tolerance: float, check: bool = True
+    every: Every, params: Mapping[str, Tensor], *, step: float, tolerance: float, check: bool = True
 ) -> ExactMean:
     """Return the exact mean of an objective and its gradient, after the gradient was held against the numbers.
 
     Args
-        run        one run of the objective with its choices on a tape: the value, and if wanted the gradients of P(o) value(o)
+        every      runs the objective on each of its outcomes: the value, and if wanted the gradients of P(o) value(o)
         params     the parameters, by name; they are shifted in place for the check, and put back
         step       how far they are shifted, at first
         tolerance  how far slope and gradient may differ, relative to the sum of |P(o) value(o)|
@@ -144,7 +158,7 @@ def exact_mean(
     """
     total, values, size, outcomes = 0.0, [], 0.0, 0
     gradient, tail = ([torch.zeros_like(param, dtype=torch.float64) for param in params.values()] for _ in range(2))
-    for tape, (value, gradients) in explore(lambda tape: run(tape, True), budget):
+    for tape, (value, gradients) in every(True):
         total += tape.weight
         values.append(tape.weight * value)
         size += abs(values[-1])
@@ -155,14 +169,14 @@ def exact_mean(
     require_total(total)
     size += math.sqrt(sum(float(part.square().sum()) for part in gradient))
     slack = tolerance * max(size, 1e-30)
-    error = slope_error(lambda: _mean(run, budget), params, gradient, step, slack) if check else math.nan
+    error = slope_error(lambda: _mean(every), params, gradient, step, slack) if check else math.nan
     by_name = (dict(zip(params, parts, strict=True)) for parts in (gradient, tail))
     return ExactMean(math.fsum(values), next(by_name), outcomes, error, next(by_name))
 
 
-def _mean(run: Run, budget: int) -> float:
+def _mean(every: Every) -> float:
     """The mean, nan where the probabilities do not sum to one: the parameters are outside the domain of a law."""
-    runs = [(tape.weight, value) for tape, (value, _) in explore(lambda tape: run(tape, False), budget)]
+    runs = [(tape.weight, value) for tape, (value, _) in every(False)]
     return math.fsum(weight * value for weight, value in runs) if is_one(math.fsum(weight for weight, _ in runs)) else math.nan
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -15,7 +16,7 @@ from numeric.draws.interception import Interceptor, Source
 from numeric.draws.leaving import Door
 from numeric.draws.restoring import Bystanders
 from numeric.draws.taint import NotFreezable, Taint
-from numeric.draws.tape import NotAuditable, Tape
+from numeric.draws.tape import NotAuditable, Tape, explore
 from numeric.means.exact_mean import ByNumbers, as_scalar, outcome_gradient
 from numeric.means.slope import shifted
 
@@ -45,6 +46,9 @@ def default_tolerance(dtype: torch.dtype) -> Tolerance:
     return Tolerance(1e-2, 5e-2, 2e-1, 1e-1)
 
 
+IMPLICIT = 1e-3
+"""torch's derivative of gamma noise by its shape is right to this part, seen against scipy at shapes from 0.1 to 200."""
+
 ROW_ROUNDING = 2**10
 """Rows and runs alone add up in another order: they may differ by so many units in the last place."""
 
@@ -59,6 +63,30 @@ class NoiseOf(Protocol):
         """Check a run after its end."""
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What runs were seen to do, in another process."""
+
+    draws: tuple[str, ...]
+    endless: tuple[str, ...]
+    neglected: float
+    implicit: bool
+    any_noise: bool
+    rough: set[str]
+    has_graph: bool
+    coarsest: torch.dtype
+    lowered: dict[torch.dtype, str]
+
+
+class Elsewhere(Protocol):
+    """Runs every outcome of a function in other processes."""
+
+    def explored(
+        self, run: Callable[[Tape], Any], function: Callable[[], Any], budget: int, *, salt: int = 0, differentiate: bool = True
+    ) -> Iterator[tuple[Tape, Any]]:
+        """Yield each outcome with what its run returned, as `explore` does."""
+
+
 class Runs:
     """Run a loss or an objective with its choices on a tape, each time from the same start."""
 
@@ -71,6 +99,7 @@ class Runs:
         self.bystanders: Bystanders = Bystanders()
         self.frozen: int = 0
         self.integrated: NoiseOf | None = None
+        self.elsewhere: Elsewhere | None = None
         self.coarsest: torch.dtype = max(
             (torch.float64, *(param.dtype for param in params.values())), key=lambda dtype: torch.finfo(dtype).eps
         )
@@ -78,6 +107,7 @@ class Runs:
             param.dtype: f"the parameter {name}" for name, param in params.items() if param.dtype is not torch.float64
         }
         self.noise: list[tuple[str, int]] = []
+        self.any_noise: bool = False
         self.draws: tuple[str, ...] = ()
         self.endless: tuple[str, ...] = ()
         self.neglected: float = 0.0
@@ -131,6 +161,29 @@ class Runs:
         scale = max(usual, float(alone.abs().nan_to_num().amax()))
         return torch.allclose(row, alone, rtol=slack, atol=slack * scale, equal_nan=True)
 
+    def explored(
+        self, run: Callable[[Tape], Any], function: Callable[[], Any], budget: int, *, salt: int = 0, differentiate: bool = True
+    ) -> Iterator[tuple[Tape, Any]]:
+        """Yield each outcome of a function with what its run returned; run here, or elsewhere where that is given."""
+        if self.elsewhere is None or self.integrated is not None:
+            return explore(run, budget)
+        return self.elsewhere.explored(run, function, budget, salt=salt, differentiate=differentiate)
+
+    def seen(self) -> Seen:
+        """Return what these runs were seen to do."""
+        return Seen(*(getattr(self, each.name) for each in fields(Seen)))
+
+    def note(self, seen: Seen) -> None:
+        """Note what runs elsewhere were seen to do."""
+        self.draws = tuple(dict.fromkeys((*self.draws, *seen.draws)))
+        self.endless = tuple(dict.fromkeys((*self.endless, *seen.endless)))
+        self.neglected, self.implicit = max(self.neglected, seen.neglected), self.implicit or seen.implicit
+        self.any_noise |= seen.any_noise
+        self.rough |= seen.rough
+        self.has_graph |= seen.has_graph
+        self.coarsest = max(self.coarsest, seen.coarsest, key=lambda dtype: torch.finfo(dtype).eps)
+        self.lowered = seen.lowered | self.lowered
+
     def remember_keys(self, tape: Tape) -> None:
         """Note which states the run before found its generators in."""
         self.keys_of[tape.outcome] = frozenset(self._keys)
@@ -145,7 +198,7 @@ class Runs:
     def require_repeated(self, loss: Callable[[], Any], kept: Sequence[tuple[Tape, list[Tensor]]]) -> None:
         """Run outcomes again, in the reverse order and from other seeds, and raise NotAuditable if a gradient differs."""
         for tape, gradient in reversed(kept):
-            again, keys = Tape(tape.choices), self.keys_of.get(tape.outcome, frozenset())
+            again, keys = tape.again(), self.keys_of.get(tape.outcome, frozenset())
             self._require_equal(gradient, self.loss(loss, again, salt=2), tape)
             again.require_prefix_used()
             self.has_constant_seed |= not keys.isdisjoint(self._keys)
@@ -188,6 +241,12 @@ class Runs:
             finally:
                 self._values = kept
 
+    def require_noise_at_first(self) -> None:
+        """Raise NotFreezable if some outcomes drew continuous noise and the first one none: only that one was looked at."""
+        if self.any_noise:
+            message = "continuous noise is drawn in some outcomes and not in the first one, so it is not frozen."
+            raise NotFreezable(message)
+
     def require_same_noise(self, objective: Callable[[], Any], noise: Sequence[tuple[str, int]]) -> None:
         """Run the objective's first outcome; raise NotFreezable unless it draws the same continuous noise as the loss."""
         self.objective(objective, Tape(), differentiate=True)
@@ -212,6 +271,7 @@ class Runs:
             self.integrated.end(intercepted.tape)
         self._keys, self._signatures = intercepted.keys, intercepted.signatures()
         self.noise = intercepted.frozen_noise()
+        self.any_noise |= bool(self.noise)
         self.rough |= intercepted.rough
         self.draws = tuple(dict.fromkeys((*self.draws, *(choice.draw for choice in intercepted.tape.choices))))
         ended = (choice.draw for choice in intercepted.tape.choices if choice.ends)

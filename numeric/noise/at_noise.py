@@ -17,6 +17,7 @@ from torch import Tensor
 from derive.language.errors import UsageError
 from numeric.draws.noise_rows import AtPoint, FreshRows, NoiseRows, NotInRows
 from numeric.draws.tape import Tape, explore
+from numeric.means.derivatives import dirichlet
 from numeric.means.exact_mean import ByNumbers, as_scalar
 from numeric.means.runs import Runs, default_tolerance
 from numeric.means.slope import slope_error
@@ -26,6 +27,8 @@ MOST_CELLS = 2**20
 MOST_OUTCOMES = 2**10
 BESIDE = 64
 """So many rows have their gradients taken one by one in one backward pass."""
+
+_ASKED = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,9 @@ class Means:
 class AtNoise:
     """Two functions at points of their noise, each point (columns,) of normal scores; discrete draws are enumerated at each.
 
+    Args
+        still  the objective is known not to jump where its parameters say so
+
     Raises
         NotFreezable, if the objective decides by noise, so that its gradient cannot be taken at fixed noise.
     """
@@ -55,7 +61,10 @@ class AtNoise:
     rough: frozenset[str]
     jumps: bool
 
-    def __init__(self, runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any]) -> None:
+    def __init__(
+        self, runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], *, still: bool = False
+    ) -> None:
+        self._still = still
         self.runs, self._loss, self._objective = runs, loss, objective
         self.columns, self.rough, self.jumps = 1, frozenset(), False
         first = torch.randn(MOST_COLUMNS, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
@@ -158,14 +167,14 @@ class AtNoise:
         self.runs.reset()
         start = torch.zeros(len(points), dtype=torch.float64)
         try:
-            with unchecked_laws(), NoiseRows(points), ByNumbers() if by_numbers else nullcontext():
+            with laws_in_rows(), NoiseRows(points), ByNumbers() if by_numbers else nullcontext():
                 values: Tensor = torch.vmap(one, randomness="different")(start)
         except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError, UsageError) as error:
             raise NotInRows(str(error)) from error
         return values
 
     def _explored(self, point: Tensor, run: Callable[[Tape], tuple[Tensor, float]], *, refuse: bool) -> tuple[Tensor, float]:
-        at = self.runs.integrated = AtPoint(point, refuse=refuse)
+        at = self.runs.integrated = AtPoint(point, refuse, self._still)
         gradient, value = torch.zeros(self.coordinates, dtype=torch.float64), 0.0
         for tape, (one, number) in explore(run, MOST_OUTCOMES):
             gradient, value = gradient + tape.weight * one, value + tape.weight * number
@@ -225,12 +234,26 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def unchecked_laws() -> Iterator[None]:
-    """Without checks of the arguments of laws, which branch on values; a row that runs alone has them."""
+def _functions_in_parts() -> Iterator[None]:
+    """Let a mode see what functions of torch.nn.functional make inside, such as noise: else it sees the call alone."""
+    functional: Any = torch.nn.functional
+    before = {name: getattr(functional, name) for name in _ASKED}
+    try:
+        for name in _ASKED:
+            setattr(functional, name, lambda *_: False)
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(functional, name, function)
+
+
+@contextmanager
+def laws_in_rows() -> Iterator[None]:
+    """Laws as rows need them: without checks of their arguments, which branch on values; a row that runs alone has them."""
     default = torch.distributions.Distribution._validate_args
     torch.distributions.Distribution.set_default_validate_args(False)
     try:
-        with _quiet():
+        with _quiet(), dirichlet(by_numbers=False), _functions_in_parts():
             yield
     finally:
         torch.distributions.Distribution.set_default_validate_args(default)

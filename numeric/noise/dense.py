@@ -51,7 +51,7 @@ def require_resolved(
         NotIntegrable, if they contradict it.
     """
     with suppress(NotInRows):
-        functions = AtNoise(runs, loss, objective)
+        functions = AtNoise(runs, loss, objective, still=True)
         mean, error = (_on_a_grid if functions.columns in FINE else _by_sequences)(functions)
         apart = (mean - flat(list(bias.values()))).abs()
         if bool((apart > error + 2 * flat(list(tolerance.values()))).any()):

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from numeric.draws.noise_rows import NotInRows
-from numeric.means.runs import Runs, default_tolerance
+from numeric.means.runs import IMPLICIT, Runs, default_tolerance
 from numeric.noise.at_noise import AtNoise
 from numeric.noise.tails import APART, FARTHEST, Tails, found_tails
 
@@ -79,8 +79,7 @@ class Sampled:
     @property
     def up_to(self) -> Tensor:
         """No coordinate of the bias is larger, (coordinates,), but for events so rare that the points cannot see them."""
-        unseen = -math.log(ALPHA) / (self.points * self.replicates) * self.scale
-        return torch.maximum(self.low.abs(), self.high.abs()).clamp(min=unseen)
+        return torch.maximum(self.low.abs(), self.high.abs()).clamp(min=_unseen(self.points * self.replicates) * self.scale)
 
     def __str__(self) -> str:
         how, apart = "rows of one run" if self.together else "runs of their own", len(self.tails.centres)
@@ -97,7 +96,8 @@ class _Replicates:
     """Means of the replicates: (replicates, coordinates) of the gradients, (replicates,) of the objective.
 
     Args
-        share  of the sum of all sizes of values, of loss or objective, what the largest one has
+        share     of the sum of all sizes of values, of loss or objective, what the largest one has
+        known_to  the part of themselves to which derivatives of torch are known, 0 to rounding
     """
 
     loss: Tensor
@@ -107,6 +107,7 @@ class _Replicates:
     tolerance: tuple[float, float]
     left: Tensor
     share: float
+    known_to: float
 
     @property
     def difference(self) -> Tensor:
@@ -120,30 +121,41 @@ class _Replicates:
     def high(self) -> Tensor:
         return self.difference.amax(0) + self.left
 
-    @property
-    def rounding(self) -> Tensor:
+    def rounding(self, least: float = 0.0) -> Tensor:
+        """By how much gradients may differ that are the same, if each is known to a part of itself at least."""
         atol, rtol = self.tolerance
-        return atol + rtol * torch.maximum(self.loss.abs().amax(0), self.objective.abs().amax(0))
+        return atol + max(rtol, least) * torch.maximum(self.loss.abs().amax(0), self.objective.abs().amax(0))
 
     @property
     def excluded(self) -> Tensor:
-        """The coordinates whose interval leaves out zero, beyond rounding."""
-        return (self.low > self.rounding) | (self.high < -self.rounding)
+        """The coordinates whose interval leaves out zero, beyond rounding and what torch knows of its own derivatives."""
+        slack = self.rounding(self.known_to)
+        return (self.low > slack) | (self.high < -slack)
 
     @property
     def are_equal(self) -> bool:
         """Whether the gradients differ by no more than rounding in each replicate."""
-        return bool((torch.maximum(-self.low, self.high) <= self.rounding).all())
+        return bool((torch.maximum(-self.low, self.high) <= self.rounding()).all())
+
+    @property
+    def scale(self) -> float:
+        """The largest coordinate of the exact gradient."""
+        return float(self.objective.mean(0).abs().max())
 
     @property
     def largest(self) -> float:
-        """The end of an interval that is farthest from zero."""
-        return float(torch.maximum(self.low.abs(), self.high.abs()).max())
+        """The end of an interval that is farthest from zero, or what so few points cannot see where that is more."""
+        unseen = _unseen(self.points * len(self.values)) * self.scale
+        return max(float(torch.maximum(self.low.abs(), self.high.abs()).max()), unseen)
 
     @property
     def is_bounded(self) -> bool:
-        scale = float(self.objective.mean(0).abs().max())
-        return not bool(self.excluded.any()) and self.largest <= SHARE * scale
+        return not bool(self.excluded.any()) and self.largest <= SHARE * self.scale
+
+
+def _unseen(points: float) -> float:
+    """Return how probable what none of so many points meets may be, at the rate `ALPHA`."""
+    return -math.log(ALPHA) / points
 
 
 def sampled(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any]) -> Sampled:
@@ -165,7 +177,8 @@ def sampled(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any]) -
 def _decided(functions: AtNoise, sizes: tuple[int, ...], *, together: bool) -> Sampled:
     """Take more points until a bias is shown at two sizes, or the gradients are equal; then what the last size leaves."""
     tails = found_tails(functions, together=together)
-    count = math.ceil(math.log2(2 * functions.coordinates * len(sizes) / ALPHA))
+    enough = math.ceil(_unseen(SHARE * sizes[-1]))
+    count = max(enough, math.ceil(math.log2(2 * functions.coordinates * len(sizes) / ALPHA)))
     shown = torch.zeros(functions.coordinates, dtype=torch.bool)
     before = _replicates(functions, tails, sizes[0], count, together=together)
     for size in sizes:
@@ -188,10 +201,9 @@ def _undecided(
     if not bool(found.difference.isfinite().all()):
         return "a gradient is not a finite number at some points of the noise"
     if not bool(biased.any()) and not found.is_bounded:
-        scale = float(found.objective.mean(0).abs().max())
         return (
             f"sampling bounds the bias by {found.largest:.2g} only; the largest coordinate of the exact gradient is "
-            f"{scale:.2g}, and more than {SHARE:.0%} of it is no answer; audit a smaller case, or one with less variance"
+            f"{found.scale:.2g}, and more than {SHARE:.0%} of it is no answer; audit a smaller case, or one with less variance"
         )
     if found.are_equal:
         return ""
@@ -230,4 +242,5 @@ def _replicates(functions: AtNoise, tails: Tails, size: int, count: int, *, toge
     values = torch.tensor([each.value for each in means], dtype=torch.float64)
     largest, total = torch.stack([each.largest for each in means]).amax(0), sum(each.total for each in means)
     share = float((largest / total).nan_to_num().max())
-    return _Replicates(loss, objective, values, size, (standard.atol, standard.rtol), tails.left, share)
+    known_to = IMPLICIT if functions.runs.implicit else 0.0
+    return _Replicates(loss, objective, values, size, (standard.atol, standard.rtol), tails.left, share, known_to)

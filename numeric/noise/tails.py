@@ -10,11 +10,17 @@ nothing is lost, and what was beyond all points is met.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from numeric.draws.noise_rows import NotInRows
+from numeric.draws.tape import NotAuditable
+from numeric.means.runs import Runs
 from numeric.noise.at_noise import AtNoise
 from numeric.noise.probes import MOST_AXES, bulk, sobol
 
@@ -34,6 +40,8 @@ STEEPEST, MOST_SLOPES = 3, 128
 """Of so many points slopes are taken, by as many differences as noise has scalars, where these are no more than that."""
 
 _STEP = 1e-3
+
+_GOES_ON = f"{FARTHEST:.0f} deviations out the {{}} more than its probability takes away"
 
 
 @dataclass(frozen=True)
@@ -85,20 +93,56 @@ def found_tails(functions: AtNoise, *, together: bool) -> Tails:
     left = carried.clone()
     left[chosen] = 0
     goes_on = bool((mass[:, -1].amax(-1) > FELT * scale).any())
-    reason = f"{FARTHEST:.0f} deviations out the gradients differ by more than its probability takes away" if goes_on else ""
+    reason = _GOES_ON.format("gradients differ by") if goes_on else boundless(functions, together=together)
     shares = felt[chosen].clamp(max=1e300).sqrt()
     return Tails(steps[places, None] * far[chosen], APART * shares / shares.sum(), left.amax(0), len(directions), reason)
 
 
+def boundless(functions: AtNoise, *, together: bool) -> str:
+    """Say that the gradient of the objective has no mean, "" where nothing shows that.
+
+    Gradients that are equal at each point differ nowhere, also where neither has a mean.
+
+    Raises
+        NotInRows, if the code cannot be run on rows.
+    """
+    columns = functions.columns
+    axes = torch.eye(columns, dtype=torch.float64)[: MOST_AXES if together else 8]
+    _, usual = functions.each(bulk(columns, 128 if together else 8, 11), together=together)
+    ends = torch.cat([axes, -axes])
+    _, far = functions.each(_typical(ends) + FARTHEST * ends, together=together)
+    carried = far.abs().nan_to_num(nan=0.0, posinf=0.0) * math.exp(-(FARTHEST**2) / 2) / math.sqrt(2 * math.pi)
+    most = FELT * usual.abs().nan_to_num(nan=0.0, posinf=0.0).mean(0).max()
+    if float(carried.max()) <= float(most):
+        return ""
+    return _GOES_ON.format("gradient of the objective is") + ": it has no mean, or one that rare values of the noise carry"
+
+
+def without_mean(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any]) -> str:
+    """Say that the gradient of an objective has no mean, as `boundless` does; as rows where the code can be run so."""
+    functions, found = AtNoise(runs, loss, objective), ""
+    try:
+        found = boundless(functions, together=True)
+    except NotInRows:
+        with suppress(NotAuditable, ValueError, RuntimeError, ArithmeticError):  # it may not run so far out
+            found = boundless(functions, together=False)
+    runs.integrated = None
+    return found
+
+
 def _along(functions: AtNoise, directions: Tensor, steps: Tensor, *, together: bool) -> Tensor:
     """Return what the differences carry along half-lines, (directions, steps, coordinates)."""
-    around = bulk(functions.columns, 2 ** math.ceil(math.log2(len(directions))), 1)[: len(directions)]
-    around = around - (around * directions).sum(-1, keepdim=True) * directions
-    points = around[:, None] + steps[:, None] * directions[:, None]
+    points = _typical(directions)[:, None] + steps[:, None] * directions[:, None]
     differences = _differences(functions, points.flatten(0, 1), together=together).reshape(*points.shape[:2], -1)
     density = (-steps.square() / 2).exp() / math.sqrt(2 * math.pi) * (steps[1] - steps[0])
     carried = differences.abs() * density[:, None]
     return torch.where(carried.isfinite() | (density > 1e-12)[:, None], carried, 0.0).nan_to_num(nan=math.inf)
+
+
+def _typical(directions: Tensor) -> Tensor:
+    """Return a point for each direction where all else is typical and nothing lies along it, (directions, columns)."""
+    around = bulk(directions.shape[1], 2 ** math.ceil(math.log2(len(directions))), 1)[: len(directions)]
+    return around - (around * directions).sum(-1, keepdim=True) * directions
 
 
 def _directions(functions: AtNoise, *, together: bool) -> tuple[float, Tensor]:

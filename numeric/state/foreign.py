@@ -132,7 +132,8 @@ def _caller() -> str:
     """The place in the audited code that a call comes from, "" if that is an import, Python's library or torch."""
     frames = list(takewhile(lambda frame: _root(frame) != __name__.partition(".")[0], _outwards(sys._getframe(2))))
     own = next((frame for frame in frames if _root(frame) not in _BETWEEN), None)
-    if own is None or _root(own) in {*sys.stdlib_module_names, "torch"} or any(_root(each) == "importlib" for each in frames):
+    not_theirs = {*sys.stdlib_module_names, "torch", "joblib", "cloudpickle"}
+    if own is None or _root(own) in not_theirs or any(_root(each) == "importlib" for each in frames):
         return ""
     return f"in {own.f_code.co_qualname}, line {own.f_lineno}"
 

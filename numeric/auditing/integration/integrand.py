@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
@@ -23,7 +24,7 @@ from numeric.draws.moments import Moments
 from numeric.draws.noise_rows import NotInRows
 from numeric.draws.noise_sources import NODE, Breakpoints, Cells, Decisions, Grid, Line, Scalar
 from numeric.draws.quadrature_rules import Bracket, cumulative, tanh_sinh
-from numeric.draws.taint import NotIntegrable, Taint
+from numeric.draws.taint import NotFreezable, NotIntegrable, Taint
 from numeric.draws.tape import Choice, Tape
 from numeric.means.exact_mean import ExactMean
 from numeric.means.runs import Runs
@@ -48,6 +49,12 @@ _GIVEN_WIDTH = 1e-12
 NEAR = 1e-12
 """Rows and runs alone may change so far from each other, by rounding."""
 
+STILL = 1e-9
+"""Breakpoints that do not move are found again within this."""
+
+MOVED = (1e-2, 1e-4)
+"""The parameters are moved by about these parts of them to see whether breakpoints move, the second where the first fails."""
+
 Made: TypeAlias = Callable[[Sequence[float]], list[Any]]
 """What is decided at some places of a line."""
 
@@ -62,7 +69,7 @@ class AlongLine:
 
     def begin(self) -> tuple[Source, Taint]:
         """Return the source of noise and what follows it, for one run."""
-        self.decisions: Decisions = Decisions(refuse=self.refuse, leaves=self.leaves)
+        self.decisions: Decisions = Decisions(refuse=self.refuse, leaves=self.leaves, still=True)
         return self.line, self.decisions
 
     def end(self, tape: Tape) -> None:
@@ -83,7 +90,7 @@ class OnGrid:
     def begin(self) -> tuple[Source, Taint]:
         """Return the source of noise and what follows it, for one run."""
         self._now = replace(self.grid, cell=[])
-        self._decisions = Decisions(refuse=self.refuse, leaves=self.leaves)
+        self._decisions = Decisions(refuse=self.refuse, leaves=self.leaves, still=True)
         return self._now, self._decisions
 
     def end(self, tape: Tape) -> None:
@@ -147,6 +154,45 @@ class Integrand:
             self.run(tape)
             self.run(Tape([_beside(choice) for choice in tape.choices], strict=False))
 
+    def require_still(self, breakpoints: Breakpoints) -> None:
+        """Raise NotFreezable if an objective decides by noise where a parameter says so, though by a number without a graph.
+
+        The derivative at fixed noise leaves out what a jump there adds, and a grid whose cells stay where they are cannot tell.
+        """
+        if not any(breakpoints.values()):
+            return
+        there = self._breakpoints_beside()
+        for scalar, brackets in breakpoints.items():
+            moving = [bracket for bracket in brackets if not _is_among(bracket, there.get(scalar, ()))]
+            if any(self._decides_at(scalar, bracket, context) for bracket in moving for context in range(CONTEXTS)):
+                message = (
+                    "what continuous noise decides in it changes where a parameter says so, by a number that left the graph "
+                    "(item, detach, numpy)."
+                )
+                raise NotFreezable(message)
+
+    def _breakpoints_beside(self) -> Breakpoints:
+        """Return the breakpoints at parameters that are moved in a direction in which no two of them cancel."""
+        generator = torch.Generator().manual_seed(1)
+        sizes = [param.detach().double().abs().clamp(min=1e-2).cpu() for param in self.runs.params.values()]
+        parts = [1 + torch.rand(size.shape, generator=generator, dtype=torch.float64) for size in sizes]
+        signs = [2 * torch.randint(2, size.shape, generator=generator) - 1 for size in sizes]
+        for width in (sign * width for width in MOVED for sign in (1, -1)):
+            shifts = [width * sign * part * size for sign, part, size in zip(signs, parts, sizes, strict=True)]
+            with suppress(ValueError, RuntimeError, ArithmeticError), self.runs.moved(shifts):
+                return self.breakpoints()
+        message = "it does not run at parameters beside these, so that nobody sees whether a decision moves with them."
+        raise NotFreezable(message)
+
+    def _decides_at(self, scalar: Scalar, bracket: Bracket, context: int) -> bool:
+        """Whether what noise decides by other operations than clamp and its like, which are continuous, changes there."""
+        steps = []
+        for u in bracket:
+            along = self.runs.integrated = AlongLine(Line(context, scalar, u, 1 - u), self.refuse, leaves=False)
+            self.run(Tape(probe=random.Random(context)))
+            steps.append(along.decisions.steps)
+        return bool(operator.ne(*steps))
+
     def require_few(self, budget: int) -> None:
         """Raise TooLarge if the noise has so many scalars that only one of two unrelated rules is within the budget."""
         scalars = len(self.along(Line(0)).seen)
@@ -194,6 +240,10 @@ class Integrand:
             message = f"breakpoints has {len(given)} lists, and continuous noise is drawn {draws} times; give one list a draw."
             raise UsageError(message)
         return {scalar: _merged([_given(family, value) for value in given[scalar[0]]]) for scalar, family in seen.items()}
+
+
+def _is_among(bracket: Bracket, others: Sequence[Bracket]) -> bool:
+    return any(other.below - STILL <= bracket.below and bracket.above <= other.above + STILL for other in others)
 
 
 def _beside(choice: Choice) -> Choice:

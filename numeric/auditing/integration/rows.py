@@ -26,7 +26,7 @@ from numeric.draws.tape import Choice, Tape
 from numeric.means.exact_mean import ByNumbers, ExactMean, as_scalar, require_total
 from numeric.means.runs import Runs, default_tolerance
 from numeric.means.slope import slope_error
-from numeric.noise.at_noise import unchecked_laws
+from numeric.noise.at_noise import laws_in_rows
 
 MOST_ROWS = 2**13
 MOST_ALONE = 16
@@ -154,7 +154,7 @@ class RowRuns:
         noise = ValueRows(values_of_all, decisions)
         own = [param.detach().expand(rows, *param.shape).clone().requires_grad_() for param in self.runs.params.values()]
         self.runs.reset()
-        with _in_rows(), unchecked_laws():
+        with _in_rows(), laws_in_rows():
             with noise:
                 with ByNumbers() if self.by_numbers else nullcontext():
                     found = torch.vmap(self._one, randomness="different")(torch.zeros(rows, dtype=torch.float64), *own)

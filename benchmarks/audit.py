@@ -1,0 +1,104 @@
+"""How long an audit takes, in units of the bare code that it runs, measured in the same process one after the other.
+
+    python benchmarks/audit.py [--long]
+
+The code is a plain `loss()`, as a user has it. The bare time is that of as many runs of it, without an audit, as it has
+outcomes: a few hundred are timed, and the rest is taken to last as long. Without --long each case is a smaller one of its kind.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from numeric import audit
+
+TIMED = 300
+REWARD = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A loss, its parameters, its objective, how many outcomes it has, and in how many seconds they should be audited."""
+
+    name: str
+    loss: Callable[[], Tensor]
+    theta: Tensor
+    objective: Callable[[], Tensor]
+    outcomes: int
+    goal: float
+
+
+def leave_one_out(samples: int, goal: float) -> Case:
+    logits = torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64, requires_grad=True)
+
+    def loss() -> Tensor:
+        actions = torch.multinomial(logits.softmax(-1).expand(samples, -1), 1)[:, 0]
+        reward = REWARD[actions]
+        others = (reward.sum() - reward) / (samples - 1)
+        return ((reward - others) * logits.log_softmax(-1)[actions]).mean()
+
+    objective = lambda: REWARD[torch.multinomial(logits.softmax(-1), 1)].sum()  # noqa: E731
+    return Case(f"leave-one-out, {samples} samples of 3 actions", loss, logits, objective, 3**samples, goal)
+
+
+def bits(count: int, goal: float) -> Case:
+    logits = torch.linspace(-1, 1, count, dtype=torch.float64).requires_grad_()
+    weights = torch.linspace(0.5, 1.5, count, dtype=torch.float64)
+
+    def loss() -> Tensor:
+        law = torch.distributions.Bernoulli(logits=logits)
+        b = law.sample()
+        return (b @ weights) * law.log_prob(b).sum()
+
+    return Case(f"{count} bits", loss, logits, lambda: logits.sigmoid() @ weights, 2**count, goal)
+
+
+def classes(count: int, goal: float) -> Case:
+    logits = torch.linspace(-1, 1, count, dtype=torch.float64).requires_grad_()
+    reward = torch.linspace(-1, 2, count, dtype=torch.float64).cos()
+
+    def loss() -> Tensor:
+        index = torch.multinomial(logits.softmax(-1), 1)
+        return (reward[index] * logits.log_softmax(-1)[index]).sum()
+
+    return Case(f"one draw of {count} classes", loss, logits, lambda: logits.softmax(-1) @ reward, count, goal)
+
+
+def bare(case: Case) -> float:
+    """Return the seconds of one run, forwards and backwards."""
+    runs = min(TIMED, case.outcomes)
+    for count in (10, runs):
+        start = time.perf_counter()
+        for _ in range(count):
+            case.theta.grad = None
+            case.loss().backward()
+    return (time.perf_counter() - start) / runs
+
+
+def main() -> None:
+    """Print one line a case."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    small = [leave_one_out(5, 0.5 / 9), bits(10, 10 / 2**6), classes(1000, 60 / 50)]
+    cases = [leave_one_out(7, 0.5), bits(16, 10.0), classes(50_000, 60.0)] if "--long" in sys.argv else small
+    audit(small[0].loss, small[0].theta, small[0].objective)
+    for case in cases:
+        once = bare(case)
+        start = time.perf_counter()
+        report = audit(case.loss, case.theta, case.objective)
+        seconds = time.perf_counter() - start
+        print(
+            f"{case.name}: {report.outcomes} outcomes in {seconds:.2f} s, {seconds / once / report.outcomes:.1f} times as many "
+            f"bare runs of {once * 1e3:.3f} ms; {report.outcomes / seconds:.0f} outcomes a second; goal {case.goal:.2g} s"
+        )
+
+
+if __name__ == "__main__":
+    main()
