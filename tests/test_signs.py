@@ -23,7 +23,7 @@ from derive.instances.instance import Instance, Needs
 from derive.kernel import theorem as kernel
 from derive.kernel.algebra import equal
 from derive.kernel.premises import EVERYTHING, Differentiable, consult
-from derive.language.errors import NotEvaluable, PremiseError
+from derive.language.errors import NotEvaluable, PremiseError, TooLong
 from derive.language.term import Grad, Number, Sign
 from derive.laws.models import RationalCase, SymbolicModel
 from derive.notation import (
@@ -51,6 +51,7 @@ from derive.notation import (
     uniform,
 )
 from derive.numbers.ring import PolynomialRing
+from derive.proofs.tactic import find
 from derive.sympy_door import from_sympy
 from derive.verdicts.conditions import conditions_of
 from numeric.codegen.noise_roles import is_polynomial
@@ -367,3 +368,10 @@ def reward(outcome):
 
 def log_prob(logits, outcome):
     return torch.nn.functional.logsigmoid((2 * outcome - 1) * logits).sum(-1)
+
+
+def test_what_stands_in_signs_of_signs_is_counted_before_a_search_writes_it_out():
+    twice = clip(clip(p(b, at=a) / p(a), LOW, HIGH), LOW, HIGH)
+    nested = grad(minimum(p(b, at=a) / p(a) * f(a), twice * f(a)), theta)
+    with pytest.raises(TooLong, match="terms"):
+        find(Estimator("nested", nested, (a,), target))

@@ -11,8 +11,6 @@ from derive.language.depth import nodes
 from derive.language.errors import TooLong
 from derive.language.term import (
     Add,
-    Apply,
-    Exp,
     Expect,
     Grad,
     Log,
@@ -21,7 +19,6 @@ from derive.language.term import (
     Over,
     Power,
     Score,
-    Sigmoid,
     Sign,
     Stop,
     Term,
@@ -101,8 +98,8 @@ def _counted(term: Term, known: dict[int, Size]) -> Size:
             inner = _size(body, known)
             degrees = inner.degrees[0] + 1, inner.degrees[1]
             return replace(inner, top=min(inner.top * _order(body), _LARGE), degrees=degrees)
-        case Exp() | Log() | Sigmoid() | Sign() | Apply():
-            return Size(max((_size(part, known).top for part in parts(term)), default=1) if isinstance(term, Log) else 1)
+        case Log(arg) | Sign(arg):
+            return Size(_size(arg, known).top)
     return Size()
 
 
