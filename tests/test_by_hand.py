@@ -150,7 +150,9 @@ MEANS = {
     "self-normalised-importance-sampling": (lambda: sum(
         mu[a] * mu[b] * (ratio[a] * r[a] * S[a] + ratio[b] * r[b] * S[b]) / (ratio[a] + ratio[b]) for a in THREE for b in THREE
     ), T_R),
-    "truncated-importance-sampling": (lambda: sum(mu[k] * min(ratio[k], 1) * r[k] * S[k] for k in THREE), T_R),
+    "truncated-importance-sampling": (lambda: sum(mu[k] * min(ratio[k], C) * r[k] * S[k] for k in THREE), T_R),
+    "clipped-surrogate": (lambda: d(
+        lambda t: sum(mu[k] * min(P(k, t) / mu[k] * r[k], min(max(P(k, t) / mu[k], 0.8), 1.2) * r[k]) for k in THREE)), T_R),
     "sequence-importance-sampling": (lambda: of_others(
         lambda a, b: w0[a] * w1[a][b] * (r0[a] + r1[a][b]) * (s0[a] + s1[a][b])), T_OTHERS),
     "per-decision-importance-sampling": (lambda: of_others(

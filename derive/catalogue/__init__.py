@@ -48,6 +48,7 @@ _MODULES = {
     "off-policy-without-ratio": "policies.off_policy:unweighted",
     "self-normalised-importance-sampling": "policies.off_policy:self_normalised",
     "truncated-importance-sampling": "policies.off_policy:truncated",
+    "clipped-surrogate": "policies.off_policy:clipped",
     "sequence-importance-sampling": "policies.off_policy:sequence",
     "per-decision-importance-sampling": "policies.off_policy:per_decision",
     "token-importance-sampling": "policies.off_policy:token",

@@ -1,7 +1,9 @@
 """Gradients of a policy from the samples of another one, at one step and over two."""
 
+from fractions import Fraction
+
 from derive.language.estimator import Estimator
-from derive.language.notation import E, constant, copies, finite, function, grad, p, parameter, score
+from derive.language.notation import E, constant, copies, finite, function, grad, maximum, minimum, p, parameter, score
 from derive.language.term import Function, RandomVariable, Symbol, Term
 
 theta: Symbol = parameter("theta")
@@ -51,11 +53,25 @@ self_normalised: Estimator = Estimator(
 
 truncated: Estimator = Estimator(
     name="truncated-importance-sampling",
-    formula=function("clip")(ratio(mu)) * r(mu) * score(b, at=mu),
+    formula=minimum(ratio(mu), constant("c")) * r(mu) * score(b, at=mu),
     draws=(mu,),
     target=target,
     source="ionides-2008",
-    summary="A function of the ratio, such as its minimum with a constant, in the place of the ratio.",
+    summary="The smaller of the ratio and a constant in the place of the ratio: biased where the ratio is larger.",
+    verdict="refuted",
+)
+
+gained: Term = maximum(ratio(mu) - Fraction(6, 5), 0) * maximum(r(mu), 0)
+saved: Term = maximum(Fraction(4, 5) - ratio(mu), 0) * maximum(-r(mu), 0)
+"""What the minimum of ratio * r and clip(ratio, 4/5, 6/5) * r lacks of the first: where the ratio has moved far to the better."""
+
+clipped: Estimator = Estimator(
+    name="clipped-surrogate",
+    formula=grad(ratio(mu) * r(mu) - gained - saved, theta),
+    draws=(mu,),
+    target=target,
+    source="schulman-2017, eq. 7",
+    summary="The objective of PPO after its first step: samples whose ratio is clipped on the side of their gain count nothing.",
     verdict="refuted",
 )
 
