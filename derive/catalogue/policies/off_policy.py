@@ -63,7 +63,7 @@ truncated: Estimator = Estimator(
 
 gained: Term = maximum(ratio(mu) - Fraction(6, 5), 0) * maximum(r(mu), 0)
 saved: Term = maximum(Fraction(4, 5) - ratio(mu), 0) * maximum(-r(mu), 0)
-"""What the minimum of ratio * r and clip(ratio, 4/5, 6/5) * r lacks of the first: where the ratio has moved far to the better."""
+"""What min(ratio * r, clip(ratio, 4/5, 6/5) * r) lacks of ratio * r: where the ratio has moved far to the better."""
 
 clipped: Estimator = Estimator(
     name="clipped-surrogate",
@@ -71,7 +71,7 @@ clipped: Estimator = Estimator(
     draws=(mu,),
     target=target,
     source="schulman-2017, eq. 7",
-    summary="The objective of PPO after its first step: samples whose ratio is clipped on the side of their gain count nothing.",
+    summary="PPO after its first step: where the ratio is clipped on the side of its gain, a sample adds nothing.",
     verdict="refuted",
 )
 
