@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from functools import reduce
@@ -14,7 +15,7 @@ from sympy.stats.crv_types import NormalDistribution, UniformDistribution
 from sympy.stats.frv_types import BernoulliDistribution, FiniteDistributionHandmade
 
 from derive.language.errors import NotATerm, NotExact, TooLarge, UnknownNode
-from derive.language.exactness import rational
+from derive.language.exactness import exact
 from derive.language.notation import E, Over as over, absolute, finite, grad, maximum, minimum, normal, sign, uniform
 from derive.language.term import (
     Add,
@@ -132,8 +133,8 @@ def _listed(symbols: Mapping[Any, Any]) -> Mapping[Any, Term | Function]:
 def _expression(expression: Any) -> Any:
     if isinstance(expression, sympy.Basic):
         return expression
-    number = rational(expression)
-    if number is not None:
+    if type(expression) is not bool and isinstance(expression, numbers.Number):
+        number = exact(expression)
         return sympy.Rational(number.numerator, number.denominator)
     _refuse(f"a {type(expression).__name__}", "an expression of SymPy")
 
