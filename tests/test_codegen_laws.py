@@ -272,3 +272,33 @@ def _on_meta(generated, family: str):
         return {name: tables.get(name, torch.zeros(2, 2, device="meta")) for name in generated.gives}
     zeros = torch.zeros(2, 2, device="meta")
     return {"loc": zeros, "log_scale": zeros} if family == "normal" else zeros
+
+
+# A constant in the place of a sample
+
+
+def test_a_constant_outcome_stands_beside_samples():
+    remax = compile(catalogue["remax"], "categorical")
+    logits = torch.tensor([[0.2, -0.4, 0.1], [1.0, 0.5, -0.3]], dtype=torch.float64)
+    outcomes = torch.eye(3, dtype=torch.float64)[torch.tensor([[2, 0], [1, 1]])]
+    greedy = torch.eye(3, dtype=torch.float64)[logits.argmax(-1)]
+    worth = torch.tensor([0.5, 2.0, -1.0], dtype=torch.float64)
+    found = remax.estimate(logits, {"b": outcomes}, lambda b: b @ worth, greedy=greedy)
+    advantage = outcomes @ worth - greedy @ worth
+    assert torch.allclose(found, advantage[..., None] * (outcomes - logits.softmax(-1)))
+
+
+def test_a_number_for_all_bits_may_stand_there_too():
+    remax = compile(catalogue["remax"], "bernoulli")
+    logits, ones = torch.zeros(2, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
+    found = remax.estimate(logits, {"b": ones}, lambda b: b.sum(-1), greedy=0.0)
+    assert torch.equal(found, 2 * (ones - 0.5))
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [(F(PI, constant("x")) - F(constant("y"), constant("x"))) * score(PI), (F(PI) - F(2 * constant("c"))) * score(PI)],
+)
+def test_what_stands_there_is_one_constant(formula):
+    with pytest.raises(UsageError, match="at samples of a finite law and at a constant"):
+        generate(mine(formula, PI), "bernoulli")

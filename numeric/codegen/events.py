@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from derive.language.errors import UnknownNode, UsageError
 from derive.language.estimator import Estimator
@@ -29,6 +29,7 @@ from derive.language.term import (
     Term,
     Threshold,
     UniformLaw,
+    subterms,
 )
 from derive.laws.occurrences import stands_at_its_law
 from numeric.codegen.expressions import (
@@ -46,7 +47,7 @@ from numeric.codegen.expressions import (
     word,
     zero,
 )
-from numeric.codegen.families import Family
+from numeric.codegen.families import Family, Finite
 from numeric.codegen.inventory import NO_PARAMETER, constants_of, used_as_number
 from numeric.codegen.tensors import Tensors
 
@@ -71,6 +72,8 @@ class Events(Tensors):
         self.fixed: set[tuple[str, int]] = set()
         self.baselines: set[str] = set()
         self.applied: set[str] = set()
+        applications = [part for part in subterms(estimator.formula) if isinstance(part, Apply)]
+        self.of_samples = {part.function for part in applications if self._is_of_samples(part)}
         self.enumerates = False
 
     def constant(self, symbol: Symbol, kind: Kind) -> str:
@@ -91,11 +94,12 @@ class Events(Tensors):
         """The name of a function, its arguments, and the call."""
         self._check_user_function(term)
         name = self.write.names.of(term.function)
-        constants_only = not any(isinstance(leaf, RandomVariable) or leaf == self.law_parameter for leaf in free(term))
-        (self.baselines if constants_only else self.applied).add(name)
-        if name in self.baselines & self.applied:
-            message = f"{name} is applied to samples in one place and to constants only in another: give them two names."
-            raise UsageError(message)
+        sampled = term.function in self.of_samples
+        (self.applied if sampled else self.baselines).add(name)
+        at_samples = sampled and not self._is_of_samples(term)
+        if at_samples:
+            args = [self._beside_samples(arg, alone=len(term.args) == 1) for arg in term.args]
+            return name, args, f"{name}({', '.join(args)})"
         args = [self._argument(arg) for arg in term.args]
         self.fixed |= {(name, i) for i, arg in enumerate(term.args) if isinstance(arg, Symbol) and arg != self.law_parameter}
         return name, args, f"{name}({', '.join(args)})"
@@ -114,6 +118,27 @@ class Events(Tensors):
 
     def _is_constant(self, arg: Term) -> bool:
         return isinstance(arg, Symbol) and arg not in {self.theta, self.law_parameter}
+
+    def _is_of_samples(self, term: Term) -> bool:
+        return any(isinstance(leaf, RandomVariable) or leaf == self.law_parameter for leaf in free(term))
+
+    def _beside_samples(self, arg: Term, *, alone: bool) -> str:
+        """A constant outcome, as a vector for each batch element: the function is applied to samples elsewhere.
+
+        Raises
+            UsageError, if the constant is none, or no draw has a finite law.
+        """
+        laws = [self._finite(draw.law) for draw in self.estimator.draws if isinstance(draw.law, FiniteLaw)]
+        law = next((law for law in laws if isinstance(law, Finite)), None)
+        if law is None or not (alone and self._is_constant(arg)):
+            message = (
+                f"the formula of {self.estimator.name!r} applies a function to samples in one place and to constants only in "
+                "another: expected a function of one argument, at samples of a finite law and at a constant; "
+                "else give them two names."
+            )
+            raise UsageError(message)
+        given = self.constant(cast("Symbol", arg), Kind.VECTOR)
+        return self.write.assign(f"at_{given}", f"torch.zeros_like({law.logits}) + {given}")
 
     def _argument(self, arg: Term) -> str:
         if isinstance(arg, Symbol) and (self._is_constant(arg) or (self.summed and arg == self.theta)):
