@@ -302,3 +302,27 @@ def test_a_number_for_all_bits_may_stand_there_too():
 def test_what_stands_there_is_one_constant(formula):
     with pytest.raises(UsageError, match="at samples of a finite law and at a constant"):
         generate(mine(formula, PI), "bernoulli")
+
+
+# A function of a ratio
+
+
+def clipped(ratio):
+    return ratio.squeeze(-1).clamp(0.8, 1.2)
+
+
+def log_prob(logits, outcome):
+    return torch.nn.functional.logsigmoid((2 * outcome - 1) * logits).sum(-1)
+
+
+@pytest.mark.parametrize("written", [RATIO, exp(log(p(PI, at=MU)) - log(p(MU)))])
+def test_a_function_of_a_ratio_is_given_it_as_a_vector_of_one_and_differentiated_through_it(written):
+    clip = function("clip", differentiable=True)
+    code = compile(mine(grad(clip(written) * F(MU), THETA), MU))
+    logits = {"pi": torch.tensor([0.3, -1.0], dtype=torch.float64), "mu": torch.tensor([-0.2, 0.4], dtype=torch.float64)}
+    for outcome in torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=torch.float64):
+        found = code.estimate(logits, {"a": outcome}, lambda b: b.sum(-1) - 0.5, clip=clipped)["pi"]
+        moved = logits["pi"].clone().requires_grad_()
+        ratio = (log_prob(moved, outcome) - log_prob(logits["mu"], outcome)).exp()
+        expected = torch.autograd.grad(ratio.clamp(0.8, 1.2) * (outcome.sum() - 0.5), moved)[0]
+        assert torch.allclose(found, expected)

@@ -11,6 +11,7 @@ from derive.language.term import (
     Add,
     Apply,
     ConditionalLatent,
+    Density,
     Exp,
     Expect,
     FiniteLaw,
@@ -193,6 +194,8 @@ class Events(Tensors):
                 return times([self.event_code(arg) for arg in args])
             case Power(base, exponent):
                 return power(self.event_code(base), exponent)
+            case Density() | Log(Density()):
+                return Code(f"{self.value(term).at(Level.ATOM)}[..., None]", Shape.COORDINATE)
             case Log(arg) | Exp(arg) | Sigmoid(arg) | Sign(arg):
                 return call(type(term), self.event_code(arg))
             case Stop(body):

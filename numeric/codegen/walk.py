@@ -167,6 +167,9 @@ class Walk(Values):
                 return slope
             case Apply(function, args):
                 return self._pull_map(function, args, term, slope)
+            case Density() | Log(Density()):
+                through = self.derivative(term)
+                return through and times([Code(f"{slope.at(Level.ATOM)}.sum(-1)", Shape.BATCH), through])
             case Add(args):
                 return sum_of(self.pull(arg, slope) for arg in args)
             case Mul(args):
