@@ -10,7 +10,9 @@ import pytest
 import derive
 
 FOLDER = Path(__file__).parent.parent / "docs" / "examples"
-TESTED_ELSEWHERE = {"moving_average", "audit_batched", "audit_gumbel", "audit_leave_one_out"}
+TESTED_ELSEWHERE = {
+    "moving_average", "audit_batched", "audit_gumbel", "audit_leave_one_out", "ppo", "actor_critic", "dreg",
+}  # fmt: skip
 
 
 def example(name):

@@ -1,4 +1,4 @@
-"""The tutorial names all that a formula and a derivation are written with, and its three files get the answers that they state."""
+"""The tutorial names all that formulas and derivations are written with; its three files get the answers that they state."""
 
 from __future__ import annotations
 
@@ -32,3 +32,35 @@ def test_every_rule_that_a_derivation_may_name_has_a_row():
     assert plain | {"reparameterization", "change_of_law", "conditional_reparameterization", "marginalization"} <= NAMED
     printed = {line.split("|")[2].strip() for line in PAGE.splitlines() if line.startswith("| `")}
     assert {name.replace("_", " ") for name in [*REWRITES, *WITH]} - printed <= {"linearity", "algebra"}
+
+
+# The three files
+
+STATED = [
+    ("ppo.py:off_policy", "refuted", 1),
+    ("ppo.py:on_policy", "checked", 3),
+    ("actor_critic.py:bootstrapped", "refuted", 1),
+    ("actor_critic.py:baseline", "proved", 0),
+    ("actor_critic.py:exact", "proved", 0),
+    pytest.param("dreg.py:doubly_reparameterized", "proved", 0, marks=pytest.mark.slow),
+    ("dreg.py:weights_not_squared", "refuted", 1),
+]
+
+
+@pytest.mark.parametrize(("name", "word", "status"), STATED)
+def test_a_file_that_is_written_from_the_tutorial_gets_the_answer_that_it_states(capsys, name, word, status):
+    assert derive.load(f"{EXAMPLES / name}").verdict == word
+    assert run(app, ["prove", str(EXAMPLES / name)]) == status
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].endswith(f": {word}")
+    assert ("witness" in {line.split(" ")[0] for line in shown}) == (word == "refuted")
+
+
+def test_a_formula_that_fills_pages_is_cut_on_the_screen_and_whole_in_json(capsys):
+    name = str(EXAMPLES / "ppo.py:off_policy")
+    run(app, ["prove", name])
+    shown = capsys.readouterr().out
+    assert "more characters: JSON has all of it)" in shown
+    assert len(shown.splitlines()) < 40
+    run(app, ["prove", name, "--json"])
+    assert len(capsys.readouterr().out) > 2 * len(shown)
