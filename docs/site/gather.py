@@ -13,8 +13,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REPOSITORY = "https://github.com/gradproof/gradproof/blob/main"
-FOLDERS = ("gallery", "notes", "readings", "mutants", "variance", "experiment")
-SINGLE = ("testing", "testbed", "objective", "verdicts", "theorems", "references", "design", "subjects", "corpus")
+FOLDERS = ("howto", "gallery", "notes", "readings", "mutants", "variance", "experiment")
+SINGLE = (
+    "derivations", "testing", "testbed", "objective", "verdicts", "theorems", "references", "design", "subjects", "corpus",
+)  # fmt: skip
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s:#]+)(#[^)\s]*)?\)")
 _CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 
