@@ -14,6 +14,7 @@ from derive.catalogue import catalogue
 from derive.kernel.theorem import RULES
 from docs.site import api, estimators, gather, rules
 from docs.site.docstrings import SECTIONS, restructured
+from docs.site.look import DARK, browser, look
 
 ROOT = Path(__file__).parent.parent
 ANSWERS = json.loads(estimators.ANSWERS.read_text(encoding="utf-8"))
@@ -54,6 +55,14 @@ def test_a_link_is_moved_and_code_is_left_alone(written, in_the_site):
 def test_a_link_to_nothing_stops_the_build():
     with pytest.raises(gather.BrokenLink, match=r"gone\.md"):
         link_of("[g](gone.md)")
+
+
+def test_a_page_that_is_html_already_links_to_pages_of_the_site(tmp_path):
+    gather.gather(tmp_path / "source", tmp_path / "extra")
+    page = (tmp_path / "extra" / "gallery" / "index.html").read_text(encoding="utf-8")
+    targets = set(re.findall(r'href="([\w/.]+)', page))
+    assert "reading.html" in targets
+    assert {f"gallery/{target}" for target in targets} <= {place.replace(".md", ".html") for place in gather.pages().values()}
 
 
 # Docstrings
@@ -151,6 +160,39 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(site
     assert [path.name for path in site.rglob("*.html") if loaded.search(path.read_text(encoding="utf-8"))] == []
     styles = [path.read_text(encoding="utf-8") for path in site.rglob("*.css")]
     assert [style for style in styles if re.search(r"@import|url\([\"']?(?:https?:)?//", style)] == []
+
+
+def built(site):
+    return sorted(str(path.relative_to(site)) for path in site.rglob("*.html") if "_modules" not in path.parts)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser() is None, reason="no Chromium is installed")
+def test_no_page_is_wider_than_a_telephone_and_all_that_scrolls_is_reached_by_the_keyboard(site):
+    answers, console = look(site, built(site))
+    assert {page: answer["found"] for page, answer in answers.items() if answer["found"]} == {}
+    assert console == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser() is None, reason="no Chromium is installed")
+def test_every_page_is_dark_for_a_reader_who_wants_it_dark(site):
+    answers, _ = look(site, built(site), DARK)
+    light = {page: answer["background"] for page, answer in answers.items() if sum(rgb(answer["background"])) > 150}
+    assert light == {}
+
+
+def rgb(background):
+    return [int(number) for number in re.findall(r"\d+", background)][:3]
+
+
+@pytest.mark.slow
+def test_every_page_fits_its_width_and_its_formulas_can_be_reached(site):
+    for page in built(site):
+        text = (site / page).read_text(encoding="utf-8")
+        assert '<meta name="viewport"' in text or "<meta name=viewport" in text, page
+        assert "site.js" in text or "tabindex" in text, page
+        assert not re.search(r"<mi>log</mi><mo>[^<]*</mo><(?!mspace|mo|mrow><mo)", text), page
 
 
 @pytest.mark.slow

@@ -3,8 +3,8 @@
 - `gradproof prove docs/examples/dreg.py:doubly_reparameterized` answers proved, by the derivation below;
 - `gradproof prove docs/examples/dreg.py:weights_not_squared` answers refuted: the score that was dropped has no mean zero.
 
-log q is stopped in its parameters, so that each gradient goes through the sample alone. What that leaves out is the weight times a
-score: it is a score function estimator, which is reparameterized a second time. Source: tucker-2019, section 3.
+log q is stopped in its parameters, so that each gradient goes through the sample alone. What that leaves out is the weight
+times a score: it is a score function estimator, which is reparameterized a second time. Source: tucker-2019, section 3.
 """
 
 from derive.estimator import Estimator

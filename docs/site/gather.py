@@ -18,6 +18,7 @@ SINGLE = (
     "derivations", "testing", "testbed", "objective", "verdicts", "theorems", "references", "design", "subjects", "corpus",
 )  # fmt: skip
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s:#]+)(#[^)\s]*)?\)")
+_PAGE = re.compile(r'(href="[\w/.]+)\.md(?=["#])')
 _CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 
 
@@ -75,8 +76,7 @@ def gather(source: Path, extra: Path, root: Path = ROOT) -> None:
             if path.suffix in (".png", ".svg"):
                 shutil.copy(path, source / folder)
             elif path.suffix == ".html":
-                (extra / folder).mkdir(parents=True, exist_ok=True)
-                shutil.copy(path, extra / folder)
+                _write(extra / folder / path.name, _PAGE.sub(r"\1.html", path.read_text(encoding="utf-8")))
 
 
 def _children(place: str, places: Mapping[Path, str]) -> str:
