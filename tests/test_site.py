@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from derive import notation
 from derive.catalogue import catalogue
 from derive.kernel.theorem import RULES
-from docs.site import api, estimators, gather, rules
+from derive.language.term import Law
+from docs.site import api, estimators, gather, laws, rules
 from docs.site.docstrings import SECTIONS, restructured
 from docs.site.look import DARK, browser, look
 
@@ -103,6 +105,32 @@ def test_the_steps_of_a_derivation_lead_to_the_pages_of_their_rules():
     linked = re.findall(r'href="\.\./rules/(\w+)\.html"', page.body)
     assert linked == [rules.page_of_rule(rule) for rule in page.rules if rules.page_of_rule(rule)]
     assert {"definition", "leibniz", "conditional_marginalization"} <= set(linked)
+
+
+# Laws
+
+
+def test_every_law_of_the_language_has_a_page_that_says_how_it_is_written_and_read():
+    assert set(laws.LAWS.values()) == set(Law.__subclasses__())
+    for law in laws.LAWS.values():
+        assert re.findall(r"^(Written|Readings)$", inspect.getdoc(law), re.MULTILINE) == ["Written", "Readings"]
+
+
+@pytest.mark.parametrize("name", laws.LAWS)
+def test_how_a_law_is_written_is_right(name):
+    for line in re.findall(r"^    (\w+\(.*?\))  ", inspect.getdoc(laws.LAWS[name]), re.MULTILINE):
+        names = {**vars(notation), **{each: notation.parameter(each) for each in ("theta", "phi", "low", "high")}}
+        names |= {each: notation.function(each) for each in ("mu", "sigma")} | {"b": notation.finite("b", names["theta"])}
+        assert isinstance(eval(line, names).law, laws.LAWS[name]), line  # noqa: S307, our own docstrings
+
+
+def test_what_the_page_of_a_law_says_of_exact_values_and_code_is_so():
+    answers = {name: dict(laws.asked(laws.example(name))) for name in laws.LAWS}
+    assert {name: answer["verdict"].split(" ")[0] for name, answer in answers.items()} == dict.fromkeys(laws.LAWS, "proved")
+    agreeing = [name for name, answer in answers.items() if answer["crosscheck of the torch code"] == "agrees"]
+    assert agreeing == ["finite", "normal", "uniform"]
+    assert "nothing is known" in answers["density"]["exact values"]
+    assert "polynomials" in answers["uniform"]["exact values"]
 
 
 # Estimators

@@ -16,7 +16,7 @@ import numeric
 from derive.catalogue import catalogue
 from derive.cli.main import run
 from derive.printing import html
-from docs.site import api, estimators, gather, rules
+from docs.site import api, estimators, gather, laws, rules
 from docs.site.rules import page_of_rule
 from docs.templates import filled
 from numeric.cli.main import app
@@ -53,6 +53,7 @@ def write_source(source: Path, extra: Path, names: Sequence[str] = tuple(catalog
     gather.gather(source, extra)
     pages = estimators.write(source, names)
     rules.write(source, {page.name: page.rules for page in pages})
+    laws.write(source, names)
     count = api.write(source)
     (source / "index.md").write_text(first_page(), encoding="utf-8")
     written = [path for path in source.rglob("*") if path.suffix in (".md", ".rst")]
