@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REPOSITORY = "https://github.com/gradproof/gradproof/blob/main"
-FOLDERS = ("howto", "gallery", "notes", "readings", "mutants", "variance", "experiment")
+FOLDERS = ("pictures", "howto", "gallery", "notes", "readings", "mutants", "variance", "experiment")
 SINGLE = (
     "derivations", "testing", "testbed", "objective", "verdicts", "theorems", "references", "design", "subjects", "corpus",
 )  # fmt: skip
@@ -74,6 +74,7 @@ def gather(source: Path, extra: Path, root: Path = ROOT) -> None:
     for folder in FOLDERS:
         for path in (root / "docs" / folder).iterdir():
             if path.suffix in (".png", ".svg"):
+                (source / folder).mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, source / folder)
             elif path.suffix == ".html":
                 _write(extra / folder / path.name, _PAGE.sub(r"\1.html", path.read_text(encoding="utf-8")))
