@@ -242,7 +242,7 @@ def test_no_mathematics_is_left_as_source(site):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("line", "status"), [("= 2 * E_b[f(b)] by linearity", 0), ("= 3 * E_b[f(b)] by linearity", 1)])
-def test_a_wrong_line_of_a_typed_derivation_fails_the_build(tmp_path, capsys, line, status):
+def test_a_wrong_line_of_a_typed_derivation_fails_the_build(tmp_path, capsys, monkeypatch, line, status):
     for module in ("sphinx", "myst_parser", "furo", "sphinx_copybutton"):
         pytest.importorskip(module)
     from docs.site.__main__ import sphinx
@@ -251,7 +251,10 @@ def test_a_wrong_line_of_a_typed_derivation_fails_the_build(tmp_path, capsys, li
     (tmp_path / "extra").mkdir()
     page = f"# Page\n\n```derivation\nb ~ p(b; theta)\nE_b[2 * f(b)]\n{line}\n```\n"
     (tmp_path / "source" / "index.md").write_text(page, encoding="utf-8")
-    assert sphinx(tmp_path) == status
+    (tmp_path / "extra" / "whole.html").write_text("a page of ours", encoding="utf-8")
+    monkeypatch.chdir(tmp_path.parent)
+    assert sphinx(Path(tmp_path.name)) == status  # as make docs names its folder
+    assert (tmp_path / "html" / "whole.html").exists()
     assert ("index.md:6: ERROR: linearity does not lead to this line" in capsys.readouterr().err) == bool(status)
 
 

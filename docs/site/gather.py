@@ -14,9 +14,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 REPOSITORY = "https://github.com/gradproof/gradproof/blob/main"
 FOLDERS = ("pictures", "howto", "gallery", "notes", "readings", "mutants", "variance", "experiment")
-SINGLE = (
-    "derivations", "testing", "testbed", "objective", "verdicts", "theorems", "references", "design", "subjects", "corpus",
-)  # fmt: skip
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s:#]+)(#[^)\s]*)?\)")
 _PAGE = re.compile(r'(href="[\w/.]+)\.md(?=["#])')
 _CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
@@ -29,7 +26,7 @@ class BrokenLink(Exception):
 def pages(root: Path = ROOT) -> dict[Path, str]:
     """Return the place of each page in the site, by its path in the repository."""
     found = {Path("README.md"): "introduction.md", Path("docs/examples/derivation.md"): "derivation.md"}
-    found |= {Path(f"docs/{name}.md"): f"{name}.md" for name in SINGLE}
+    found |= {path.relative_to(root): path.name for path in sorted((root / "docs").glob("*.md"))}
     for folder in FOLDERS:
         for path in sorted((root / "docs" / folder).glob("*.md")):
             found[path.relative_to(root)] = f"{folder}/{path.name}"
