@@ -33,6 +33,9 @@ WIDTH, HEIGHT = 120, 40
 MOST_TERMS = 12
 """Of a polynomial, as many terms are shown in a notebook."""
 
+MOST_CHARACTERS = 1_500
+"""A cell of text that is longer is cut: nobody reads a bias of three pages, and the witness stands below it."""
+
 
 @dataclass(frozen=True)
 class Math:
@@ -258,7 +261,19 @@ def columns(shown: Sheet, width: int = WIDTH) -> list[str]:
 
 
 def as_text(cell: Cell) -> str:
-    """Return a cell as one line of text."""
+    """Return a cell as one line of text, cut where it is long.
+
+    >>> as_text("f(b) " * 400)[-60:]
+    'f(b) f(b) f(b) ... (1,001 more characters: JSON has all of it)'
+    """
+    whole = _as_text(cell)
+    if len(whole) <= MOST_CHARACTERS:
+        return whole
+    kept = whole[: MOST_CHARACTERS * 2 // 3].rpartition(" ")[0]
+    return f"{kept} ... ({len(whole) - len(kept):,} more characters: JSON has all of it)"
+
+
+def _as_text(cell: Cell) -> str:
     match cell:
         case Math():
             return unmarked(cell.write(text_.Text))

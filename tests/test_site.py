@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from derive import notation
 from derive.catalogue import catalogue
 from derive.kernel.theorem import RULES
-from docs.site import api, estimators, gather, rules
+from derive.language.term import Law
+from docs.site import api, estimators, gather, laws, rules
 from docs.site.docstrings import SECTIONS, restructured
+from docs.site.look import DARK, browser, look
 
 ROOT = Path(__file__).parent.parent
 ANSWERS = json.loads(estimators.ANSWERS.read_text(encoding="utf-8"))
@@ -56,6 +59,14 @@ def test_a_link_to_nothing_stops_the_build():
         link_of("[g](gone.md)")
 
 
+def test_a_page_that_is_html_already_links_to_pages_of_the_site(tmp_path):
+    gather.gather(tmp_path / "source", tmp_path / "extra")
+    page = (tmp_path / "extra" / "gallery" / "index.html").read_text(encoding="utf-8")
+    targets = set(re.findall(r'href="([\w/.]+)', page))
+    assert "reading.html" in targets
+    assert {f"gallery/{target}" for target in targets} <= {place.replace(".md", ".html") for place in gather.pages().values()}
+
+
 # Docstrings
 
 
@@ -94,6 +105,32 @@ def test_the_steps_of_a_derivation_lead_to_the_pages_of_their_rules():
     linked = re.findall(r'href="\.\./rules/(\w+)\.html"', page.body)
     assert linked == [rules.page_of_rule(rule) for rule in page.rules if rules.page_of_rule(rule)]
     assert {"definition", "leibniz", "conditional_marginalization"} <= set(linked)
+
+
+# Laws
+
+
+def test_every_law_of_the_language_has_a_page_that_says_how_it_is_written_and_read():
+    assert set(laws.LAWS.values()) == set(Law.__subclasses__())
+    for law in laws.LAWS.values():
+        assert re.findall(r"^(Written|Readings)$", inspect.getdoc(law), re.MULTILINE) == ["Written", "Readings"]
+
+
+@pytest.mark.parametrize("name", laws.LAWS)
+def test_how_a_law_is_written_is_right(name):
+    for line in re.findall(r"^    (\w+\(.*?\))  ", inspect.getdoc(laws.LAWS[name]), re.MULTILINE):
+        names = {**vars(notation), **{each: notation.parameter(each) for each in ("theta", "phi", "low", "high")}}
+        names |= {each: notation.function(each) for each in ("mu", "sigma")} | {"b": notation.finite("b", names["theta"])}
+        assert isinstance(eval(line, names).law, laws.LAWS[name]), line  # noqa: S307, our own docstrings
+
+
+def test_what_the_page_of_a_law_says_of_exact_values_and_code_is_so():
+    answers = {name: dict(laws.asked(laws.example(name))) for name in laws.LAWS}
+    assert {name: answer["verdict"].split(" ")[0] for name, answer in answers.items()} == dict.fromkeys(laws.LAWS, "proved")
+    agreeing = [name for name, answer in answers.items() if answer["crosscheck of the torch code"] == "agrees"]
+    assert agreeing == ["finite", "normal", "uniform"]
+    assert "nothing is known" in answers["density"]["exact values"]
+    assert "polynomials" in answers["uniform"]["exact values"]
 
 
 # Estimators
@@ -153,6 +190,39 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(site
     assert [style for style in styles if re.search(r"@import|url\([\"']?(?:https?:)?//", style)] == []
 
 
+def built(site):
+    return sorted(str(path.relative_to(site)) for path in site.rglob("*.html") if "_modules" not in path.parts)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser() is None, reason="no Chromium is installed")
+def test_no_page_is_wider_than_a_telephone_and_all_that_scrolls_is_reached_by_the_keyboard(site):
+    answers, console = look(site, built(site))
+    assert {page: answer["found"] for page, answer in answers.items() if answer["found"]} == {}
+    assert console == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser() is None, reason="no Chromium is installed")
+def test_every_page_is_dark_for_a_reader_who_wants_it_dark(site):
+    answers, _ = look(site, built(site), DARK)
+    light = {page: answer["background"] for page, answer in answers.items() if sum(rgb(answer["background"])) > 150}
+    assert light == {}
+
+
+def rgb(background):
+    return [int(number) for number in re.findall(r"\d+", background)][:3]
+
+
+@pytest.mark.slow
+def test_every_page_fits_its_width_and_its_formulas_can_be_reached(site):
+    for page in built(site):
+        text = (site / page).read_text(encoding="utf-8")
+        assert '<meta name="viewport"' in text or "<meta name=viewport" in text, page
+        assert "site.js" in text or "tabindex" in text, page
+        assert not re.search(r"<mi>log</mi><mo>[^<]*</mo><(?!mspace|mo|mrow><mo)", text), page
+
+
 @pytest.mark.slow
 def test_the_first_page_shows_a_derivation_a_verdict_code_and_an_audit(site):
     page = (site / "index.html").read_text(encoding="utf-8")
@@ -172,7 +242,7 @@ def test_no_mathematics_is_left_as_source(site):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("line", "status"), [("= 2 * E_b[f(b)] by linearity", 0), ("= 3 * E_b[f(b)] by linearity", 1)])
-def test_a_wrong_line_of_a_typed_derivation_fails_the_build(tmp_path, capsys, line, status):
+def test_a_wrong_line_of_a_typed_derivation_fails_the_build(tmp_path, capsys, monkeypatch, line, status):
     for module in ("sphinx", "myst_parser", "furo", "sphinx_copybutton"):
         pytest.importorskip(module)
     from docs.site.__main__ import sphinx
@@ -181,7 +251,10 @@ def test_a_wrong_line_of_a_typed_derivation_fails_the_build(tmp_path, capsys, li
     (tmp_path / "extra").mkdir()
     page = f"# Page\n\n```derivation\nb ~ p(b; theta)\nE_b[2 * f(b)]\n{line}\n```\n"
     (tmp_path / "source" / "index.md").write_text(page, encoding="utf-8")
-    assert sphinx(tmp_path) == status
+    (tmp_path / "extra" / "whole.html").write_text("a page of ours", encoding="utf-8")
+    monkeypatch.chdir(tmp_path.parent)
+    assert sphinx(Path(tmp_path.name)) == status  # as make docs names its folder
+    assert (tmp_path / "html" / "whole.html").exists()
     assert ("index.md:6: ERROR: linearity does not lead to this line" in capsys.readouterr().err) == bool(status)
 
 

@@ -253,6 +253,7 @@ def test_keywords_samples_and_noise_are_checked():
         ({"lambda_": 0.0}, "expected a positive finite number"),
         ({"eta": float("nan")}, "expected a finite number"),
         ({"eta": "1"}, "expected a number, got '1'"),
+        ({"eta": torch.ones(3)}, r"eta: expected a number, got a tensor of shape \(3,\); it is one for the whole batch"),
         ({"temperature": 1.0}, "unknown temperature; expected: eta, lambda_"),
         ({"samples": 0}, "samples must be a positive integer"),
     ):

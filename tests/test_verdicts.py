@@ -167,6 +167,8 @@ def test_too_many_outcomes_are_refused_with_what_is_feasible():
 def test_an_estimator_must_draw_what_it_uses_and_target_a_gradient():
     with pytest.raises(ScopeError, match="which is not drawn"):
         Estimator("unbound", f(b) * score(b), (), target)
+    with pytest.raises(ScopeError, match=r"A target draws nothing: average over it, as in grad\(E\(f\(b\), b\), theta\)"):
+        Estimator("free", f(b) * score(b), (b,), grad(E(f(b)), theta))
     with pytest.raises(UsageError, match="must be a gradient"):
         Estimator("no-gradient", f(b), (b,), E(f(b), b))
     with pytest.raises(UsageError, match="must be one of"):

@@ -166,6 +166,8 @@ class Estimator(Shown):
         if unbound:
             names = ", ".join(variable.name for variable in bound) or "none"
             message = f"the {what} of {self.name!r} uses {', '.join(unbound)}, which is not drawn; drawn here: {names}."
+            if what == "target":
+                message += f" A target draws nothing: average over it, as in grad(E(f({unbound[0]}), {unbound[0]}), theta)."
             raise ScopeError(message)
 
     def with_samples(self, samples: int) -> Estimator:

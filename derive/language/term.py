@@ -190,7 +190,17 @@ class Law(Shown):
 
 @dataclass(frozen=True)
 class FiniteLaw(Law):
-    """p(b | given; parameters): any law on any finite support, which neither parameters nor conditions move."""
+    """p(b | given; parameters): any law on any finite support, which neither parameters nor conditions move.
+
+    Written
+        finite("b", theta)                           p(b; theta)
+        finite("a", phi, law="q", given=(b,))        q(a | b; phi), of a later step
+    Readings
+        derivations   a sum over the support, which is fixed: a gradient passes it where p is differentiable
+        exact values  on 2, 3 and 4 outcomes, with an unknown for each probability and score; theorems extend that to any number
+        instances     random tables of probabilities
+        torch         logits: independent bits (bernoulli) or classes (categorical); a law that is given outcomes is a table
+    """
 
     name: str
     parameters: tuple[Term, ...]
@@ -211,6 +221,17 @@ class DensityLaw(Law):
     """An abstract density p(z; parameters) on the real line, of which nothing is known but what is assumed or declared.
 
     `normalised=False` declares a weight whose integral is unknown (an energy-based model).
+
+    Written
+        continuous("x", theta, law="rho")            rho(x; theta)
+        continuous("x", theta, normalised=False)     a weight without the constant in front
+    Readings
+        derivations   an integral: what a step needs is assumed by name, such as Dominated, and listed; a score has no mean
+                      zero where the law is not normalised
+        exact values  none, since nothing is known: a verdict rests on a derivation and on instances
+        instances     random families, normal and logistic among them, whose location and scale are functions of the
+                      parameters
+        torch         none: there is no sampler
     """
 
     name: str
@@ -231,6 +252,17 @@ class UniformLaw(Law):
     """The uniform law on (low, high); the noise of a reparameterization is Uniform(0, 1).
 
     Numbers are ordered when the law is made, terms by the premise that high - low is positive.
+
+    Written
+        uniform("u")                                 noise on (0, 1)
+        uniform("u", low, high)                      between two terms
+    Readings
+        derivations   a gradient passes the integral where the bounds stay; where they move it is refused, since a boundary term
+                      is missing; the mirror image has the same law
+        exact values  functions of it are read as polynomials, and integrated with the boundary terms; as the noise of a
+                      relaxation, by the probabilities of the outcomes
+        instances     quadrature, cut where the integrand jumps
+        torch         noise between two numbers; its density and its score are not in the code
     """
 
     low: Term
@@ -254,6 +286,16 @@ class NormalLaw(Law):
     """The normal law with mean `loc` and standard deviation `scale`, which is positive.
 
     A number is checked when the law is made, a term by the premise that it is positive.
+
+    Written
+        normal("epsilon")                            standard normal noise
+        normal("z", mu(theta), sigma(theta))         mean and standard deviation
+    Readings
+        derivations   reparameterized as loc + scale * epsilon, its score written out, its mirror image put in its place
+        exact values  functions of it are read as polynomials; what is true of every law with a location and a scale is
+                      compared on base measures of 2, 3 and 4 points
+        instances     quadrature over the whole line
+        torch         randn, with location and scale as parameters or as functions of them
     """
 
     loc: Term

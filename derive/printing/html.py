@@ -53,7 +53,7 @@ class MathML(Printer):
         return whole if value.denominator == 1 else f"<mfrac>{whole}<mn>{value.denominator}</mn></mfrac>"
 
     def bracket(self, inner: str) -> str:
-        return f"<mrow><mo>(</mo>{inner}<mo>)</mo></mrow>"
+        return _enclosed("(", inner, ")")
 
     def call(self, head: str, args: Sequence[str], given: Sequence[str] = (), parameters: Sequence[str] = ()) -> str:
         comma = "<mo>,</mo>"
@@ -76,7 +76,7 @@ class MathML(Printer):
         return f"<msup><mrow>{base}</mrow><mn>{exponent}</mn></msup>"
 
     def log(self, inner: str) -> str:
-        return f"<mrow><mi>log</mi>{_APPLY}{inner}</mrow>"
+        return f"<mrow><mi>log</mi>{_APPLY}{_THIN}{inner}</mrow>"
 
     def root(self, inner: str) -> str:
         return f"<msqrt>{inner}</msqrt>"
@@ -88,7 +88,7 @@ class MathML(Printer):
 
     def expectation(self, variables: Sequence[RandomVariable], inner: str) -> str:
         subscript = "<mo>,</mo>".join(self._subscript(variable) for variable in variables)
-        return f"<mrow><msub><mi>𝔼</mi><mrow>{subscript}</mrow></msub><mo>[</mo>{inner}<mo>]</mo></mrow>"
+        return f"<mrow><msub><mi>𝔼</mi><mrow>{subscript}</mrow></msub>{_enclosed('[', inner, ']')}</mrow>"
 
     def _subscript(self, variable: RandomVariable) -> str:
         law, printed = variable.law, self.called(variable.name)
@@ -115,6 +115,12 @@ class MathML(Printer):
 
     def width(self, printed: str) -> int:
         return len(re.sub(r"<[^>]*>", "", printed))
+
+
+def _enclosed(left: str, inner: str, right: str) -> str:
+    """Brackets grow around what is tall only: without a font for mathematics a browser makes them larger than letters need."""
+    kept = "" if re.search("<(mfrac|munder|msqrt)", inner) else ' stretchy="false"'
+    return f"<mrow><mo{kept}>{left}</mo>{inner}<mo{kept}>{right}</mo></mrow>"
 
 
 def _text(text: str) -> str:

@@ -16,7 +16,7 @@ import numeric
 from derive.catalogue import catalogue
 from derive.cli.main import run
 from derive.printing import html
-from docs.site import api, estimators, gather, rules
+from docs.site import api, estimators, gather, laws, rules
 from docs.site.rules import page_of_rule
 from docs.templates import filled
 from numeric.cli.main import app
@@ -37,7 +37,10 @@ def first_page() -> str:
     report = numeric.crosscheck(catalogue[SHOWN], "bernoulli")
     crosscheck = "is vacuous" if report.vacuous else "agrees" if report.agrees else "disagrees"
     facts = {"lines": lines, "crosscheck": crosscheck, "verdict": verdict, "code": code, "audit": audit, "modules": api.MODULES}
-    return filled(HERE / "templates" / "index.md.jinja", facts)
+    template = HERE / "templates" / "index.md.jinja"
+    listed = template.read_text(encoding="utf-8").splitlines()
+    others = [Path(place).stem for place in gather.pages().values() if "/" not in place and Path(place).stem not in listed]
+    return filled(template, facts | {"others": [name for name in others if name != "introduction"]})
 
 
 def printed(command: str) -> str:
@@ -53,6 +56,7 @@ def write_source(source: Path, extra: Path, names: Sequence[str] = tuple(catalog
     gather.gather(source, extra)
     pages = estimators.write(source, names)
     rules.write(source, {page.name: page.rules for page in pages})
+    laws.write(source, names)
     count = api.write(source)
     (source / "index.md").write_text(first_page(), encoding="utf-8")
     written = [path for path in source.rglob("*") if path.suffix in (".md", ".rst")]
@@ -78,7 +82,7 @@ def sphinx(folder: Path) -> int:
     from sphinx.cmd.build import build_main
 
     options = ["-b", "html", "-q", "-W", "--keep-going", "-j", "auto", "-c", str(HERE), "-d", str(folder / "doctrees")]
-    extra = ["-D", f"html_extra_path={folder / 'extra'}"]
+    extra = ["-D", f"html_extra_path={(folder / 'extra').resolve()}"]
     return int(build_main([*options, *extra, str(folder / "source"), str(folder / "html")]))
 
 

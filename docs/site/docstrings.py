@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 COLUMNS, STATEMENTS, PROSE = (
-    ("Args", "Attributes", "Kinds"),
+    ("Args", "Attributes", "Kinds", "Written", "Readings"),
     ("Premises", "Conclusion"),
     ("Raises", "Returns", "Fails", "Source"),
 )

@@ -13,9 +13,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REPOSITORY = "https://github.com/gradproof/gradproof/blob/main"
-FOLDERS = ("gallery", "notes", "readings", "mutants", "variance", "experiment")
-SINGLE = ("testing", "testbed", "objective", "verdicts", "theorems", "references", "design", "subjects", "corpus")
+FOLDERS = ("pictures", "howto", "gallery", "notes", "readings", "mutants", "variance", "experiment")
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s:#]+)(#[^)\s]*)?\)")
+_PAGE = re.compile(r'(href="[\w/.]+)\.md(?=["#])')
 _CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 
 
@@ -26,7 +26,7 @@ class BrokenLink(Exception):
 def pages(root: Path = ROOT) -> dict[Path, str]:
     """Return the place of each page in the site, by its path in the repository."""
     found = {Path("README.md"): "introduction.md", Path("docs/examples/derivation.md"): "derivation.md"}
-    found |= {Path(f"docs/{name}.md"): f"{name}.md" for name in SINGLE}
+    found |= {path.relative_to(root): path.name for path in sorted((root / "docs").glob("*.md"))}
     for folder in FOLDERS:
         for path in sorted((root / "docs" / folder).glob("*.md")):
             found[path.relative_to(root)] = f"{folder}/{path.name}"
@@ -71,10 +71,10 @@ def gather(source: Path, extra: Path, root: Path = ROOT) -> None:
     for folder in FOLDERS:
         for path in (root / "docs" / folder).iterdir():
             if path.suffix in (".png", ".svg"):
+                (source / folder).mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, source / folder)
             elif path.suffix == ".html":
-                (extra / folder).mkdir(parents=True, exist_ok=True)
-                shutil.copy(path, extra / folder)
+                _write(extra / folder / path.name, _PAGE.sub(r"\1.html", path.read_text(encoding="utf-8")))
 
 
 def _children(place: str, places: Mapping[Path, str]) -> str:

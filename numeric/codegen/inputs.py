@@ -213,7 +213,9 @@ def checked_constant(name: str, value: object) -> object:
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         number = float(value)
     else:
-        message = f"{name}: expected a number, got {value!r}."
+        many = isinstance(value, Tensor)
+        got = f"a tensor of shape {tuple(value.shape)}; it is one for the whole batch" if many else repr(value)  # type: ignore[attr-defined]
+        message = f"{name}: expected a number, got {got}."
         raise UsageError(message)
     if number != number or number in (float("inf"), float("-inf")) or (name == "lambda_" and number <= 0):
         message = f"{name}: expected a {'positive ' if name == 'lambda_' else ''}finite number, got {number}."
