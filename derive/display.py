@@ -263,7 +263,7 @@ def columns(shown: Sheet, width: int = WIDTH) -> list[str]:
 def as_text(cell: Cell) -> str:
     """Return a cell as one line of text, cut where it is long.
 
-    >>> as_text("f(b) " * 400)[-60:]
+    >>> as_text("f(b) " * 400)[-62:]
     'f(b) f(b) f(b) ... (1,001 more characters: JSON has all of it)'
     """
     whole = _as_text(cell)

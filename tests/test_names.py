@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from derive.catalogue import catalogue
@@ -62,7 +64,7 @@ def test_a_constant_is_told_from_a_variable_of_its_name():
 @pytest.mark.parametrize("bracketed", [constant("log_p") * x, constant("log_p") ** 2, function("log_f")(b) * x])
 def test_what_is_written_as_a_logarithm_is_bracketed_where_more_would_be_read_into_it(bracketed):
     assert latex.render(bracketed).startswith(r"(\log ")
-    assert "<mo>(</mo><mi>log</mi>" in str(html.render(bracketed)).replace("<mo>(</mo><mrow>", "<mo>(</mo>")
+    assert re.search(r"<mo[^>]*>\(</mo>(<mrow>)?<mi>log</mi>", str(html.render(bracketed)))
 
 
 def test_an_abbreviation_that_is_written_as_a_logarithm_is_bracketed_too():

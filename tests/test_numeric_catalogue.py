@@ -553,7 +553,7 @@ def test_an_estimator_without_functions_takes_none():
         (lambda: B * score(B), "uses b as a number"),
         (lambda: constant("k") * B * B, "uses b as a number"),
         (lambda: grad(F(E(B * B, B)), THETA), "the mean of something made of b"),
-        (lambda: F(B) * score(B) + F(constant("k")), "applied to samples in one place and to constants only"),
+        (lambda: F(B) * score(B) + F(2 * constant("k")), "to samples in one place and to constants only"),
     ],
 )
 def test_what_has_no_meaning_for_vectors_is_refused(make, message):
