@@ -132,6 +132,9 @@ def proved(name: str, *, samples: int | None = None, **options: Any) -> dict[str
 class Kept:
     """A folder of answers, one file each, under a name that changes with everything on which the answer depends."""
 
+    folder: Path
+    work: Work
+
     def __init__(self, folder: Path, work: Work) -> None:
         self.folder, self.work = folder, work
         try:

@@ -74,7 +74,7 @@ class Events(Tensors):
         self.baselines: set[str] = set()
         self.applied: set[str] = set()
         applications = [part for part in subterms(estimator.formula) if isinstance(part, Apply)]
-        self.of_samples = {part.function for part in applications if self._is_of_samples(part)}
+        self.of_samples: set[Function] = {part.function for part in applications if self._is_of_samples(part)}
         self.enumerates = False
 
     def constant(self, symbol: Symbol, kind: Kind) -> str:

@@ -176,7 +176,7 @@ class Played(Tape):
 
     def __init__(self, tape: Tape) -> None:
         super().__init__()
-        self.choices = [Choice(choice.draw, (), choice.index) for choice in tape.choices]
+        self.choices: list[Choice] = [Choice(choice.draw, (), choice.index) for choice in tape.choices]
         self._weight, self._is_at_end = tape.weight, tape.is_at_end
 
     @property
