@@ -15,7 +15,23 @@ from derive.catalogue.control_variate import without_correction
 from derive.estimator import Estimator
 from derive.language.errors import NotEvaluable, TooLarge, UsageError
 from derive.language.term import Term
-from derive.notation import E, constant, copies, finite, function, grad, normal, parameter, relaxation, score, stop, uniform
+from derive.notation import (
+    E,
+    constant,
+    copies,
+    finite,
+    function,
+    grad,
+    log,
+    normal,
+    p,
+    parameter,
+    relaxation,
+    score,
+    sigmoid,
+    stop,
+    uniform,
+)
 from numeric.checking.crosscheck import CrosscheckReport, crosscheck
 from numeric.checking.noise_nodes import _log_gamma, noise_rows
 from numeric.codegen.noise_roles import roles
@@ -411,3 +427,18 @@ def test_the_exact_target_differentiates_the_parameter_in_the_integrand_and_not_
 def test_the_exact_target_refuses_the_parameter_as_a_number():
     with pytest.raises(UsageError, match="no exact value for a Symbol"):
         crosscheck(Estimator("times", THETA * F(B) * score(B) + F(B), (B,), grad(E(THETA * F(B), B), THETA)), samples=2000)
+
+
+def test_a_law_that_only_the_target_has_is_given_no_logits_of_another():
+    """With the logits of p for those of r, the mean of the score would be the gradient of a divergence: both were zero."""
+    b, r = finite("b", THETA), finite("r", law="r")
+    divergence = grad(E(log(p(r)) - log(p(b, at=r)), r), THETA)
+    with pytest.raises(UsageError, match="has the laws p, r, and its code one only"):
+        crosscheck(Estimator("mine", -score(b), (b,), divergence), "bernoulli")
+
+
+def test_a_function_of_numbers_alone_is_refused_in_a_target():
+    f, half = function("f", differentiable=True), sigmoid(THETA)
+    target = grad(half * f(constant("one")) + (1 - half) * f(constant("zero")), THETA)
+    with pytest.raises(UsageError, match="applies f to numbers"):
+        crosscheck(Estimator("mine", grad(f(half), THETA), (), target))

@@ -67,7 +67,14 @@ class Case:
         self.polynomial = not self.joint and (family != "normal" or is_polynomial(estimator))
         self.size = natural_size(estimator, family) if size is None else size
         self.names = self.generated.gives or family_of(family).parameters
-        self.laws = logits_of_laws(estimator, target=True) if self.generated.laws else ()
+        laws = logits_of_laws(estimator, target=True)
+        if len(laws) > 1 and not self.generated.laws:
+            message = (
+                f"the target of {estimator.name!r} has the laws {', '.join(one.name for one in laws)}, and its code one only: "
+                "the crosscheck gives logits to the laws of the code."
+            )
+            raise UsageError(message)
+        self.laws = laws if self.generated.laws else ()
         self.device = torch.device(device)
         self.function = self._functions()
         self.plain, self.summed = not self.joint and _is_plain(estimator), is_summed(estimator)

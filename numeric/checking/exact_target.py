@@ -218,7 +218,11 @@ class Interpreter:
     def _apply(self, name: str, args: tuple[Term, ...]) -> Tensor:
         function = self.functions[name]
         if not any(map(self._is_event, args)):
-            return function(*(self._constant(arg.name) if self._is_constant(arg) else self.scalar(arg) for arg in args))
+            values = [self._constant(arg.name) if self._is_constant(arg) else self.scalar(arg) for arg in args]
+            if not any(isinstance(value, Tensor) for value in values):
+                message = f"the target of {self.estimator.name!r} applies {name} to numbers: it is known at vectors."
+                raise UsageError(message)
+            return function(*values)
         return function(*map(self.vector, args)).double()
 
     def _is_event(self, arg: Term) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import Random
 
+from derive.language.scope import depends
 from derive.language.term import (
     Add,
     Apply,
@@ -69,8 +70,7 @@ def _detour(random: Random, term: Term) -> Term:
         2 * term - term,
         -1 * (-1 * term),
         term * (1 + leaf**2) / (1 + leaf**2),
-        E(term, UNUSED),
-        over(p(UNUSED), UNUSED) * term,
+        *([] if depends(term, UNUSED) else [E(term, UNUSED), over(p(UNUSED), UNUSED) * term]),
         term + leaf * E(s1, copies_of_b[0]),
         term + E(f(ref) - f(ref), ref),
     ]
