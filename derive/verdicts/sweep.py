@@ -49,7 +49,8 @@ def sweep(work: Work, names: Sequence[str], *, jobs: int | None = None, results:
         names     catalogue names, `path/to/file.py:object`, or whatever else the work takes
         jobs      how many processes, in the terms of joblib: -1 is one for each processor
         results   a folder where each answer is kept, as it comes, in a file of its own; what is there is not done again. A name
-                  of a file counts as changed when that file or a `.py` beside it has, every name when gradproof has
+                  of a file counts as changed when that file has, or a module or package beside it or in the working directory;
+                  every name when gradproof has
 
     Raises
         UsageError, if joblib is needed and not installed, if the folder cannot be written, or if processes end without an
@@ -187,10 +188,14 @@ def _described(work: Work) -> list[str]:
 
 
 def _sources(path: Path | None) -> list[tuple[str, str]]:
-    """Return what stands in a file of the user, and beside it, where it imports from."""
+    """Return what stands in a file of the user and in what it may import: modules and packages beside it and where we are."""
     if path is None:
         return []
-    return [(each.name, _digest(each)) for each in sorted(path.resolve().parent.glob("*.py"))]
+    folders = {path.resolve().parent, Path.cwd()}
+    packages = {init.parent for folder in folders for init in folder.glob("*/__init__.py")}
+    found = {module for folder in folders for module in folder.glob("*.py")}
+    found |= {module for package in packages for module in package.rglob("*.py")}
+    return [(str(each), _digest(each)) for each in sorted(found)]
 
 
 def _digest(path: Path) -> str:
