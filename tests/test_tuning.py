@@ -117,6 +117,11 @@ def test_nothing_is_said_of_what_is_not_affine_or_changes_nothing(formula):
     assert best_constants(Estimator("mine", formula, draws, target), 2, {}) == ()
 
 
+def test_nothing_is_said_of_a_constant_on_which_a_draw_depends():
+    noise = normal("e", 0, c)
+    assert best_constants(Estimator("mine", f(b) * score(b) + c * noise, (b, noise), target), 2, {})[0].name == BASELINE
+
+
 def test_a_baseline_of_a_normal_law_is_found_too():
     """f(z) = z^2 and the score z at theta = 0: E z^4 / E z^2 = 3, and Var(z^3 - 3 z) = 15 - 18 + 9."""
     squared = Estimator("mine", (z**2 - c) * score(z), (z,), grad(E(z**2, z), theta))

@@ -85,8 +85,9 @@ def best_constants(estimator: Estimator, outcomes: int, at: Mapping[str, Fractio
 
 
 def _tunable(estimator: Estimator) -> list[tuple[Estimator, Symbol]]:
-    """Return the constants of the formula that the target does not have, each with the estimator in which it stands."""
-    fixed = free(estimator.target) | {estimator.parameter}
+    """Return the constants of the formula that neither target nor draws have, each with the estimator in which it stands."""
+    of_draws = (free(part) for draw in estimator.draws for part in draw.law.terms)
+    fixed = free(estimator.target).union({estimator.parameter}, *of_draws)
     constants = [leaf for leaf in free(estimator.formula) if isinstance(leaf, Symbol) and leaf not in fixed]
     if constants:
         return [(estimator, constant) for constant in sorted(constants, key=lambda leaf: leaf.name)]
