@@ -23,6 +23,7 @@ from numeric.draws.tape import NotAuditable
 from numeric.means.runs import Runs
 from numeric.noise.at_noise import AtNoise
 from numeric.noise.probes import MOST_AXES, bulk, sobol
+from numeric.noise.singular import singular
 
 BEYOND, FARTHEST = 4.5, 15.0
 """Tails begin, and lines end, so many deviations out."""
@@ -114,7 +115,7 @@ def boundless(functions: AtNoise, *, together: bool) -> str:
     carried = far.abs().nan_to_num(nan=0.0, posinf=0.0) * math.exp(-(FARTHEST**2) / 2) / math.sqrt(2 * math.pi)
     most = FELT * usual.abs().nan_to_num(nan=0.0, posinf=0.0).mean(0).max()
     if float(carried.max()) <= float(most):
-        return ""
+        return singular(functions, together=together)
     return _GOES_ON.format("gradient of the objective is") + ": it has no mean, or one that rare values of the noise carry"
 
 
