@@ -18,7 +18,7 @@ from derive.language.term import FiniteLaw, Latent, NormalLaw, RandomVariable, S
 from derive.laws.models import SymbolicModel
 from derive.laws.occurrences import holds_for, maps_of, variables, variables_free
 from derive.laws.reading import Conditional, Decided, Place, Places, Real
-from derive.numbers.formula import Formula
+from derive.numbers.formula import Factor, Formula
 from derive.numbers.ring import PolynomialRing, RingFullError, Scalar
 
 T = TypeVar("T")
@@ -57,7 +57,8 @@ class View:
         """Return a quotient as `text` shows it."""
         ring, freeze, along = self.model.ring, self.model.freeze, self.model.parameter
         if not ring.is_simple((top, bottom)):
-            return Formula(Fraction(1), (), ((freeze(top), 1),), ((freeze(bottom), 1),), along, whole=True)
+            scale, below = self._divisors(bottom)
+            return Formula(1 / scale, (), ((freeze(top), 1),), below, along, whole=True)
         top, bottom = ring.lowest(top, bottom)
         number, factors = ring.factors(top)
         single = self.model.one
@@ -65,8 +66,17 @@ class View:
             single = single * factor**power if len(factor) == 1 else single
         ((lead, monomial),) = freeze(single).terms
         sums = tuple((freeze(factor), power) for factor, power in factors if len(factor) > 1)
-        below = () if bottom == self.model.one else ((freeze(bottom), 1),)
-        return Formula(number * lead, monomial, sums, below, along)
+        scale, below = self._divisors(bottom)
+        return Formula(number * lead / scale, monomial, sums, below, along)
+
+    def _divisors(self, bottom: Scalar) -> tuple[Fraction, tuple[Factor, ...]]:
+        """Return a denominator as a number and factors, short ones first; one that would take long is a factor itself."""
+        ring = self.model.ring
+        if not ring.is_simple((bottom,)):
+            return Fraction(1), ((self.model.freeze(bottom), 1),)
+        number, factors = ring.factors(bottom)
+        found = ((self.model.freeze(factor), power) for factor, power in reversed(factors))
+        return number, tuple(sorted(found, key=lambda one: len(one[0].terms)))
 
 
 def viewed(terms: tuple[Term, Term], parameter: Symbol, outcomes: int, degree: int, use: Callable[[View], T]) -> T:

@@ -48,9 +48,14 @@ class Formula:
 
     def text(self, limit: int = 24) -> str:
         """Return the formula as text, at most `limit` terms of each polynomial."""
-        below = [f"({sum_text(value, self.parameter, limit)})" + _power(power) for value, power in self.divisors]
+        below = [self._divisor(value, power, limit) for value, power in self.divisors]
         divided = "" if not below else " / " + (below[0] if len(below) == 1 else f"({'*'.join(below)})")
         return self._product(limit) + divided
+
+    def _divisor(self, value: Value, power: int, limit: int) -> str:
+        """Return a divisor in brackets; an unknown needs none."""
+        written = sum_text(value, self.parameter, limit)
+        return (written if _is_unknown(value) else f"({written})") + _power(power)
 
     def _product(self, limit: int) -> str:
         """Return the product: monomials first, sums in brackets."""
@@ -62,6 +67,10 @@ class Formula:
         if not sums:
             return lead
         return "*".join(sums) if lead == "1" else "-" + "*".join(sums) if lead == "-1" else "*".join([lead, *sums])
+
+
+def _is_unknown(value: Value) -> bool:
+    return len(value.terms) == 1 and value.terms[0][0] == 1 and sum(power for _, power in value.terms[0][1]) == 1
 
 
 def _power(power: int) -> str:

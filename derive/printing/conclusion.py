@@ -11,9 +11,15 @@ from derive.printing.layout import Condition
 
 @dataclass(frozen=True)
 class Conclusion:
-    """The verdict in a word, facts in plain words under a label each, conditions, and E[g] - target where it is a term."""
+    """The verdict in a word, facts in plain words under a label each, and conditions.
+
+    Args
+        bias   E[g] - target, where it is a term
+        other  the gradient that the mean is instead of the target
+    """
 
     verdict: str
     facts: Sequence[tuple[str, str]] = ()
     conditions: Sequence[Condition] = ()
     bias: Term | None = None
+    other: Term | None = None

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from derive.language.term import DensityLaw, FiniteLaw, Number, RandomVariable, Term
 from derive.printing import latex
 from derive.printing.conclusion import Conclusion
-from derive.printing.layout import ACCENTS, GREEK, Condition, Printer, Where, apart, spoken, start
+from derive.printing.layout import ACCENTS, GREEK, LETTERED, Condition, Printer, Where, apart, spoken, start
 
 if TYPE_CHECKING:
     from derive.language.estimator import Estimator
@@ -32,7 +32,7 @@ class MathML(Printer):
         base, *suffixes = name.rstrip("_").split("_") if re.fullmatch(r"[^\W_]+(_[^\W_]+)*_?", name) else [name]
         if base == "log" and suffixes:  # a function whose value is a logarithm; what people call the joint density is p
             return f"<mi>log</mi>{_THIN}{self.name(self.joint if suffixes == ['joint'] else '_'.join(suffixes))}"
-        lettered = re.fullmatch(r"([^\W\d_])(\d+)", base)
+        lettered = LETTERED.fullmatch(base)
         base, subscripts = (lettered[1], [f"<mi>{lettered[2]}</mi>"]) if lettered else (base, list[str]())
         printed = f"<mi>{_text(GREEK.get(base, base))}</mi>"
         for suffix in suffixes:

@@ -3,9 +3,9 @@ r"""Formulas and derivations as LaTeX that needs amsmath only."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from derive.language.term import DensityLaw, FiniteLaw, Number, RandomVariable, Term
 from derive.numbers.formula import Formula
@@ -16,6 +16,7 @@ from derive.printing.layout import (
     BREAK,
     GREEK,
     INDENT,
+    LETTERED,
     SOFT,
     Condition,
     Printer,
@@ -26,16 +27,23 @@ from derive.printing.layout import (
     start,
     unmarked,
 )
+from derive.printing.measure import points
 
 if TYPE_CHECKING:
     from derive.language.estimator import Estimator
     from derive.proofs.calc import Derivation
 
+_HALF = "^{1/2}"
+_PAGE = 420
 LIMIT = 50
 """The widest line of a displayed formula, in characters."""
 
 ROUND, DNUOR, SQUARE, ERAUQS = "\ue002", "\ue003", "\ue004", "\ue005"
-_SIDES = {ROUND: "(", DNUOR: ")", SQUARE: "[", ERAUQS: "]"}
+_TALL = re.compile(r"\\(frac|sum|int)\b")
+_BETWEEN, _DOT = r"\, ", r"\cdot "
+_TALLER = {ROUND: "\ue007", DNUOR: "\ue008", SQUARE: "\ue009", ERAUQS: "\ue00a"}
+_SIDES = {mark: side for pair, side in zip(_TALLER.items(), "()[]", strict=True) for mark in pair}
+_OPENING = (ROUND, SQUARE, _TALLER[ROUND], _TALLER[SQUARE])
 _WORDS = {".": r"\cdot", "...": r"\cdots", "log": r"\log", "exp": r"\exp", "Normal": r"\mathcal{N}", "Uniform": r"\mathcal{U}"}
 _LETTERS = {letter: name for name, letter in GREEK.items()} | {"ϵ": "epsilon", "ϕ": "phi", "ϑ": "theta"}
 _ESCAPES = {
@@ -77,7 +85,7 @@ def name(text: str, joint: str = "p") -> str:
     base, *suffixes = text.rstrip("_").split("_")
     if base == "log" and suffixes:  # a function whose value is a logarithm; what people call the joint density is p
         return rf"\log {name(joint if suffixes == ['joint'] else '_'.join(suffixes))}"
-    lettered = re.fullmatch(r"([^\W\d_])(\d+)", base)
+    lettered = LETTERED.fullmatch(base)
     base, subscripts = (lettered[1], [lettered[2]]) if lettered else (base, list[str]())
     printed = _base(base)
     for suffix in suffixes:
@@ -128,7 +136,7 @@ class Latex(Printer):
 
     def product(self, factors: Sequence[str]) -> str:
         first, *rest = factors
-        return first + "".join(SOFT + (r" \cdot " if unmarked(factor)[0].isdigit() else r" \, ") + factor for factor in rest)
+        return first + "".join(f"{SOFT} {_DOT if unmarked(factor)[0].isdigit() else _BETWEEN}{factor}" for factor in rest)
 
     def fraction(self, top: str, bottom: str) -> str:
         return rf"\frac{{{unmarked(top)}}}{{{unmarked(bottom)}}}"
@@ -180,29 +188,71 @@ class Latex(Printer):
         return width(printed)
 
 
+class Narrow(Latex):
+    """Wide fractions are powers of -1, and arguments go on the next line where they must."""
+
+    longest_fraction: ClassVar[int] = 14
+
+    def root(self, inner: str) -> str:
+        return super().root(inner) if self.width(inner) <= self.longest_fraction else self.bracket(inner) + _HALF
+
+    def power(self, base: str, exponent: int) -> str:
+        if not base.endswith(_HALF):
+            return super().power(base, exponent)
+        half = Fraction(exponent, 2)
+        return base.removesuffix(_HALF) + (f"^{{{half}}}" if half != 1 else "")
+
+    def call(self, head: str, args: Sequence[str], given: Sequence[str] = (), parameters: Sequence[str] = ()) -> str:
+        separated = f", {SOFT}".join(args)
+        return super().call(head, [separated] if args else [], given, [SOFT + each for each in parameters])
+
+
 def width(printed: str) -> int:
     """About how many characters wide a formula prints."""
     bare = re.sub(r"\\(mathrm|text|mathbb|mathcal|tilde|hat|bar|frac|ensuremath|mid|,)", "", unmarked(printed))
     return len(re.sub(r"[{}_^ ]|\\(?=\W)", "", re.sub(r"\\[a-zA-Z]+", "x", bare)))
 
 
+def _pairs(line: str) -> list[tuple[int, int]]:
+    """Return where the brackets stand of which both are on the line."""
+    pairs, opened = list[tuple[int, int]](), list[int]()
+    for i, character in enumerate(line):
+        if character in _OPENING:
+            opened.append(i)
+        elif character in _SIDES and opened:
+            pairs.append((opened.pop(), i))
+    return pairs
+
+
+def sized(marked: str) -> str:
+    """Mark the brackets about something tall, so that they are of one size where a line breaks between them."""
+    characters = list(marked)
+    for i, j in _pairs(marked):
+        if _TALL.search(marked, i, j):
+            characters[i], characters[j] = _TALLER[marked[i]], _TALLER[marked[j]]
+    return "".join(characters)
+
+
 def _bracketed(line: str) -> str:
     r"""Turn bracket marks into \left and \right where both are on the line, else into \bigl and \bigr."""
-    matched, opened = set(), []
-    for i, character in enumerate(line):
-        if character in (ROUND, SQUARE):
-            opened.append(i)
-        elif character in (DNUOR, ERAUQS) and opened:
-            matched |= {opened.pop(), i}
+    matched = {place for pair in _pairs(line) for place in pair}
     return "".join(_side(character, i in matched) for i, character in enumerate(line))
 
 
 def _side(character: str, matched: bool) -> str:
     if character not in _SIDES:
         return character
-    opens = character in (ROUND, SQUARE)
-    size = (r"\left" if opens else r"\right") if matched else (r"\bigl" if opens else r"\bigr")
-    return size + _SIDES[character]
+    opens = character in _OPENING
+    if matched:
+        return (r"\left" if opens else r"\right") + _SIDES[character]
+    size = r"\Big" if character in _TALLER.values() else r"\big"
+    return size + ("l" if opens else "r") + _SIDES[character]
+
+
+def inline(marked: str) -> str:
+    """Return a formula of a paragraph, which may break wherever a line of a display may."""
+    low = "".join(_side(character, matched=False) for character in marked if character != BREAK)
+    return re.sub(rf"{SOFT} *", r"\\allowbreak ", low)
 
 
 def render(term: Term, where: Where = ()) -> str:
@@ -222,17 +272,21 @@ def render(term: Term, where: Where = ()) -> str:
 
 def lines(term: Term, where: Where = (), limit: int = LIMIT) -> list[str]:
     """Return a term as lines for an aligned display, no wider than the limit where they can be broken."""
-    return finished(broken(start(Latex, term, where).show(term), limit, width))
+    return finished(broken(sized(start(Latex, term, where).show(term)), limit, width))
 
 
-def finished(found: Iterable[str]) -> list[str]:
-    """Return lines with the sizes of their brackets, and without our marks."""
-    return [line.count(INDENT) * r"\quad " + _bracketed(line).strip(INDENT + " ") for line in found]
+def finished(found: Iterable[str], indent: str = r"\quad ") -> list[str]:
+    """Return lines with the sizes of their brackets, and without our marks; a line does not begin with a space of a product."""
+    return [line.count(INDENT) * indent + _begun(_bracketed(line).strip(INDENT + " ")) for line in found]
+
+
+def _begun(line: str) -> str:
+    return _DOT + line.removeprefix(_BETWEEN) if line.startswith(_BETWEEN) else line
 
 
 def formula_lines(formula: Formula, limit: int = LIMIT, terms: int = unknowns.MOST_TERMS) -> list[str]:
     """Return what the exact evaluator has found as lines for an aligned display; of a long polynomial some terms and dots."""
-    return finished(broken(unknowns.show(Latex(), formula, terms), limit, width))
+    return finished(broken(sized(unknowns.show(Latex(), formula, terms)), limit, width))
 
 
 def premise(condition: Condition, where: Where = ()) -> str:
@@ -244,25 +298,40 @@ def premise(condition: Condition, where: Where = ()) -> str:
     >>> print(premise(SupportFixed(finite("b", theta), theta)))
     the support of $b$ does not depend on $\theta$
     """
+    return said(condition, where, _inline)
+
+
+def said(condition: Condition, where: Where, write: Callable[[Term, Where], str]) -> str:
+    """Return a side condition in words, each of its terms as it is written."""
     _, sentence, subjects = spoken(condition)
     clear = apart(subjects, where)
-    return sentence.format(*(" ".join(f"${line}$" for line in _inline(subject, clear)) for subject in subjects))
+    return sentence.format(*(write(subject, clear) for subject in subjects)).replace("$ = $", " = ")
 
 
-def _inline(term: Term, where: Where) -> list[str]:
+def _inline(term: Term, where: Where) -> str:
     """Return a term in pieces between which a paragraph may break; an item of a list is narrower than a display."""
-    return [re.sub(r"^(\\quad )+", "", line) for line in lines(term, where, LIMIT - 16)]
+    return " ".join(re.sub(r"^(\\quad )*", "$", line) + "$" for line in lines(term, where, LIMIT - 16))
 
 
-def premises(conditions: Iterable[Condition], where: Where = ()) -> list[tuple[str, str]]:
+def _paragraph(term: Term, where: Where) -> str:
+    return f"${inline(start(Narrow, term, where).show(term))}$"
+
+
+def premises(
+    conditions: Iterable[Condition], where: Where = (), write: Callable[[Term, Where], str] = _inline
+) -> list[tuple[str, str]]:
     """Return the names of side conditions and what they say, in alphabetical order."""
-    return sorted({(spoken(condition)[0], premise(condition, where)) for condition in conditions})
+    return sorted({(spoken(condition)[0], said(condition, where, write)) for condition in conditions})
 
 
 def setting(estimator: Estimator) -> list[str]:
     """Return what is drawn and the definitions, each a relation."""
-    drawn = [Latex().drawn(variable) for variable in estimator.draws]
-    return [_bracketed(unmarked(relation)) for relation in [*drawn, *Latex(estimator.where).definitions()]]
+    return [_bracketed(unmarked(relation)) for relation in relations(Latex, estimator)]
+
+
+def relations(kind: type[Latex], estimator: Estimator) -> list[str]:
+    """Return what is drawn and the definitions, marked where they may break."""
+    return [*map(kind().drawn, estimator.draws), *kind(estimator.where).definitions()]
 
 
 def document(estimator: Estimator, derivation: Derivation | None, conclusion: Conclusion | None = None) -> str:
@@ -274,15 +343,24 @@ def document(estimator: Estimator, derivation: Derivation | None, conclusion: Co
         escape(estimator.summary),
         rf"Source: {escape(estimator.source)}." if estimator.source else "",
         r"\subsection*{Statement}",
-        _display([[relation] for relation in setting(estimator)]),
+        _display([_displayed(relation) for relation in relations(Latex, estimator)]),
         "The estimate and the gradient that it should have as its mean:",
-        _display([["g = " + first, *rest] for first, *rest in [lines(estimator.formula, where, 2 * LIMIT - 20)]]),
-        _display([lines(estimator.target, where, 2 * LIMIT - 20)]),
+        _display([["g = " + first, *rest] for first, *rest in [_whole(estimator.formula, where)]]),
+        _display([_whole(estimator.target, where)]),
         *(["There is no derivation."] if derivation is None else _derived(derivation, where)),
         *([] if conclusion is None else _concluded(conclusion, where)),
         r"\end{document}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _displayed(marked: str) -> list[str]:
+    """Return the lines of a formula that has the page for itself."""
+    return finished(broken(sized(marked), _PAGE, lambda line: int(points(line))))
+
+
+def _whole(term: Term, where: Where) -> list[str]:
+    return _displayed(start(Latex, term, where).show(term))
 
 
 _PREAMBLE = r"""\documentclass{article}
@@ -305,18 +383,19 @@ def _display(formulas: Sequence[Sequence[str]]) -> str:
 def _derived(derivation: Derivation, where: Where) -> list[str]:
     rows = [row for line in derivation.lines for row in _rows(line.reason, lines(line.term, where))]
     written = [r"\subsection*{Derivation}", "\\begin{align}\n" + " \\\\\n".join(rows) + "\n\\end{align}"]
-    needs = [(i, premises(line.premises, where)) for i, line in enumerate(derivation.lines, 1) if line.premises]
+    needs = [(i, premises(line.premises, where, _paragraph)) for i, line in enumerate(derivation.lines, 1) if line.premises]
     if needs:
         written.append("The steps use that")
         written.append(_items(f"({i}) {text}" for i, listed in needs for _, text in listed))
-    assumed = [rf"\textsc{{{escape(label)}}}: {text}" for label, text in premises(derivation.theorem.assumptions, where)]
+    listed = premises(derivation.theorem.assumptions, where, _paragraph)
+    assumed = [rf"\textsc{{{escape(label)}}}: {text}" for label, text in listed]
     return [*written, r"\subsection*{Assumptions}", _items(assumed) if assumed else "None: every side condition was decided."]
 
 
 def _concluded(conclusion: Conclusion, where: Where) -> list[str]:
     facts = [rf"\textsc{{{escape(label)}}}: {escape(fact)}" for label, fact in conclusion.facts]
-    needs = [rf"\textsc{{{escape(label)}}}: {text}" for label, text in premises(conclusion.conditions, where)]
-    bias = [] if conclusion.bias is None else ["The bias:", _display([lines(conclusion.bias, where, 2 * LIMIT - 20)])]
+    needs = [rf"\textsc{{{escape(label)}}}: {text}" for label, text in premises(conclusion.conditions, where, _paragraph)]
+    bias = [] if conclusion.bias is None else ["The bias:", _display([_whole(conclusion.bias, where)])]
     return [rf"\subsection*{{Verdict: {escape(conclusion.verdict)}}}", _items([*facts, *needs]), *bias]
 
 

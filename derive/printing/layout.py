@@ -64,6 +64,8 @@ GREEK = {
     "upsilon": "υ", "phi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω", "Gamma": "Γ", "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ",
     "Xi": "Ξ", "Pi": "Π", "Sigma": "Σ", "Phi": "Φ", "Psi": "Ψ", "Omega": "Ω",
 }  # fmt: skip
+LETTERED = re.compile(rf"([^\W\d_]|{'|'.join(GREEK)})(\d+)")
+"""A letter with a number behind it: a0, pi1."""
 ACCENTS = ("tilde", "hat", "bar")
 _FORMULA = re.compile(r"[-+*/^=<>|,;:\[\]{}~\s]|^\d+(\.\d*)?$")
 _OPERATION = re.compile(r"exp|log|sigmoid|sign|sg|Normal|Uniform|E|int|(E|sum|int|d)_.*")
@@ -146,7 +148,7 @@ class Printer(ABC):
         """The derivative of that order along the parameter, in front of something that needs no brackets."""
 
     def root(self, inner: str) -> str:
-        """The square root, exp(log(x) / 2)."""
+        """The square root, exp(log(x) / 2), of something in no brackets."""
         return self.call(self.word("exp"), [self.fraction(self.call(self.word("log"), [inner]), self.number(Fraction(2)))])
 
     @abstractmethod
@@ -196,7 +198,7 @@ class Printer(ABC):
         """How tightly a term holds together in this notation; with bars, log_joint(b) is written as log p(b)."""
         if self.bars and _head(term).startswith("log_"):
             return Level.PREFIX
-        return _level(term)
+        return Level.PRODUCT if self.bars and _inverse_root(term) is not None else _level(term)
 
     def called(self, name: str) -> str:
         """Return what a variable, a parameter or a law is called: a + b is a sum and no name, x1 is not x_1."""
@@ -259,6 +261,8 @@ class Printer(ABC):
                 return self.log(self.show(arg))
             case Exp(arg) if (radicand := _radicand(arg)) is not None and self.abbreviation(arg) is None:
                 return self.root(self.show(radicand))
+            case Exp(arg) if self.bars and _inverse_root(term) is not None and self.abbreviation(arg) is None:
+                return self._product((term,))
             case Log(arg) | Exp(arg) | Sigmoid(arg) | Sign(arg):
                 return self.call(self.word(type(term).__name__.lower()), [self.show(arg)])
             case Stop(body):
@@ -296,11 +300,15 @@ class Printer(ABC):
         tops: list[Term] = []
         bottoms: list[Term] = []
         for arg in args:
-            divisor = None if self.abbreviation(arg) is not None else _divisor(arg, first=not tops)
+            divisor = None if self.abbreviation(arg) is not None else self._divisor(arg, first=not tops)
             (tops if divisor is None else bottoms).append(arg if divisor is None else divisor)
         if not bottoms:
             return self._factors(tops, last=Level.PREFIX)
         return self._barred(tops, bottoms) if self.bars else self._slashed(tops, bottoms)
+
+    def _divisor(self, term: Term, *, first: bool) -> Term | None:
+        """Return what a factor divides by; a bar is as good for 1 / sqrt(x), which is exp(-log(x) / 2)."""
+        return (_inverse_root(term) if self.bars else None) or _divisor(term, first=first)
 
     def _slashed(self, tops: Sequence[Term], bottoms: Sequence[Term]) -> str:
         below = self.show(bottoms[0], Level.POWER) if len(bottoms) == 1 else self.bracket(self._factors(bottoms, Level.PREFIX))
@@ -310,7 +318,8 @@ class Printer(ABC):
         alone = self.show(tops[0]) if len(tops) == 1 else self._factors(tops, Level.PREFIX)
         below = self.show(bottoms[0]) if len(bottoms) == 1 else self._factors(bottoms, Level.PREFIX)
         if self.width(below) > self.longest_fraction:
-            return self.product([*self._operands(tops, Level.POWER), self.power(self.bracket(below), -1)])
+            held = below if len(bottoms) == 1 and self.level(bottoms[0]) == Level.ATOM else self.bracket(below)
+            return self.product([*self._operands(tops, Level.POWER), self.power(held, -1)])
         if self.width(alone) > self.longest_fraction:
             return self.product([self.fraction(self.number(Fraction(1)), below), *self._operands(tops, Level.PREFIX)])
         return self.fraction(alone, below)
@@ -454,10 +463,10 @@ def opposite(term: Term) -> Term:
     return term
 
 
-def broken(marked: str, limit: int, width: Callable[[str], int]) -> list[str]:
+def broken(marked: str, limit: int, width: Callable[[str], int], indent: int = 0) -> list[str]:
     """Split a marked line into lines of at most `limit`, at the outermost sums first; one that cannot be split stays long.
 
-    A line that continues an inner sum begins with `INDENT`, once for each depth.
+    A line that continues an inner sum begins with `INDENT`, once for each depth; each takes `indent` of the width.
 
     >>> broken(f"a{BREAK} + (b{BREAK} - c){BREAK} + d", 10, len)
     ['a', ' + (b - c)', ' + d']
@@ -467,19 +476,24 @@ def broken(marked: str, limit: int, width: Callable[[str], int]) -> list[str]:
     for mark in (BREAK, SOFT):
         pieces = _split(marked, mark)
         if len(pieces) > 1:
-            return _gather([broken(piece, limit, width) for piece in pieces], limit, width)
+            parts = [broken(piece, max(limit - indent, limit // 2), width, indent) for piece in pieces]
+            return _gather(parts, limit, width, tight=mark == SOFT)
     return [unmarked(marked)]
 
 
-def _gather(pieces: Sequence[list[str]], limit: int, width: Callable[[str], int]) -> list[str]:
-    """Put neighbours on one line where they fit, but nothing behind a piece that was itself split."""
+def _gather(pieces: Sequence[list[str]], limit: int, width: Callable[[str], int], *, tight: bool) -> list[str]:
+    """Put neighbours on one line where they fit, but nothing behind a piece that was itself split.
+
+    A factor that is itself split follows the one before it: in front of a sum in brackets stands what it is multiplied by.
+    """
     gathered: list[str] = []
     whole = False
     for first, *rest in pieces:
-        if whole and not rest and width(gathered[-1] + first) <= limit:
+        if whole and (tight or not rest) and width(gathered[-1] + first) <= limit:
             gathered[-1] += first
         else:
-            gathered += [first, *(INDENT + line for line in rest)]
+            gathered.append(first)
+        gathered += [INDENT + line for line in rest]
         whole = not rest
     return gathered
 
@@ -489,7 +503,7 @@ def unmarked(marked: str) -> str:
     return marked.replace(BREAK, "").replace(SOFT, "")
 
 
-OPENING, CLOSING = "([\ue002\ue004", ")]\ue003\ue005"
+OPENING, CLOSING = "([\ue002\ue004\ue007\ue009", ")]\ue003\ue005\ue008\ue00a"
 
 
 def _split(marked: str, mark: str) -> list[str]:
@@ -529,6 +543,13 @@ def _radicand(term: Term) -> Term | None:
         case Mul((Number(value), Log(arg))) | Mul((Log(arg), Number(value))) if value == Fraction(1, 2):
             return arg
     return None
+
+
+def _inverse_root(term: Term) -> Term | None:
+    """Return exp(log(x) / 2) of exp(-log(x) / 2)."""
+    if not isinstance(term, Exp) or not negative(term.arg) or _radicand(opposite(term.arg)) is None:
+        return None
+    return Exp(opposite(term.arg))
 
 
 def _divisor(term: Term, *, first: bool) -> Term | None:

@@ -9,15 +9,15 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import count
 from string import ascii_lowercase
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from derive.language.errors import UsageError
 from derive.language.term import Term
 from derive.numbers.formula import Formula
 from derive.printing import unknowns
 from derive.printing.conclusion import Conclusion
-from derive.printing.latex import Latex, escape, finished, premises, setting
-from derive.printing.layout import SOFT, Condition, Where, broken, start
+from derive.printing.latex import Narrow, escape, finished, inline, name, premises, relations, sized
+from derive.printing.layout import Condition, Where, broken, start
 from derive.printing.measure import points
 
 if TYPE_CHECKING:
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 COLUMN = "84mm"
 _UNITS = {"mm": 72.27 / 25.4, "cm": 72.27 / 2.54, "in": 72.27, "pt": 1.0}
-_NARROWEST, _SIGN, _INDENT = 150, 24, 14
-
-
-class Narrow(Latex):
-    """Wide fractions are powers of -1, and arguments go on the next line where they must."""
-
-    longest_fraction: ClassVar[int] = 14
-
-    def call(self, head: str, args: Sequence[str], given: Sequence[str] = (), parameters: Sequence[str] = ()) -> str:
-        separated = f", {SOFT}".join(args)
-        return super().call(head, [separated] if args else [], given, parameters)
+_NARROWEST, _SIGN, _INDENT = 150, 24, 10
+MOST_TERMS = 16
+"""The most terms of a polynomial that are written out: who wants more has the answer of the command, as a formula."""
+_FACTS = {
+    "holds for": "This holds for",
+    "scale": "Here",
+    "in words": "In words:",
+    "witness": "A witness:",
+}
+_MOVED = r"\partial "
+_VALUE = re.compile(r"(d(?=\w+\())?([A-Za-z]\w*?)(\(\d+\))? = (-?\d+(?:/\d+)?)")
 
 
 def width_in_points(width: str) -> float:
@@ -64,14 +64,13 @@ def explanation(estimator: Estimator, derivation: Derivation, width: str = COLUM
     """
     where, column = estimator.where, width_in_points(width)
     rows, named = _steps(derivation, where, column)
-    assumed = premises(derivation.theorem.assumptions, where)
     return _fragment(
         [
             *_stated(estimator, column),
             "Its mean is the gradient that it should be:",
             _align(rows),
             f"by {_listed(named)}.",
-            _sentences("It is assumed that", [said for _, said in assumed]),
+            _assumed(derivation.theorem.assumptions, where),
         ]
     )
 
@@ -79,7 +78,6 @@ def explanation(estimator: Estimator, derivation: Derivation, width: str = COLUM
 def statement(estimator: Estimator, conclusion: Conclusion, conditions: Iterable[Condition], width: str = COLUMN) -> str:
     """Return the statement of an estimator and what is known of it; errors as `explanation`."""
     where, column = estimator.where, width_in_points(width)
-    facts = [f"{escape(label)}: {escape(fact)}" for label, fact in conclusion.facts]
     bias = (
         []
         if conclusion.bias is None
@@ -88,14 +86,21 @@ def statement(estimator: Estimator, conclusion: Conclusion, conditions: Iterable
             _align(_formula(r"\mathbb{E}[g] - T &= ", _lines(conclusion.bias, where, column - 60))),
         ]
     )
+    other = (
+        []
+        if conclusion.other is None
+        else ["Its mean is", _align(_formula(r"\mathbb{E}[g] &= ", _lines(conclusion.other, where, column - 40)))]
+    )
     return _fragment(
         [
             *_stated(estimator, column),
             r"It should have the mean",
             _align(_formula("T &= ", _lines(estimator.target, where, column - 20))),
-            rf"and is \emph{{{escape(conclusion.verdict)}}}. {'. '.join(facts)}.",
+            rf"and is \emph{{{escape(conclusion.verdict)}}}.",
+            *_facts(conclusion),
+            *other,
             *bias,
-            _sentences("It is assumed that", [said for _, said in premises(conditions, where)]),
+            _assumed(conditions, where),
         ]
     )
 
@@ -103,22 +108,25 @@ def statement(estimator: Estimator, conclusion: Conclusion, conditions: Iterable
 def variance(estimator: Estimator, outcomes: int, formula: Formula, width: str = COLUMN) -> str:
     """Return the variance of an estimator on so many outcomes; errors as `explanation`."""
     column = width_in_points(width)
-    shown = unknowns.show(Narrow(), formula)
+    shown = unknowns.show(Narrow(), formula, MOST_TERMS)
+    longest = max((len(value.terms) for value, _ in (*formula.factors, *formula.divisors)), default=0)
     return _fragment(
         [
             *_stated(estimator, column),
             f"On {outcomes} outcomes its variance is",
             _align([r"& \operatorname{Var}(g) \nonumber", *_formula("&= ", _broken(shown, column - _SIGN))]),
+            f"where the dots stand for what follows the first {MOST_TERMS} of {longest} terms." if longest > MOST_TERMS else "",
         ]
     )
 
 
 def _fragment(parts: Iterable[str]) -> str:
-    return "\n".join(part for part in parts if part) + "\n"
+    """Return a paragraph that rather has wide spaces than long lines."""
+    return "\n".join([r"\begin{sloppypar}", *filter(None, parts), r"\end{sloppypar}"]) + "\n"
 
 
 def _stated(estimator: Estimator, column: float) -> list[str]:
-    drawn = ", ".join(f"${relation}$" for relation in setting(estimator))
+    drawn = ", ".join(f"${inline(relation)}$" for relation in relations(Narrow, estimator))
     formula = _formula("g &= ", _lines(estimator.formula, estimator.where, column - 20))
     return [rf"With {drawn}, consider the estimator{cited(estimator.source)}", _align(formula)]
 
@@ -159,7 +167,7 @@ def _lines(term: Term, where: Where, limit: float) -> list[str]:
 
 def _broken(marked: str, limit: float) -> list[str]:
     """Break a formula; where a line goes deeper there is less room for it."""
-    return finished(broken(marked, int(limit) - _INDENT, lambda line: int(points(line))))
+    return finished(broken(sized(marked), int(limit) - _INDENT, lambda line: int(points(line)), _INDENT), r"\enspace ")
 
 
 def _formula(head: str, lines: Sequence[str]) -> list[str]:
@@ -179,5 +187,38 @@ def _listed(words: Sequence[str]) -> str:
     return ", ".join(words[:-1]) + (" and " if len(words) > 1 else "") + words[-1] if words else ""
 
 
-def _sentences(lead: str, claims: Sequence[str]) -> str:
-    return f"{lead} {'; '.join(claims)}." if claims else ""
+def _facts(conclusion: Conclusion) -> list[str]:
+    """Return what is said in words, and the witness where its values are of names that people write."""
+    found = dict(conclusion.facts)
+    case = _witness(found.pop("witness", ""))
+    found.update({"witness": case} if case else {})
+    named = {label: fact for label, fact in found.items() if label in _FACTS and (case or "the witness" not in fact)}
+    return [f"{_FACTS[label]} {fact if label == 'witness' else escape(fact)}." for label, fact in named.items()]
+
+
+def _witness(words: str) -> str:
+    r"""Return a witness as mathematics, "" where it has a name of the exact evaluator.
+
+    >>> print(_witness("p(1) = 1/2, dp(1) = -1, c = 0: E[estimate] = -1, target = 0"))
+    $p(1) = 1/2$, $\partial p(1) = -1$, $c = 0$: $\mathbb{E}[g] = -1$, $T = 0$
+    """
+    values, _, means = words.partition(": ")
+    found = [_VALUE.fullmatch(value) for value in values.split(", ")]
+    mean = re.fullmatch(r"E\[estimate\] = (-?\d+(?:/\d+)?), target = (-?\d+(?:/\d+)?)", means)
+    if mean is None or not all(found):
+        return ""
+    written = ", ".join(_valued(*each.groups()) for each in found if each)
+    return rf"{written}: $\mathbb{{E}}[g] = {mean[1]}$, $T = {mean[2]}$"
+
+
+def _valued(moved: str | None, of: str, place: str | None, value: str) -> str:
+    return f"${_MOVED if moved else ''}{name(of)}{place or ''} = {value}$"
+
+
+def _assumed(conditions: Iterable[Condition], where: Where) -> str:
+    claims = [said for _, said in premises(conditions, where, _written)]
+    return f"It is assumed that {'; '.join(claims)}." if claims else ""
+
+
+def _written(term: Term, where: Where) -> str:
+    return f"${inline(start(Narrow, term, where).show(term))}$"

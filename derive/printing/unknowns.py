@@ -40,18 +40,29 @@ class _Shown:
     def _quotient(self, size: Fraction, tops: list[str], divisors: tuple[Factor, ...]) -> str:
         """Sums stand beside a fraction, and not in it, so that the line can break."""
         printer = self.printer
-        below = self._factors(divisors, bare=len(divisors) == 1)
-        if not below:
-            return printer.product([*([] if size == 1 and tops else [printer.number(size)]), *tops])
         above, under = (Fraction(n) for n in size.as_integer_ratio())
-        if under != 1:
-            below = [printer.number(under), *self._factors(divisors)]
-        whole = [*([printer.number(above)] if above != 1 else []), *tops] or [printer.number(Fraction(1))]
-        top, bottom = printer.product(whole), printer.product(below)
-        if printer.width(top) <= printer.longest_fraction:
-            return printer.fraction(top, bottom)
-        lead = printer.fraction(printer.number(Fraction(1)), bottom)
-        return printer.product([lead, *whole])
+        narrow, wide = self._parted(divisors)
+        below = [*([printer.number(under)] if under != 1 else []), *self._factors(narrow, bare=under == 1 and len(narrow) == 1)]
+        inverse = [self._factor(value, -power, bare=False) for value, power in wide]
+        whole = [*([printer.number(above)] if above != 1 else []), *tops]
+        if not below or (not narrow and (tops or inverse)):
+            return printer.product([*([] if size == 1 and (tops or inverse) else [printer.number(size)]), *tops, *inverse])
+        fitting = self._fitting(whole)
+        top = printer.product(whole[:fitting] or [printer.number(Fraction(1))])
+        return printer.product([printer.fraction(top, printer.product(below)), *whole[fitting:], *inverse])
+
+    def _parted(self, divisors: tuple[Factor, ...]) -> tuple[tuple[Factor, ...], tuple[Factor, ...]]:
+        """Return the divisors that fit below a bar together, and the others."""
+        narrow, wide = list[Factor](), list[Factor]()
+        for divisor in divisors:
+            together = self.printer.product(self._factors([*narrow, divisor]))
+            (narrow if self.printer.width(together) <= self.printer.longest_fraction else wide).append(divisor)
+        return tuple(narrow), tuple(wide)
+
+    def _fitting(self, factors: list[str]) -> int:
+        """Return how many of the factors, from the first, fit above a bar."""
+        products = (self.printer.product(factors[:n]) for n in range(1, len(factors) + 1))
+        return sum(self.printer.width(product) <= self.printer.longest_fraction for product in products)
 
     def _factors(self, factors: Iterable[Factor], *, bare: bool = False) -> list[str]:
         return [self._factor(value, power, bare=bare) for value, power in factors]
@@ -79,6 +90,9 @@ class _Shown:
         return [self._power(key, power, bare=i == last) for i, (key, power) in enumerate(ordered)]
 
     def _power(self, key: Generator, power: int, *, bare: bool) -> str:
+        radicand = _radicand(key.args[0]) if key.kind == "exp" else None
+        if radicand is not None and power % 2 == 0:
+            return self._factor(radicand, power // 2, bare=False)
         written = self.unknown(key)
         if self._level(key) < Level.ATOM and not (bare and power == 1):
             written = self.printer.bracket(written)
@@ -100,6 +114,8 @@ class _Shown:
                 return printer.derivative(printer.name(self.parameter), printer.log(self._law(name, args)), max(sum(orders), 1))
             case "inverse":
                 return printer.fraction(printer.number(Fraction(1)), self._argument(args[0]))
+            case "exp" if (radicand := _radicand(args[0])) is not None:
+                return printer.root(self._argument(radicand))
             case "exp" | "log" | "sign":
                 return printer.call(printer.word(kind), [self._argument(args[0])])
             case "moment" | "restricted":
@@ -133,3 +149,11 @@ class _Shown:
             case Value():
                 return self.polynomial(arg)
         return self._term(Fraction(1), arg)  # type: ignore[arg-type]
+
+
+def _radicand(arg: Value) -> Value | None:
+    """Return x of log(x) / 2."""
+    match arg.terms:
+        case ((half, ((Generator("log", _, _, (Value() as inner,)), 1),)),) if half == Fraction(1, 2):
+            return inner
+    return None

@@ -119,7 +119,8 @@ class Verdict(Symbolic):
         """What a document ends with."""
         facts = [("holds for", self.holds_for), ("in words", self.remark), *self.facts]
         shown = [(label, fact) for label, fact in facts if fact and (label != "bias" or self.bias is None)]
-        return Conclusion(self.verdict, shown, self.conditions, None if self.verdict in HOLDING else self.bias)
+        bias = None if self.verdict in HOLDING else self.bias
+        return Conclusion(self.verdict, shown, self.conditions, bias, self.other_target)
 
     def to_json(self) -> dict[str, Any]:
         """Return the verdict in the form of the contract, without its schema's envelope for many."""
