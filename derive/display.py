@@ -21,8 +21,9 @@ from derive.language.estimator import Estimator
 from derive.language.term import Function, Law, RandomVariable, Term
 from derive.numbers.formula import Formula
 from derive.printing import html as html_, latex as latex_, text as text_, unknowns
+from derive.printing.breaking import broken, unmarked
 from derive.printing.latex import Latex
-from derive.printing.layout import Condition, Printer, Where, broken, start, unmarked
+from derive.printing.layout import Condition, Printer, Where, start
 from derive.proofs.calc import Derivation, Line
 from derive.verdicts.variance_report import VarianceReport
 from derive.verdicts.verdict import BY_HAND, Verdict

@@ -33,6 +33,7 @@ APP = typer.Typer()
 APP.callback()(lambda: None)
 register(APP)
 
+HALF = number(Fraction(1, 2))
 BERNOULLI = {"family": "bernoulli", "probability": "1/3"}
 THREE = {"family": "categorical", "probabilities": ["1/2", "1/3", "1/6"]}
 
@@ -513,16 +514,19 @@ def tampered(document, path, value):
         (("schema",), "gradproof/oracle/2", "schema must be"),
         (("gradient", 0, "float64"), "0x1.0000000000000p-1", "not the float64"),
         (("gradient", 0, "float64"), 0.5, "float64 must be"),
-        (("gradient", 0), {"exact": "1/2", "float64": "0x1.0000000000000p-1"}, "gradient is not that of the problem"),
+        (("gradient", 0, "decimal"), 0.5, "not the float64"),
+        (("gradient", 0, "decimal"), "0.5", "decimal must be of type number"),
+        (("gradient", 0, "decimal"), True, "decimal must be of type number"),
+        (("gradient", 0), HALF, "gradient is not that of the problem"),
         (("gradient", 0, "exact"), "1/0", "denominator 0"),
-        (("objective",), {"exact": "2/4", "float64": "0x1.0000000000000p-1"}, "lowest terms"),
+        (("objective",), HALF | {"exact": "2/4"}, "lowest terms"),
         (("problem", "samples"), 3, "contradict"),
         (("problem", "law", "probability"), "1/2", "outcomes is not that"),
         (("problem", "f", "formula"), "9**9**9", "a power of a power"),
         (("estimators", 0, "unbiased"), False, "contradict"),
-        (("estimators", 0, "coordinates", 0, "bias"), {"exact": "1", "float64": "0x1.0000000000000p+0"}, "contradict"),
+        (("estimators", 0, "coordinates", 0, "bias"), number(Fraction(1)), "contradict"),
         (("estimators", 0, "coordinates", 0, "parameter"), "other", "contradict"),
-        (("estimators", 0, "coordinates", 0, "mean"), {"exact": "1", "float64": "0x1.0000000000000p+0"}, "contradict"),
+        (("estimators", 0, "coordinates", 0, "mean"), number(Fraction(1)), "contradict"),
         (("estimators", 0, "form"), "other", "none of its forms"),
         (("more",), 1, "no key"),
     ],
@@ -618,11 +622,11 @@ BROKEN = {
         "wider than",
     ),
     "another mean": (
-        lambda d: first(d)["mean"].update(middle="0.500000000000000000000000", float64="0x1.0000000000000p-1"),
+        lambda d: first(d)["mean"].update(middle=f"0.5{'0' * 23}", float64="0x1.0000000000000p-1", decimal=0.5),
         "contradict the gradient",
     ),
     "a negative variance": (
-        lambda d: first(d)["variance"].update(middle="-0.500000000000000000000000", float64="-0x1.0000000000000p-1"),
+        lambda d: first(d)["variance"].update(middle=f"-0.5{'0' * 23}", float64="-0x1.0000000000000p-1", decimal=-0.5),
         "contradict the gradient",
     ),
     "a claim of bias": (lambda d: d["estimators"][0].update(unbiased=False), "contradict the gradient"),

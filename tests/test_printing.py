@@ -32,7 +32,7 @@ from derive.notation import (
     uniform,
 )
 from derive.printing import html, latex, text
-from derive.printing.layout import BREAK, INDENT, SOFT, broken
+from derive.printing.breaking import BREAK, INDENT, SOFT, broken
 
 theta, phi, c, x, y = parameter("theta"), parameter("phi"), constant("c"), constant("x"), constant("y")
 b, z, u = finite("b", theta), continuous("z", phi, law="q"), uniform("u")

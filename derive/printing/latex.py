@@ -10,23 +10,9 @@ from typing import TYPE_CHECKING, ClassVar
 from derive.language.term import DensityLaw, FiniteLaw, Number, RandomVariable, Term
 from derive.numbers.formula import Formula
 from derive.printing import unknowns
+from derive.printing.breaking import BREAK, INDENT, SOFT, broken, unmarked
 from derive.printing.conclusion import Conclusion
-from derive.printing.layout import (
-    ACCENTS,
-    BREAK,
-    GREEK,
-    INDENT,
-    LETTERED,
-    SOFT,
-    Condition,
-    Printer,
-    Where,
-    apart,
-    broken,
-    spoken,
-    start,
-    unmarked,
-)
+from derive.printing.layout import ACCENTS, GREEK, LETTERED, Condition, Printer, Where, apart, spoken, start
 from derive.printing.measure import points
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from derive.printing.layout import unmarked
+from derive.printing.breaking import unmarked
 
 _TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|.", re.DOTALL)
 _NARROW = dict.fromkeys("()", 3.9) | dict.fromkeys("[]|", 2.8) | dict.fromkeys("'.", 2.8) | dict.fromkeys(" {}&", 0.0)

@@ -15,9 +15,10 @@ from derive.language.errors import UsageError
 from derive.language.term import Term
 from derive.numbers.formula import Formula
 from derive.printing import unknowns
+from derive.printing.breaking import broken
 from derive.printing.conclusion import Conclusion
 from derive.printing.latex import Narrow, escape, finished, inline, name, premises, relations, sized
-from derive.printing.layout import Condition, Where, broken, start
+from derive.printing.layout import Condition, Where, start
 from derive.printing.measure import points
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from textwrap import fill
 from typing import TYPE_CHECKING, ClassVar
 
 from derive.language.term import DensityLaw, FiniteLaw, RandomVariable, Term
+from derive.printing.breaking import BREAK, INDENT, SOFT, broken, unmarked
 from derive.printing.conclusion import Conclusion
-from derive.printing.layout import BREAK, INDENT, SOFT, Condition, Printer, Where, apart, broken, spoken, start, unmarked
+from derive.printing.layout import Condition, Printer, Where, apart, spoken, start
 
 if TYPE_CHECKING:
     from derive.language.estimator import Estimator

@@ -1,7 +1,7 @@
 """Oracles: the exact gradient of a stated problem, and exact mean, bias and variance of every estimator that applies.
 
-For tests in any language: each number is given as a rational and, beside it, as the nearest float64 in hexadecimal. Those of a
-bound, which are not rational, are given as a ball: a decimal, and by how much it may be off.
+For tests in any language: each number is given as a rational and, beside it, as the nearest float64, in hexadecimal and as a
+number of JSON. Those of a bound, which are not rational, are given as a ball: a decimal, and by how much it may be off.
 """
 
 from __future__ import annotations
@@ -307,7 +307,8 @@ def _check_numbers(value: Any) -> None:
             message = f"{stated}: {error}"
             raise UsageError(message) from error
         if not is_right:
-            message = f"{value['float64']} is not the float64 of {stated}, or that is not in lowest terms."
+            written = f"{value['float64']} or {value['decimal']}"
+            message = f"{written} is not the float64 of {stated}, or that is not in lowest terms."
             raise UsageError(message)
         return
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

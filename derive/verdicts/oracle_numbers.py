@@ -1,10 +1,10 @@
-"""How a number stands in an oracle: an exact rational, or a ball; beside either the nearest float64 in hexadecimal."""
+"""How a number stands in an oracle: an exact rational, or a ball; beside either the nearest float64, in two notations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from derive.language.errors import Disagreement, TooLarge, UsageError
 from derive.numbers.enclosures import DIGITS, Enclosure
@@ -14,14 +14,14 @@ Value: TypeAlias = Fraction | Enclosure
 MOST_BITS, WIDEST = 13_000, Fraction(1, 2**56)
 
 
-def number(value: Value) -> dict[str, str]:
-    """Return a number as it stands in an oracle: exact, or a ball.
+def number(value: Value) -> dict[str, Any]:
+    """Return a number as it stands in an oracle: exact, or a ball; its decimal is the shortest that is read as its float64.
 
     Raises
         TooLarge, if it has more than 13,000 bits, is beyond float64, or is a ball that is too wide.
 
     >>> number(Fraction(1, 3))
-    {'exact': '1/3', 'float64': '0x1.5555555555555p-2'}
+    {'exact': '1/3', 'float64': '0x1.5555555555555p-2', 'decimal': 0.3333333333333333}
     >>> number(Enclosure(Fraction(1, 2), Fraction(1, 10**24)))["middle"]
     '0.500000000000000000000000'
     """
@@ -30,12 +30,13 @@ def number(value: Value) -> dict[str, str]:
             message = "a ball is wider than what float64 resolves; state the problem with numbers nearer to 1."
             raise TooLarge(message)
         ball = {"middle": _decimal(value.middle), "radius": _decimal(value.radius)}
-        return number(value.middle) if not value.radius else {**ball, "float64": number(value.middle)["float64"]}
+        middle = number(value.middle)
+        return ball | {key: middle[key] for key in ("float64", "decimal")} if value.radius else middle
     if max(value.numerator.bit_length(), value.denominator.bit_length()) > MOST_BITS:
         message = f"an exact value has more than {MOST_BITS} bits; state the problem with shorter numbers."
         raise TooLarge(message)
     try:
-        return {"exact": str(value), "float64": float(value).hex()}
+        return {"exact": str(value), "float64": float(value).hex(), "decimal": float(value)}
     except OverflowError as error:
         message = "an exact value is beyond the range of float64; state the problem with smaller numbers."
         raise TooLarge(message) from error
@@ -51,7 +52,7 @@ def _decimal(value: Fraction) -> str:
     return f"{'-' if value < 0 else ''}{whole}.{rest:0{DIGITS}d}"
 
 
-def value_of(stated: Mapping[str, str]) -> Value:
+def value_of(stated: Mapping[str, Any]) -> Value:
     """Return a number of a file that fits the schema.
 
     Raises

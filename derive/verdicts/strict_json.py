@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -16,11 +16,13 @@ from typing import Any
 
 from derive.language.errors import GradproofError, UsageError
 
+VERSION = 1
+_URN = "urn:gradproof:{}:1"
 MOST_BYTES, MOST_NESTED, MOST_DIGITS = 2**22, 16, 18
 
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _TYPES: dict[str, type | tuple[type, ...]] = {
-    "object": dict, "array": list, "string": str, "integer": int, "boolean": bool, "null": type(None)
+    "object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None)
 }
 _DESCRIBING = {"$schema", "$id", "$defs", "title", "description"}
 _CHECKED = {
@@ -122,6 +124,44 @@ def schema(kind: str) -> Mapping[str, Any]:
     text = resources.files("derive.verdicts").joinpath("schemas", f"{kind}.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded
+
+
+def kinds() -> list[str]:
+    """Return the kinds of documents, in alphabetical order: "oracle" stands for gradproof/oracle/1.
+
+    >>> "oracle" in kinds(), "verdict" in kinds()
+    (True, True)
+    """
+    ending = f"-{VERSION}.json"
+    files = resources.files("derive.verdicts").joinpath("schemas").iterdir()
+    return sorted(file.name.removesuffix(ending) for file in files if file.name.endswith(ending))
+
+
+def schema_of(kind: str) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a kind of document, with each schema that it refers to among its definitions.
+
+    Raises
+        UsageError, if there is no such kind.
+
+    >>> schema_of("variances")["$defs"]["urn:gradproof:variance:1"]["title"]
+    'The answer of gradproof variance NAME --json'
+    """
+    known = kinds()
+    if kind not in known:
+        message = f"no document is of the kind {shortened(kind)}; the kinds are {', '.join(known)}."
+        raise UsageError(message)
+    root = dict(schema(f"{kind}-{VERSION}"))
+    wanted = set(_refers(root))
+    others = {_URN.format(other): dict(schema(f"{other}-{VERSION}")) for other in known if _URN.format(other) in wanted}
+    return root | {"$defs": {**root.get("$defs", {}), **others}} if others else root
+
+
+def _refers(value: Any) -> Iterator[str]:
+    """Yield what a schema refers to."""
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        if key == "$ref":
+            yield inner
+        yield from _refers(inner)
 
 
 def validate(value: Any, kind: str) -> None:

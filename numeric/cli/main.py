@@ -21,6 +21,7 @@ from derive.catalogue import catalogue
 from derive.cli.check import register as register_check
 from derive.cli.main import Json, Name, OneOrMany, Output, Samples, app, complain_of, deliver, reasons, run, write
 from derive.cli.oracle import register as register_oracle
+from derive.cli.schema import register as register_schema
 from derive.cli.sweeps import Backend, Jobs, Results, Sweeping
 from derive.cli.terminal import Quiet, console, example, worst
 from derive.language.errors import GradproofError, NotEvaluable, UnknownNode, UsageError
@@ -206,6 +207,7 @@ def _mark(as_declared: bool | None) -> Text:
 
 
 register_oracle(app)
+register_schema(app)
 register_check(app)
 register_audit(app)
 register_report(app)
