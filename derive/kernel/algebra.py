@@ -99,6 +99,7 @@ def monomials(term: Term) -> tuple[Monomial, ...]:
     context = fmpq_mpoly_ctx.get([f"x{i}" for i in range(len(keys))] or ["x"], Ordering.lex)
     generators = dict(zip(keys, context.gens(), strict=False))
     top, bottom = _reduced(*_ratio(term, generators, context))
+    top, bottom = _reduced(_with_signs(top, generators, context), bottom)
     shown = [atoms[key] for key in keys]
     return tuple(monomial for part in _apart(top, bottom, context) for monomial in _expanded(*part, shown))
 
@@ -179,7 +180,7 @@ def denominators(term: Term) -> tuple[Term, ...]:
 
 @remembered
 def logarithms(term: Term) -> tuple[Term, ...]:
-    """Return what must be positive for the normal form: what exp(log x) is, and what a logarithm of a product splits into."""
+    """Return what must be positive for the normal form: what exp(log x) is, what a logarithm splits into, what has no sign."""
     return tuple(_own_logarithms(term)) + tuple(found for part in parts(term) for found in logarithms(part))
 
 
@@ -190,6 +191,8 @@ def _own_logarithms(term: Term) -> Iterator[Term]:
         split, kept = _positive_factors(_log_factors(term.arg) or ())
         yield from (base for base, _ in split)
         yield from (product_of(Fraction(1), kept),) if kept else ()
+    if isinstance(term, Sign):
+        yield from _unsigned(term.arg)
 
 
 def factors_of_logarithms(term: Term) -> Iterator[Term]:
@@ -213,6 +216,8 @@ def _atoms(term: Term) -> dict[Term, Term]:
             return {key: atom for power, _ in _exponentials(arg) for key, atom in _own_atoms(power).items()}
         case Log(arg) if (expansion := _logarithm(arg)) is not None:
             return _atoms(expansion)
+        case Sign(arg):
+            return {_key(sign): sign for sign, _ in _signs(arg)[1]}
     return {_key(term): _tidy_parts(term)}
 
 
@@ -293,6 +298,62 @@ def _sum_of_logarithms(factors: Factors) -> Term:
     return sum(logs, start=ZERO)
 
 
+@lru_cache(maxsize=65536)
+def _signs(arg: Term) -> tuple[int, Factors]:
+    """Split sign(c x y^n) into that of the number c and those of x and y; what is positive by its shape has none.
+
+    A sum is kept up to a number: sign(-2 x - 2 y) is -sign(x + y). That of an even power of x is sign(x)^2, and not 1,
+    since x may be zero.
+    """
+    split = monomials(arg)
+    if not split:
+        return 0, ()
+    number = 1 if split[0][0] > 0 else -1
+    if len(split) > 1:
+        size = number * abs(next(coefficient for coefficient, factors in split if factors))
+        whole = sum_of(tuple((coefficient / size, factors) for coefficient, factors in split))
+        return number, () if positive(whole) else ((Sign(whole), 1),)
+    signs: list[tuple[Term, int]] = []
+    for base, exponent in split[0][1]:
+        if not positive(base):
+            own, inner = _signs(base) if isinstance(base, Add) else (1, ((base if isinstance(base, Sign) else Sign(base), 1),))
+            number *= own if exponent % 2 else 1
+            signs += [(sign, n * (2 - exponent % 2)) for sign, n in inner]
+    return number, tuple(signs)
+
+
+def _unsigned(arg: Term) -> Iterator[Term]:
+    """Yield what is positive by its shape, so that a sign was left out."""
+    split = monomials(arg)
+    yield from (whole for whole in (sum_of(split), sum_of(tuple((-c, factors) for c, factors in split))) if positive(whole))
+    yield from (base for _, factors in split for base, _ in factors if len(split) == 1 and positive(base))
+
+
+def _with_signs(top: Poly, generators: dict[Term, Poly], context: Any) -> Poly:
+    """Use sign(x)^3 = sign(x), and x sign(x)^2 = x, which is |x|^2 = x^2 too; both hold where x is zero."""
+    for index, key in enumerate(generators):
+        if isinstance(key, Sign) and top.degrees()[index] > 1:
+            none, odd, even = _by_powers(top, index, context)
+            known = _atoms(key.arg).keys() <= generators.keys()
+            x = _ratio(key.arg, generators, context)[0] if known else context.constant(0)
+            if not x.is_zero() and not divmod(even, x)[1]:
+                none, even = none + even, context.constant(0)
+            top = none + generators[key] * odd + generators[key] ** 2 * even
+    return top
+
+
+def _by_powers(poly: Poly, index: int, context: Any) -> tuple[Poly, Poly, Poly]:
+    """Return the coefficients of 1, s and s^2, where s^3 is s."""
+    parts: tuple[dict[tuple[int, ...], Any], ...] = {}, {}, {}
+    for exponents, value in poly.terms():
+        power = exponents[index]
+        rest = (*exponents[:index], 0, *exponents[index + 1 :])
+        group = parts[power if power < 1 else 2 - power % 2]
+        group[rest] = group.get(rest, 0) + value
+    none, odd, even = (context.from_dict(part) for part in parts)
+    return none, odd, even
+
+
 @lru_cache(maxsize=4096)
 def _rank(atom: Term) -> tuple[int, str]:
     return _ORDER.index(type(atom)), repr(atom)
@@ -317,6 +378,9 @@ def _ratio(term: Term, generators: dict[Term, Poly], context: Any) -> Ratio:
             return top, top + bottom
         case Log(arg) if (expansion := _logarithm(arg)) is not None:
             return _ratio(expansion, generators, context)
+        case Sign(arg):
+            number, signs = _signs(arg)
+            return _product([(context.constant(number), one), *((generators[_key(sign)] ** n, one) for sign, n in signs)], one)
     return generators[_key(term)], one
 
 

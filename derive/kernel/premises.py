@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import ClassVar
 
-from derive.kernel.algebra import denominators, logarithms, tidy
+from derive.kernel.algebra import denominators, logarithms, monomials, product_of, tidy
 from derive.kernel.signs import in_support, one_support, positive
 from derive.kernel.tails import at_outcomes, is_small, sides
 from derive.language.errors import PremiseError
@@ -318,7 +319,7 @@ def _differentiable(term: Term, parameter: Symbol) -> Decision:
             divides = (_part(NonZero(inner)),) if exponent < 0 else ()
             return _all((_differentiable(inner, parameter), *divides))
         case Sign(inner):
-            return _sign_differentiable(term, inner, parameter)
+            return _sign_differentiable(inner, parameter)
         case Apply(function, args):
             return _function_differentiable(term, function, args, parameter)
         case Density(law, at):
@@ -348,15 +349,17 @@ def _function_differentiable(term: Term, function: Function, args: tuple[Term, .
     return _all((own, *temperatures, *(_differentiable(arg, parameter) for arg in args)))
 
 
-def _sign_differentiable(term: Term, inner: Term, parameter: Symbol) -> Decision:
+def _sign_differentiable(inner: Term, parameter: Symbol) -> Decision:
     """Decide whether a sign is constant around a parameter; not so where it is averaged over noise, which meets its jump.
 
     It is differentiable only where it is constant, so that its derivative is zero: near what is not zero, or stays zero.
     """
     if anywhere(inner, lambda part: isinstance(part, RandomVariable) and not isinstance(part.law, FiniteLaw)):
         return Decision(f"a sign of noise jumps where its argument moves with {parameter.name}")
-    apart = consult(NonZero(inner))
-    return HOLDS if apart == HOLDS else _assumed(Differentiable(tidy(term), parameter))
+    signs = [factors for _, factors in monomials(Sign(inner)) if factors]
+    if not signs or consult(NonZero(inner)) == HOLDS:
+        return HOLDS
+    return _assumed(Differentiable(product_of(Fraction(1), signs[0]), parameter))
 
 
 def _density_differentiable(term: Density, law: Law, at: Term, parameter: Symbol) -> Decision:

@@ -81,6 +81,14 @@ class MathML(Printer):
     def root(self, inner: str) -> str:
         return f"<msqrt>{inner}</msqrt>"
 
+    def applied(self, word: str, args: Sequence[str]) -> str:
+        match word, args:
+            case "abs", [inner]:
+                return _enclosed("|", inner, "|")
+            case "indicator", [inner]:
+                return f"<mrow><mn>𝟏</mn>{_enclosed('[', f'{inner}<mo>&gt;</mo><mn>0</mn>', ']')}</mrow>"
+        return super().applied(word, args)
+
     def derivative(self, parameter: str, inner: str, order: int = 1) -> str:
         if order == 1:
             return f"<mrow><msub><mo>∂</mo><mrow>{parameter}</mrow></msub>{inner}</mrow>"

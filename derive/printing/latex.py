@@ -30,7 +30,10 @@ _BETWEEN, _DOT = r"\, ", r"\cdot "
 _TALLER = {ROUND: "\ue007", DNUOR: "\ue008", SQUARE: "\ue009", ERAUQS: "\ue00a"}
 _SIDES = {mark: side for pair, side in zip(_TALLER.items(), "()[]", strict=True) for mark in pair}
 _OPENING = (ROUND, SQUARE, _TALLER[ROUND], _TALLER[SQUARE])
-_WORDS = {".": r"\cdot", "...": r"\cdots", "log": r"\log", "exp": r"\exp", "Normal": r"\mathcal{N}", "Uniform": r"\mathcal{U}"}
+_WORDS = {
+    ".": r"\cdot", "...": r"\cdots", "log": r"\log", "exp": r"\exp", "min": r"\min", "max": r"\max",
+    "Normal": r"\mathcal{N}", "Uniform": r"\mathcal{U}",
+}  # fmt: skip
 _LETTERS = {letter: name for name, letter in GREEK.items()} | {"ϵ": "epsilon", "ϕ": "phi", "ϑ": "theta"}
 _ESCAPES = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -135,6 +138,14 @@ class Latex(Printer):
 
     def root(self, inner: str) -> str:
         return rf"\sqrt{{{unmarked(inner)}}}"
+
+    def applied(self, word: str, args: Sequence[str]) -> str:
+        match word, args:
+            case "abs", [inner]:
+                return rf"\lvert {inner} \rvert"
+            case "indicator", [inner]:
+                return rf"\mathbf{{1}}{SQUARE}{inner} > 0{ERAUQS}"
+        return super().applied(word, args)
 
     def derivative(self, parameter: str, inner: str, order: int = 1) -> str:
         single = re.fullmatch(r"[a-zA-Z]|\\[a-zA-Z]+", parameter)

@@ -46,6 +46,7 @@ from derive.language.term import (
     anywhere,
     subterms,
 )
+from derive.printing.folding import Word, folded
 
 Where: TypeAlias = Sequence[tuple[str, Term]]
 Condition: TypeAlias = Premise | Equation
@@ -60,7 +61,7 @@ LETTERED = re.compile(rf"([^\W\d_]|{'|'.join(GREEK)})(\d+)")
 """A letter with a number behind it: a0, pi1."""
 ACCENTS = ("tilde", "hat", "bar")
 _FORMULA = re.compile(r"[-+*/^=<>|,;:\[\]{}~\s]|^\d+(\.\d*)?$")
-_OPERATION = re.compile(r"exp|log|sigmoid|sign|sg|Normal|Uniform|E|int|(E|sum|int|d)_.*")
+_OPERATION = re.compile(r"exp|log|sigmoid|sign|sg|abs|indicator|min|max|clip|Normal|Uniform|E|int|(E|sum|int|d)_.*")
 
 
 class Level(IntEnum):
@@ -143,6 +144,10 @@ class Printer(ABC):
         """The square root, exp(log(x) / 2), of something in no brackets."""
         return self.call(self.word("exp"), [self.fraction(self.call(self.word("log"), [inner]), self.number(Fraction(2)))])
 
+    def applied(self, word: str, args: Sequence[str]) -> str:
+        """abs, indicator, min, max or clip of its arguments."""
+        return self.call(self.word(word), args)
+
     @abstractmethod
     def expectation(self, variables: Sequence[RandomVariable], inner: str) -> str:
         """E over the variables, the first one outermost."""
@@ -183,8 +188,12 @@ class Printer(ABC):
         if name is not None:
             printed = self.name(name)
             return self.bracket(printed) if self.bars and name.startswith("log_") and need > Level.PREFIX else printed
+        term = self._folded(term)
         printed = self._node(term)
         return self.bracket(printed) if self.level(term) < need else printed
+
+    def _folded(self, term: Term) -> Term:
+        return folded(term, lambda part: self.abbreviation(part) is not None)
 
     def level(self, term: Term) -> Level:
         """How tightly a term holds together in this notation; with bars, log_joint(b) is written as log p(b)."""
@@ -233,6 +242,8 @@ class Printer(ABC):
                 return self._symbol(term)
             case RandomVariable(name, _):
                 return self.called(name)
+            case Apply(Word(word), args):
+                return self.applied(word, self._all(args))
             case Apply(function, args):
                 return self.call(self._function(function.name), self._all(args))
             case Add(args):
@@ -285,7 +296,8 @@ class Printer(ABC):
         return type(self)([(name, value) for name, value in self.where if name not in names], self.joint, self.unclear)
 
     def _sum(self, args: Sequence[Term]) -> str:
-        signed = [(negative(arg) and self.abbreviation(arg) is None, arg) for arg in args]
+        shown = [arg if self.abbreviation(arg) is not None else self._folded(arg) for arg in args]
+        signed = [(negative(arg) and self.abbreviation(arg) is None, arg) for arg in shown]
         return self.total([(minus, self.show(opposite(arg) if minus else arg, Level.PRODUCT)) for minus, arg in signed])
 
     def _product(self, args: Sequence[Term]) -> str:

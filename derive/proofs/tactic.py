@@ -39,6 +39,7 @@ from derive.proofs import rules, second
 from derive.proofs.calc import Derivation
 from derive.proofs.chains import chained, joined, moments
 from derive.proofs.conversions import Rewrite, equal_by_normal_form, normalise
+from derive.proofs.gathering import gathered
 from derive.proofs.size import refuse_long
 
 
@@ -169,8 +170,8 @@ _relaxed_gradient = Rewrite("pathwise", _swap_back)
 
 
 def _bias(mean: Term, target: Term) -> Term:
-    """Return mean - target, with each E_b[C(b) score(b)] written as the gradient of E_b[C(b)] again."""
-    return normalise(_folded(scalar.tidy(mean - target)), EVERYTHING).rhs
+    """Return mean - target, with each E_b[C(b) score(b)] written as the gradient of E_b[C(b)] again, and signs for a reader."""
+    return gathered(normalise(_folded(scalar.tidy(mean - target)), EVERYTHING).rhs)
 
 
 def _folded(term: Term) -> Term:

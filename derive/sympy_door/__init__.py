@@ -11,10 +11,11 @@ from typing import Any
 import sympy
 
 from derive.language.errors import UsageError
-from derive.language.term import Add, Exp, Log, Mul, Number, Power, Sigmoid, Sign, Term
+from derive.language.term import Add, Apply, Exp, Log, Mul, Number, Power, Sigmoid, Sign, Term
+from derive.printing.folding import Word, folded
 from derive.printing.text import render
 from derive.sympy_door.inwards import from_sympy as from_sympy, variable_of as variable_of
-from derive.sympy_door.outwards import expression as expression, on_outcomes as on_outcomes, shown as shown
+from derive.sympy_door.outwards import expression as expression, on_outcomes as on_outcomes, shown as shown, word
 
 __all__ = ["expression", "from_sympy", "on_outcomes", "shown", "to_sympy", "variable_of"]
 
@@ -37,7 +38,10 @@ def to_sympy(term: Term) -> tuple[Any, dict[Any, Term]]:
 
 
 def _outwards(term: Term, symbols: dict[Any, Term]) -> Any:
+    term = folded(term)
     match term:
+        case Apply(Word(), args):
+            return word(term, (_outwards(arg, symbols) for arg in args))
         case Number(value):
             return sympy.Rational(value.numerator, value.denominator)
         case Add(args):

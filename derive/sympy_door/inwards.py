@@ -16,7 +16,7 @@ from sympy.stats.frv_types import BernoulliDistribution, FiniteDistributionHandm
 
 from derive.language.errors import NotATerm, NotExact, TooLarge, UnknownNode
 from derive.language.exactness import exact
-from derive.language.notation import E, Over as over, absolute, finite, grad, maximum, minimum, normal, sign, uniform
+from derive.language.notation import E, Over as over, absolute, finite, grad, indicator, maximum, minimum, normal, sign, uniform
 from derive.language.term import (
     Add,
     Density,
@@ -172,6 +172,13 @@ def _refuse(what: str, expected: str) -> NoReturn:
     raise UnknownNode(message)
 
 
+def _order(expression: Any) -> Any | None:
+    """Return x > y of what is 1 there, and 0 elsewhere."""
+    (value, order), (other, rest) = expression.args if len(expression.args) == 2 else ((0, None), (0, None))
+    strict = isinstance(order, (sympy.StrictGreaterThan, sympy.StrictLessThan))
+    return order if strict and (value, other) == (1, 0) and rest == True else None  # noqa: E712 - SymPy's true is not True
+
+
 class _Reader:
     """One expression; the random variables that it meets are read once each."""
 
@@ -221,6 +228,8 @@ class _Reader:
                 return (sign if isinstance(expression, sympy.sign) else absolute)(self.read(expression.args[0]))
             case sympy.Max() | sympy.Min():
                 return reduce(maximum if isinstance(expression, sympy.Max) else minimum, map(self.read, expression.args))
+            case sympy.Piecewise() if (order := _order(expression)) is not None:
+                return indicator(self.read(order.gts) - self.read(order.lts))
             case AppliedUndef():
                 return self._applied(expression)
         return self._calculus(expression)

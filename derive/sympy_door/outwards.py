@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import singledispatch
 from itertools import pairwise
 from typing import Any
@@ -43,6 +43,7 @@ from derive.language.term import (
 )
 from derive.numbers.formula import Formula
 from derive.numbers.unknowns import Generator, Monomial, Value, readable
+from derive.printing.folding import Word, folded
 from derive.proofs.calc import Derivation
 from derive.verdicts.variance_report import VarianceReport
 from derive.verdicts.verdict import Verdict
@@ -112,12 +113,34 @@ def _refuse_two(taken: dict[str, object], name: str, thing: object) -> None:
         raise UsageError(message)
 
 
+_WORDS: dict[str, Callable[..., Any]] = {
+    "abs": sympy.Abs,
+    "indicator": lambda x: sympy.Piecewise((1, x > 0), (0, True)),
+    "min": sympy.Min,
+    "max": sympy.Max,
+    "clip": lambda x, low, high: sympy.Min(sympy.Max(x, low), high),
+}
+
+
+def word(term: Apply, args: Iterable[Any]) -> Any:
+    """Return what is printed as a word, in SymPy's.
+
+    >>> from derive.printing.folding import Word
+    >>> word(Word("max")(1, 2), (sympy.Symbol("x"), 1))
+    Max(1, x)
+    """
+    return _WORDS[term.function.name](*args)
+
+
 def _written(term: Term) -> Any:
+    term = folded(term)
     match term:
         case Number(value):
             return sympy.Rational(value.numerator, value.denominator)
         case Symbol(name) | RandomVariable(name, _):
             return sympy.Symbol(name)
+        case Apply(Word(), args):
+            return word(term, map(_written, args))
         case Apply(function, args):
             kind = _Constant if isinstance(function, Threshold) else sympy.Function
             head = type(function.name, (_Constant,), {}) if kind is _Constant else sympy.Function(function.name)

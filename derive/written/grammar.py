@@ -40,11 +40,14 @@ from derive.language.term import (
     Term,
     UniformLaw,
 )
+from derive.printing.folding import WORDS
 from derive.written.setting import Setting
 
 MOST_CHARACTERS, MOST_NESTED, MOST_EXPONENT = 20_000, 60, 64
 _TOKEN = re.compile(r"\s*(?:(?P<number>\d{1,40})|(?P<name>[A-Za-z_]\w*)|(?P<sign>[-+*/^()\[\]{},;|])|(?P<other>\S))", re.ASCII)
-_WORDS: dict[str, Callable[[Term], Term]] = {"log": Log, "exp": Exp, "sigmoid": Sigmoid, "sign": Sign, "sg": Stop}
+_WORDS: dict[str, tuple[int, Callable[..., Term]]] = {
+    "log": (1, Log), "exp": (1, Exp), "sigmoid": (1, Sigmoid), "sign": (1, Sign), "sg": (1, Stop), **WORDS,
+}  # fmt: skip
 _DRAWN = re.compile(r"\s*(continuous\s+)?([A-Za-z_]\w*)\s*~\s*(.*)", re.DOTALL | re.ASCII)
 
 
@@ -307,8 +310,8 @@ class _Parser:
             if len(args) != 1:
                 self.refuse(f"a law has one outcome, as {head}(b; theta),")
             return Density(self.setting.law(head, (*parameters, *given)), args[0])
-        if head in _WORDS and len(args) == 1:
-            return _WORDS[head](args[0])
+        if head in _WORDS and len(args) == _WORDS[head][0]:
+            return _WORDS[head][1](*args)
         self.setting.use(head, "function")
         return self.setting.functions.get(head, Function(head))(*args)
 

@@ -20,10 +20,11 @@ from derive.language.term import (
     Term,
     subterms,
 )
+from derive.printing.folding import WORDS
 
 RESERVED = frozenset((
     "E", "Var", "Cov", "KL", "sum", "prod", "int", "grad", "lim", "log", "exp", "sigmoid", "sign", "sg", "Normal", "Uniform",
-    "estimator", "continuous", "by", "with",
+    *WORDS, "estimator", "continuous", "by", "with",
 ))  # fmt: skip
 """What a reader takes for an operation, and what a derivation says in words: no names."""
 _OPERATOR = re.compile(r"(E|sum|int|d|grad)_.*")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import Random
 
+from derive.language.notation import absolute, clip, indicator, maximum, minimum, sign
 from derive.language.scope import depends
 from derive.language.term import (
     Add,
@@ -21,6 +22,7 @@ from derive.language.term import (
     Stop,
     Term,
     anywhere,
+    lift,
     parts,
     rebuild,
 )
@@ -73,10 +75,26 @@ def _detour(random: Random, term: Term) -> Term:
         *([] if depends(term, UNUSED) else [E(term, UNUSED), over(p(UNUSED), UNUSED) * term]),
         term + leaf * E(s1, copies_of_b[0]),
         term + E(f(ref) - f(ref), ref),
+        _turned(random, term, leaf),
     ]
     if isinstance(term, (Add, Mul)):
         ways += [type(term)(tuple(random.sample(term.args, len(term.args))))] * 3
     return random.choice(ways)
+
+
+def _turned(random: Random, term: Term, leaf: Term) -> Term:
+    """Write a term with a sign: of constants, which do not move, so that it has a derivative where the constants differ."""
+    other = random.choice([c + 1, 2 * c - phi, lift(0), -c])
+    fixed = random.choice([c, phi, c * phi, c**2])
+    return random.choice([
+        term * absolute(fixed) * sign(fixed) - (fixed - 1) * term,
+        term + minimum(fixed, other) + maximum(other, fixed) - fixed - other,
+        term + leaf * (absolute(fixed - other) ** 2 - (fixed - other) ** 2),
+        term * (1 + sign(fixed) + sign(-2 * fixed)),
+        term * (indicator(fixed) + indicator(-fixed)) + term * (1 - sign(fixed) ** 2),
+        term + leaf * (clip(fixed, other, other)) - leaf * other,
+        term + E(absolute(f(ref)) * sign(f(ref)) - f(ref), ref),
+    ])  # fmt: skip
 
 
 copies_of_b = copies(finite("b", theta), 2)
@@ -117,7 +135,7 @@ def random_true(seed: int) -> Statement:
 
 
 def _mistake(random: Random, term: Term) -> Term:
-    ways: list[Term] = [2 * term, -term, term + 1, term**2, stop(term), term * c]
+    ways: list[Term] = [2 * term, -term, term + 1, term**2, stop(term), term * c, term * sign(c), maximum(term, c), absolute(c) * term]
     match term:
         case Add(args) | Mul(args) if len(args) > 1:
             dropped = random.randrange(len(args))
