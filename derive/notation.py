@@ -24,6 +24,7 @@ from derive.language.notation import (
     score as score,
     sigmoid as sigmoid,
     sign as sign,
+    sqrt as sqrt,
     stop as stop,
     total as total,
     uniform as uniform,
@@ -31,6 +32,7 @@ from derive.language.notation import (
 
 __all__ = [
     "sign",
+    "sqrt",
     "minimum",
     "maximum",
     "indicator",

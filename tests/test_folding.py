@@ -32,11 +32,12 @@ from derive.notation import (
     parameter,
     score,
     sign,
+    sqrt,
 )
 from derive.printing import html, latex, text
 from derive.printing.folding import Word, folded
 from derive.proofs import gathering
-from derive.proofs.conversions import equal_by_normal_form
+from derive.proofs.conversions import equal_by_normal_form, normalise
 from derive.proofs.gathering import gathered
 from derive.sympy_door import expression, from_sympy, to_sympy
 from derive.written.grammar import declare, parse
@@ -200,3 +201,8 @@ def test_what_is_gathered_wrongly_is_not_returned(monkeypatch):
 def test_a_sign_beside_something_else_is_no_absolute_value():
     assert gathered(E(sign(f(b)) * g(b), b)) == E(sign(f(b)) * g(b), b)
     assert text.render(gathered(E(sign(f(b)) ** 2 - sign(f(b)), b))) == "2 * E_b[indicator(-f(b))]"
+
+
+def test_a_square_root_is_found_in_a_bias():
+    term = E(sqrt(2 * f(b)) * g(b), b) + E(f(b), b)
+    assert "sqrt(2 * f(b))" in text.render(gathered(normalise(term, EVERYTHING).rhs))

@@ -235,6 +235,19 @@ def absolute(arg: Exact) -> Term:
     return lift(arg) * sign(arg)
 
 
+def sqrt(arg: Exact) -> Term:
+    """The square root, 0 at 0; a derivative of it is taken on the condition that there is one, which 0 has not.
+
+    Where the argument is not zero it is exp(log(x) / 2), so that there is none of what is negative; that its square is x again
+    is not known to the algebra.
+
+    >>> print(sqrt(constant("x")) / 2)
+    sqrt(x) / 2
+    """
+    nonzero = sign(arg) ** 2
+    return nonzero * exp(log(1 - nonzero + arg) / 2)
+
+
 def maximum(left: Exact, right: Exact) -> Term:
     """The larger of two values."""
     return (lift(left) + right + absolute(lift(left) - right)) / 2

@@ -1,4 +1,4 @@
-"""What the notation writes out with signs, folded again for print: abs, indicator, min, max and clip.
+"""What the notation writes out with signs, folded again for print: abs, sqrt, indicator, min, max and clip.
 
 A part is folded only where the notation makes that very part of what is then printed: what is read back is what was printed.
 """
@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from derive.language.notation import absolute, clip, indicator, maximum, minimum
-from derive.language.term import Add, Apply, Function, Mul, Number, RandomVariable, Sign, Term, anywhere
+from derive.language.notation import absolute, clip, indicator, maximum, minimum, sqrt
+from derive.language.term import Add, Apply, Exp, Function, Mul, Number, Power, RandomVariable, Sign, Term, anywhere
 
 WORDS: dict[str, tuple[int, Callable[..., Term]]] = {
     "abs": (1, absolute),
+    "sqrt": (1, sqrt),
     "indicator": (1, indicator),
     "min": (2, minimum),
     "max": (2, maximum),
@@ -69,6 +70,8 @@ def _last(factors: Sequence[Term]) -> tuple[int, Apply | None]:
         case (*before, Sign(arg)):
             spread = arg.args if isinstance(arg, Mul) else (arg,)
             return len(spread) + 1, Word("abs")(arg) if tuple(before)[-len(spread) :] == spread else None
+        case (*_, Power(Sign(arg), 2), Exp()):
+            return 2, Word("sqrt")(arg) if sqrt(arg) == Mul(tuple(factors[-2:])) else None
         case (*_, Add(args), Number(value)) if value == _HALF.value:
             found = _halved(args)
             return 2, found if found is not None and unfolded(found) == Mul(tuple(factors[-2:])) else None

@@ -83,6 +83,8 @@ class MathML(Printer):
 
     def applied(self, word: str, args: Sequence[str]) -> str:
         match word, args:
+            case "sqrt", [inner]:
+                return self.root(inner)
             case "abs", [inner]:
                 return _enclosed("|", inner, "|")
             case "indicator", [inner]:

@@ -141,6 +141,8 @@ class Latex(Printer):
 
     def applied(self, word: str, args: Sequence[str]) -> str:
         match word, args:
+            case "sqrt", [inner]:
+                return self.root(inner)
             case "abs", [inner]:
                 return rf"\lvert {inner} \rvert"
             case "indicator", [inner]:

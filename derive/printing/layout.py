@@ -61,7 +61,7 @@ LETTERED = re.compile(rf"([^\W\d_]|{'|'.join(GREEK)})(\d+)")
 """A letter with a number behind it: a0, pi1."""
 ACCENTS = ("tilde", "hat", "bar")
 _FORMULA = re.compile(r"[-+*/^=<>|,;:\[\]{}~\s]|^\d+(\.\d*)?$")
-_OPERATION = re.compile(r"exp|log|sigmoid|sign|sg|abs|indicator|min|max|clip|Normal|Uniform|E|int|(E|sum|int|d)_.*")
+_OPERATION = re.compile(r"exp|log|sigmoid|sign|sg|abs|sqrt|indicator|min|max|clip|Normal|Uniform|E|int|(E|sum|int|d)_.*")
 
 
 class Level(IntEnum):
@@ -145,7 +145,7 @@ class Printer(ABC):
         return self.call(self.word("exp"), [self.fraction(self.call(self.word("log"), [inner]), self.number(Fraction(2)))])
 
     def applied(self, word: str, args: Sequence[str]) -> str:
-        """abs, indicator, min, max or clip of its arguments."""
+        """abs, sqrt, indicator, min, max or clip of its arguments."""
         return self.call(self.word(word), args)
 
     @abstractmethod

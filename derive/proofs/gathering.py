@@ -8,17 +8,37 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import reduce
+from itertools import product
 from math import gcd, lcm
-from operator import add
+from operator import add, mul
 from typing import TypeAlias
 
 from derive.kernel import algebra as scalar
 from derive.kernel.algebra import Monomial, monomials, product_of, sum_of
 from derive.kernel.premises import EVERYTHING
 from derive.language.errors import RuleError
-from derive.language.notation import absolute, indicator, maximum, minimum
+from derive.language.notation import absolute, indicator, maximum, minimum, sqrt
 from derive.language.scope import depends
-from derive.language.term import Expect, Grad, Number, RandomVariable, Sign, Symbol, Term, anywhere, subterms
+from derive.language.term import (
+    Density,
+    Exp,
+    Expect,
+    Grad,
+    Log,
+    Mul,
+    Number,
+    Over,
+    Power,
+    RandomVariable,
+    Score,
+    Sign,
+    Symbol,
+    Term,
+    anywhere,
+    parts,
+    rebuild,
+    subterms,
+)
 from derive.proofs.conversions import normalise
 
 Read: TypeAlias = tuple[Fraction, Term]
@@ -36,11 +56,27 @@ def gathered(term: Term) -> Term:
     if not anywhere(term, _is_sign):
         return term
     try:
-        found = reduce(add, _gathered(monomials(term)))
+        found = _rooted(reduce(add, _gathered(monomials(term))))
         same = scalar.equal(normalise(found, EVERYTHING).rhs, normalise(term, EVERYTHING).rhs)
     except RuleError:
         return term
     return found if same else term
+
+
+def _rooted(term: Term) -> Term:
+    """Return a term with the square roots in its products written as such."""
+    if isinstance(term, (Expect, Over)):
+        return type(term)(_rooted(term.body), term.variable)
+    new = rebuild(term, tuple(map(_rooted, parts(term)))) if not isinstance(term, Density | Score) else term
+    signs = [one.base for one in getattr(new, "args", ()) if isinstance(one, Power) and isinstance(one.base, Sign)]
+    for sign, part in product(signs, getattr(new, "args", ())):
+        match part:
+            case Exp(Mul((Number(value), Log(arg))) | Mul((Log(arg), Number(value)))) if value == Fraction(1, 2):
+                root = sqrt(scalar.tidy(arg - 1 + sign**2))
+                if isinstance(new, Mul) and scalar.equal(root, part * sign**2):
+                    rest = [one for one in new.args if one is not part and one != Power(sign, 2)]
+                    new = reduce(mul, rest, root) if rest else root
+    return new
 
 
 def _is_sign(term: Term) -> bool:

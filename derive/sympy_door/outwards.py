@@ -115,6 +115,7 @@ def _refuse_two(taken: dict[str, object], name: str, thing: object) -> None:
 
 _WORDS: dict[str, Callable[..., Any]] = {
     "abs": sympy.Abs,
+    "sqrt": sympy.sqrt,
     "indicator": lambda x: sympy.Piecewise((1, x > 0), (0, True)),
     "min": sympy.Min,
     "max": sympy.Max,
