@@ -57,6 +57,7 @@ a = finite("a", theta, law="q", given=(b1,))
 z, epsilon, u, v = normal("z", theta, exp(c)), normal("epsilon"), uniform("u"), uniform("v")
 q, wide = continuous("t", theta, law="d"), uniform("w", 0, exp(theta))
 f, s = function("f", differentiable=True), function("s", differentiable=True)
+one = function("one", differentiable=True)
 relaxed = relaxation(b)
 FEW = settings(max_examples=12, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
 
@@ -148,6 +149,13 @@ def for_differentiate(random: Random) -> kernel.Theorem:
     inner = term(random, (b1, b2))
     around = [inner, inner * theta, (1 + inner**2) ** -1, log(1 + exp(inner / 9))]
     return kernel.differentiate(grad(random.choice(around), theta), assuming=Mild())
+
+
+def for_chain(random: Random) -> kernel.Theorem:
+    function = random.choice([one, one, one.slope])
+    points = [theta, theta**2 * c, stop(theta) * theta, epsilon * exp(theta / 3), f(b1, theta), one(theta), b1 + theta]
+    inner = random.choice(points)
+    return kernel.chain(grad(function(inner), theta), assuming=Mild())
 
 
 def for_linearity(random: Random) -> kernel.Theorem:

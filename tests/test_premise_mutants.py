@@ -28,6 +28,7 @@ sys.exit(pytest.main(["tests/test_refusals.py", "-qx", *quiet]))
 PREMISES = [
     ("algebra", "NonZero"),
     ("algebra", "Positive"),
+    ("chain", "Differentiable"),
     ("definition", "Positive"),
     ("differentiate", "Differentiable"),
     ("linearity", "NonZero"),

@@ -194,6 +194,16 @@ def test_differentiate_refuses_a_factor_that_jumps_or_is_declared_rough():
     assert kernel.differentiate(grad(theta * smooth(theta), theta)).assumptions == frozenset()
 
 
+def test_chain_refuses_a_point_that_jumps_and_a_slope_that_may_have_none():
+    smooth, latent = function("smooth", differentiable=True), relaxation(b)
+    jumping = smooth(latent.H(latent.h(uniform("u"), theta)) + theta)
+    with pytest.raises(PremiseError, match=r"chain refuses: Differentiable fails.*jumps"):
+        kernel.chain(grad(jumping, theta), assuming=EVERYTHING)
+    with pytest.raises(PremiseError, match="chain refuses: Differentiable is not decided"):
+        kernel.chain(grad(smooth.slope(theta), theta))
+    assert not kernel.chain(grad(smooth(theta**2), theta)).assumptions
+
+
 def test_normalisation_refuses_an_energy():
     energy = continuous("t", theta, normalised=False)
     refuses("Normalised", kernel.normalisation, Over(p(energy), energy), assuming=EVERYTHING)
@@ -324,6 +334,9 @@ SIDED = (kernel.linearity, kernel.exchange, kernel.conditional_reparameterize, k
         (kernel.normal_score, (grad(log(p(b)), theta),)),
         (kernel.normal_score, (p(epsilon),)),
         (kernel.stopped_value, (f(b),)),
+        (kernel.chain, (grad(f(theta), theta),)),
+        (kernel.chain, (grad(function("two", differentiable=True)(theta, b), theta),)),
+        (kernel.chain, (grad(relaxation(b).h(uniform("u"), theta), theta),)),
         (kernel.conditional_reparameterize, (E(f(latent) * f(b), u), b, v)),
         (kernel.conditional_reparameterize, (E(E(f(latent, v), v), u), b, v)),
         (kernel.transitivity, (kernel.reflexivity(x), kernel.reflexivity(y))),

@@ -149,8 +149,13 @@ class SeriesReader(Reader):
         super().__init__(model, terms)
         self.weights, self.shown = weights, dict[str, str]()
 
-    def _expand(self, function: Function, read: list[tuple[Argument, Jet | None]], expanded: list[int], order: int) -> Jet:
+    def _expand(
+        self, function: Function, read: list[tuple[Argument, Jet | None]], expanded: list[int], order: int, raised: int = 0
+    ) -> Jet:
         model = self.model
+        if raised:
+            message = "the slope of a function of a normal variable is not read as a series."
+            raise NotEvaluable(message)
         if not isinstance(model, SeriesModel) or len(expanded) != 1:
             message = "a function of several normal variables is not read as a series."
             raise NotEvaluable(message)

@@ -19,6 +19,7 @@ from derive.instances.charts import Chart, Interval, Line, Rule, spread
 from derive.instances.cuts import Switch, cuts_in, sampled_for
 from derive.instances.densities import log_normal
 from derive.instances.errors import UnreadableError
+from derive.instances.functions import POSITIVE
 from derive.instances.instance import Instance
 from derive.instances.jets import Array, Jet, add, chosen, coefficient, constant, multiply, scaled, subtract
 from derive.instances.place import Place
@@ -33,6 +34,7 @@ from derive.language.term import (
     Exp,
     Expect,
     FiniteLaw,
+    Function,
     Grad,
     Latent,
     Law,
@@ -46,6 +48,7 @@ from derive.language.term import (
     Score,
     Sigmoid,
     Sign,
+    Slope,
     SoftThreshold,
     Stop,
     Symbol,
@@ -208,7 +211,23 @@ class Evaluator:
                 return self._conditional(law, args, place)
             case SoftThreshold(law=FiniteLaw() as law):
                 return self._soft(law, args[0], args[1], place)
+            case Slope():
+                return self._slope(function, args[0], place)
         return self.instance.function(function.name, len(args))(*(self._resolved(arg, place) for arg in args))
+
+    def _slope(self, function: Slope, arg: Jet, place: Place) -> Jet:
+        """Return a derivative of a function: the coefficient of infinitesimals that no gradient sign around has."""
+        whole, order = function.orders
+        bits = [1 << (place.bits + i) for i in range(order)]
+        moved = {**self._resolved(arg, place), **{bit: np.ones((), arg[0].dtype) for bit in bits}}
+        found = self.instance.function(whole.name, 1)(moved)
+        for bit in bits:
+            found = coefficient(found, bit)
+        sign = self.instance.needs.signs.get((Function, function.name))
+        if sign is not None and not np.all(found[0] > 0 if sign == POSITIVE else found[0] != 0):
+            message = f"{function.name} has not the sign that is asked of it."
+            raise UnreadableError(message)
+        return found
 
     def _threshold(self, term: Apply, args: list[Jet], place: Place) -> Jet:
         match term.args:

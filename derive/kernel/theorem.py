@@ -1,4 +1,4 @@
-"""The kernel: what a theorem is, and the eighteen rules that can make one. TRUSTED.
+"""The kernel: what a theorem is, and the nineteen rules that can make one. TRUSTED.
 
     reflexivity(term)                    term = term
     symmetry(theorem)                    from a = b: b = a
@@ -9,6 +9,7 @@
     assume(left, right)                  left = right |- left = right
     definition(term)                     E over b = sum of p(b) times it;  score = d log p
     differentiate(term)                  d of sums, products, powers, log, exp, sigmoid
+    chain(term)                          d of f(x) = f'(x) times d of x
     linearity(term)                      E or sum of a sum; factors without the variable move out
     leibniz(term)                        d of a sum or integral = sum or integral of d
     normalisation(term)                  the sum of p(b) is 1
@@ -57,14 +58,17 @@ from derive.kernel.premises import (
 from derive.language.errors import ScopeError
 from derive.language.scope import alpha_equal, depends, substitute
 from derive.language.term import (
+    Apply,
     Density,
     Expect,
+    Function,
     Grad,
     Log,
     NormalLaw,
     Over,
     RandomVariable,
     Score,
+    Slope,
     Stop,
     Term,
 )
@@ -75,6 +79,7 @@ __all__ = [
     "Theorem",
     "algebra",
     "assume",
+    "chain",
     "change_of_law",
     "conditional_reparameterize",
     "congruence",
@@ -258,6 +263,33 @@ def differentiate(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
             premises = [] if result == term else [Differentiable(body, parameter)]
             return concluded(term, result, "differentiate", (term,), premises, assuming)
     refuse(f"differentiate needs a gradient, not a {type(term).__name__}.")
+
+
+def chain(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
+    """The derivative of a function of what moves is its slope there times the derivative of that.
+
+    Premises
+        Differentiable(f(x), theta), and so of x
+    Conclusion
+        premise |- d/dtheta f(x) = f'(x) d/dtheta x
+    Fails
+        RuleError, if the term is no gradient of a function of one argument that has a slope.
+        PremiseError, if x jumps.
+    Source
+        the chain rule
+
+    >>> from derive.notation import function, grad, parameter
+    >>> theta, f = parameter("theta"), function("f", differentiable=True)
+    >>> print(chain(grad(f(theta**2), theta)).rhs)
+    f'(theta^2) * d_theta (theta^2)
+    """
+    match term:
+        case Grad(Apply(Function() as function, (x,)) as body, theta) if type(function) in (Function, Slope):
+            slope = function.slope if function.differentiable or isinstance(function, Slope) else None
+            if slope is not None:
+                smooth = [Differentiable(body, theta)]
+                return concluded(term, slope(x) * Grad(x, theta), "chain", (term,), smooth, assuming)
+    refuse("chain needs the gradient of a function of one argument that is declared as differentiable.")
 
 
 def linearity(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:

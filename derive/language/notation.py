@@ -53,7 +53,10 @@ def constant(name: str) -> Symbol:
 
 def function(name: str, *, differentiable: bool | None = None) -> Function:
     """An abstract function of any arguments; say `differentiable=True` where a derivation may differentiate it."""
-    return Function(a_name(name, "function"), differentiable)
+    if "'" in a_name(name, "function"):
+        message = f"{name!r} is the name of a derivative: that of a function f is f.slope."
+        raise UsageError(message)
+    return Function(name, differentiable)
 
 
 def finite(name: str, *parameters: Symbol, law: str | None = None, given: tuple[Term, ...] = ()) -> RandomVariable:

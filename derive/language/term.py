@@ -346,6 +346,40 @@ class Function(Shown):
         """The arguments that are expected, or None where any are."""
         return None
 
+    @property
+    def slope(self) -> Slope:
+        """The derivative of the function, `f.slope(x)`; of a function of one argument, which is declared as differentiable.
+
+        Raises
+            UsageError, if it is not declared so, or is a map of a relaxation.
+        """
+        if type(self) is Slope or (type(self) is Function and self.differentiable):
+            return Slope(f"{self.name}'", None, self)
+        message = f"{self.name} has no slope: declare it as a function of one argument with differentiable=True."
+        raise UsageError(message)
+
+
+@dataclass(frozen=True)
+class Slope(Function):
+    """f' of `f'(x)`: the derivative of a differentiable function of one argument. That it has one itself must be assumed."""
+
+    of: Function | None = None
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        return ("x",)
+
+    @property
+    def orders(self) -> tuple[Function, int]:
+        """The function of which it is a derivative, and of which order.
+
+        >>> f = Function("f", differentiable=True)
+        >>> f.slope.slope.orders == (f, 2)
+        True
+        """
+        inner, order = self.of.orders if isinstance(self.of, Slope) else (self.of, 0)
+        return inner or self, order + 1
+
 
 @dataclass(frozen=True)
 class Latent(Function):

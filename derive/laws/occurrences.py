@@ -20,6 +20,7 @@ from derive.language.term import (
     Power,
     RandomVariable,
     Score,
+    Slope,
     Stop,
     Symbol,
     Term,
@@ -115,7 +116,8 @@ def is_stopped_decision(term: Term, noise: RandomVariable) -> bool:
 def polynomial_places(term: Term, laws: tuple[type[Law], ...] = (NormalLaw, UniformLaw)) -> Iterator[tuple[str, int]]:
     """Yield the argument places of functions in which a variable stands that is integrated as a polynomial."""
     if isinstance(term, Apply) and not isinstance(term.function, (Latent, ConditionalLatent)):
-        yield from ((term.function.name, i) for i, arg in enumerate(term.args) if _has_real(arg, laws))
+        name = term.function.orders[0].name if isinstance(term.function, Slope) else term.function.name
+        yield from ((name, i) for i, arg in enumerate(term.args) if _has_real(arg, laws))
     for part in parts(term):
         yield from polynomial_places(part, laws)
 

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from functools import partial
-from math import prod
+from math import perm, prod
 from typing import Any, ClassVar, NamedTuple, TypeAlias, cast
 
 from derive.language.errors import NotEvaluable, UnknownNode
@@ -36,6 +36,7 @@ from derive.language.term import (
     Score,
     Sigmoid,
     Sign,
+    Slope,
     Stop,
     Symbol,
     Term,
@@ -336,6 +337,7 @@ class Reading(ABC):
 
     def _apply(self, term: Apply, places: Places, order: int) -> Jet:
         function = term.function
+        of, raised = function.orders if isinstance(function, Slope) else (function, 0)
         if isinstance(function, Threshold):
             message = "the number that a threshold stands for is not known: use it as an argument, as in f(H(z))."
             raise NotEvaluable(message)
@@ -343,15 +345,18 @@ class Reading(ABC):
         if function.differentiable is False and any(_moves(jet) for _, jet in read if jet is not None):
             message = f"the function {function.name} is declared as not differentiable, and its argument moves here."
             raise NotEvaluable(message)
-        expanded = [i for i in range(len(read)) if (function.name, i) in self.polynomial]
+        expanded = [i for i in range(len(read)) if (of.name, i) in self.polynomial]
         if expanded:
-            return self._expand(function, read, expanded, order)
+            return self._expand(of, read, expanded, order, raised)
         args, jets = tuple(key for key, _ in read), tuple(jet for _, jet in read if jet is not None)
         kind = "latent" if isinstance(function, (Latent, ConditionalLatent)) else "function"
-        return self.smooth(lambda orders: Generator(kind, function.name, orders, args), jets, (0,) * len(jets), order)
+        name = of.name if jets else function.name  # of an outcome, at which no other value is near, it is a function of its own
+        return self.smooth(lambda orders: Generator(kind, name, orders, args), jets, (raised,) * len(jets), order)
 
-    def _expand(self, function: Function, read: list[tuple[Argument, Jet | None]], expanded: list[int], order: int) -> Jet:
-        """Read a function of continuous variables as a polynomial in them with unknown coefficients."""
+    def _expand(
+        self, function: Function, read: list[tuple[Argument, Jet | None]], expanded: list[int], order: int, raised: int = 0
+    ) -> Jet:
+        """Read a function of continuous variables, or a derivative of it, as a polynomial with unknown coefficients."""
         args = tuple(key for i, (key, _) in enumerate(read) if i not in expanded)
         jets = tuple(jet for i, (_, jet) in enumerate(read) if i not in expanded and jet is not None)
         bases = [jet for i in expanded if (jet := read[i][1]) is not None]
@@ -364,7 +369,8 @@ class Reading(ABC):
             name = f"{function.name}_{''.join(map(str, degrees))}"
             piece = self.smooth(partial(_coefficient, name, args), jets, (0,) * len(jets), order)
             for base, degree in zip(bases, degrees, strict=True):
-                piece = multiply(piece, power(base, degree, one))
+                piece = multiply(piece, power(base, max(degree - raised, 0), one))
+                piece = tuple(perm(degree, raised) * scalar for scalar in piece)
             result = add(result, piece)
         return result
 

@@ -26,6 +26,7 @@ from derive.language.term import (
     Exp,
     Expect,
     FiniteLaw,
+    Function,
     Grad,
     Law,
     Log,
@@ -38,6 +39,7 @@ from derive.language.term import (
     Score,
     Sigmoid,
     Sign,
+    Slope,
     Stop,
     Symbol,
     Term,
@@ -211,6 +213,10 @@ class Printer(ABC):
     def _function(self, name: str) -> str:
         return self.quoted(name) if _OPERATION.fullmatch(name) else self.called(name)
 
+    def _head(self, function: Function) -> str:
+        inner, order = function.orders if isinstance(function, Slope) else (function, 0)
+        return self.primed(self._function(inner.name), order)
+
     def distribution(self, law: Law, at: str) -> str:
         """Return the density of a law at a point: p(b | x; theta), Normal(z; 0, 1)."""
         match law:
@@ -245,7 +251,7 @@ class Printer(ABC):
             case Apply(Word(word), args):
                 return self.applied(word, self._all(args))
             case Apply(function, args):
-                return self.call(self._function(function.name), self._all(args))
+                return self.call(self._head(function), self._all(args))
             case Add(args):
                 return self._sum(args)
             case Mul() if negative(term):

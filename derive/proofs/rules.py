@@ -31,6 +31,7 @@ linearity: Rewrite = Rewrite("linearity", lambda term, assuming: kernel.reflexiv
 algebra: Rewrite = Rewrite("algebra", lambda term, assuming: kernel.reflexivity(term))
 reflection: Rewrite = Rewrite("reflection", lambda term, assuming: kernel.reflect(term))
 normal_score: Rewrite = Rewrite("normal_score", lambda term, assuming: kernel.normal_score(term, assuming=assuming))
+chain_rule: Rewrite = Rewrite("chain", lambda term, assuming: kernel.chain(term, assuming=assuming))
 value_of_stop: Rewrite = Rewrite("value_of_stop", lambda term, assuming: kernel.stopped_value(term))
 product_rule: Rewrite = Rewrite("product_rule", lambda term, assuming: kernel.differentiate(term, assuming=assuming))
 

@@ -28,9 +28,11 @@ from derive.language.term import (
     Over,
     RandomVariable,
     Score,
+    Slope,
     Term,
     Threshold,
     UniformLaw,
+    anywhere,
     parts,
     rebuild,
     subterms,
@@ -137,7 +139,13 @@ def _simplifiers(estimator: Estimator) -> list[Rewrite]:
             rules.marginalization(outcome, noise),
         )
     ]
-    return [*relaxed, rules.score_definition, rules.score_function_estimator, rules.mean_score, rules.pathwise_gradient]
+    slopes = [rules.chain_rule] if any(anywhere(term, _has_slope) for term in (estimator.formula, estimator.target)) else []
+    scores = [rules.score_definition, rules.score_function_estimator, rules.mean_score]
+    return [*slopes, *relaxed, *scores, rules.pathwise_gradient]
+
+
+def _has_slope(term: Term) -> bool:
+    return isinstance(term, Apply) and isinstance(term.function, Slope)
 
 
 def _relaxations(estimator: Estimator) -> list[tuple[RandomVariable, RandomVariable]]:

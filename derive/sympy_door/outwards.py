@@ -34,6 +34,7 @@ from derive.language.term import (
     Score,
     Sigmoid,
     Sign,
+    Slope,
     Stop,
     Symbol,
     Term,
@@ -140,6 +141,10 @@ def _written(term: Term) -> Any:
             return sympy.Rational(value.numerator, value.denominator)
         case Symbol(name) | RandomVariable(name, _):
             return sympy.Symbol(name)
+        case Apply(Slope() as function, (arg,)):
+            inner, order = function.orders
+            held = sympy.Dummy("x")
+            return sympy.Subs(sympy.Derivative(sympy.Function(inner.name)(held), (held, order)), held, _written(arg))
         case Apply(Word(), args):
             return word(term, map(_written, args))
         case Apply(function, args):

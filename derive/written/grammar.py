@@ -44,7 +44,7 @@ from derive.printing.folding import WORDS
 from derive.written.setting import Setting
 
 MOST_CHARACTERS, MOST_NESTED, MOST_EXPONENT = 20_000, 60, 64
-_TOKEN = re.compile(r"\s*(?:(?P<number>\d{1,40})|(?P<name>[A-Za-z_]\w*)|(?P<sign>[-+*/^()\[\]{},;|])|(?P<other>\S))", re.ASCII)
+_TOKEN = re.compile(r"\s*(?:(?P<number>\d{1,40})|(?P<name>[A-Za-z_]\w*)|(?P<sign>[-+*/^()\[\]{},;|'])|(?P<other>\S))", re.ASCII)
 _WORDS: dict[str, tuple[int, Callable[..., Term]]] = {
     "log": (1, Log), "exp": (1, Exp), "sigmoid": (1, Sigmoid), "sign": (1, Sign), "sg": (1, Stop), **WORDS,
 }  # fmt: skip
@@ -243,6 +243,11 @@ class _Parser:
         if kind != "name":
             self.refuse("expected a formula")
         self.take()
+        primes = 0
+        while self.taken("'"):
+            primes += 1
+        if primes:
+            return self.slope(token, primes)
         if self.peek() == "(":
             return self.call(token)
         if token.startswith("E_"):
@@ -314,6 +319,16 @@ class _Parser:
             return _WORDS[head][1](*args)
         self.setting.use(head, "function")
         return self.setting.functions.get(head, Function(head))(*args)
+
+    def slope(self, head: str, order: int) -> Term:
+        """Read f'(x) of a function that the estimator declares as differentiable."""
+        args, given, parameters = self.arguments()
+        if given or parameters or len(args) != 1:
+            self.refuse("a slope has one argument, as f'(x),")
+        function = self.setting.functions.get(head, Function(head))
+        for _ in range(order):
+            function = function.slope
+        return function(args[0])
 
     def arguments(self) -> tuple[tuple[Term, ...], tuple[Term, ...], tuple[Term, ...]]:
         self.take("(")

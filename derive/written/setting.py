@@ -17,6 +17,7 @@ from derive.language.term import (
     Over,
     RandomVariable,
     Score,
+    Slope,
     Term,
     subterms,
 )
@@ -131,6 +132,7 @@ def setting_of(estimator: Estimator) -> Setting:
 
 
 def _keep_function(setting: Setting, function: Function) -> None:
+    function = function.orders[0] if isinstance(function, Slope) else function
     if setting.functions.setdefault(function.name, function) != function:
         message = f"{function.name} stands for two functions, which a text cannot tell apart."
         raise UsageError(message)

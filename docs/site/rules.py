@@ -16,6 +16,7 @@ SYNONYMS = {
     "expectation": "definition",
     "score": "definition",
     "product_rule": "differentiate",
+    "chain_rule": "chain",
     "reflection": "reflect",
     "value_of_stop": "stopped_value",
     "reparameterization": "reparameterize",

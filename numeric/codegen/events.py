@@ -24,6 +24,7 @@ from derive.language.term import (
     RandomVariable,
     Sigmoid,
     Sign,
+    Slope,
     SoftThreshold,
     Stop,
     Symbol,
@@ -107,6 +108,9 @@ class Events(Tensors):
 
     def _check_user_function(self, term: Apply) -> None:
         function = term.function
+        if isinstance(function, Slope):
+            message = f"{function.name} is the slope of a function, of which no code is written yet: write grad(f(x), theta)."
+            raise UsageError(message)
         if type(function) is not Function:
             message = f"{function.name} gives a vector: use it as an argument of a function, such as f({function.name}(...))."
             raise UsageError(message)

@@ -27,7 +27,7 @@ from derive.language.term import (
     rebuild,
 )
 from tests.corpus.judges import STATEMENTS
-from tests.corpus.notation import E, Over as over, Statement, c, copies, d, f, finite, g, p, phi, ref, s1, stop, theta
+from tests.corpus.notation import E, Over as over, Statement, c, copies, d, f, finite, function, g, p, phi, ref, s1, stop, theta
 
 UNUSED = finite("unused", law="unused")
 TRUE = tuple(statement for statement in STATEMENTS if statement.label)
@@ -76,6 +76,7 @@ def _detour(random: Random, term: Term) -> Term:
         term + leaf * E(s1, copies_of_b[0]),
         term + E(f(ref) - f(ref), ref),
         _turned(random, term, leaf),
+        _sloped(random, term, leaf),
     ]
     if isinstance(term, (Add, Mul)):
         ways += [type(term)(tuple(random.sample(term.args, len(term.args))))] * 3
@@ -97,6 +98,14 @@ def _turned(random: Random, term: Term, leaf: Term) -> Term:
     ])  # fmt: skip
 
 
+def _sloped(random: Random, term: Term, leaf: Term) -> Term:
+    """Write a term with the slope of a function, at a point that moves or does not."""
+    at = random.choice([theta, theta * c, theta**2 + phi, stop(theta) * theta])
+    inner = d(W(at)) - W.slope(at) * d(at)
+    return term + leaf * random.choice([inner, d(W.slope(at)) - W.slope.slope(at) * d(at), E(f(ref), ref) * inner])
+
+
+W = function("w", differentiable=True)
 copies_of_b = copies(finite("b", theta), 2)
 
 
