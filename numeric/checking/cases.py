@@ -14,6 +14,7 @@ from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
 from derive.language.scope import depends, free
 from derive.language.term import Apply, Expect, FiniteLaw, Function, NormalLaw, RandomVariable, Symbol, Term, UniformLaw
+from numeric.checking.exact_directions import exact_derivatives
 from numeric.checking.exact_gradient import exact_gradient
 from numeric.checking.exact_target import Interpreter, exact_target
 from numeric.checking.exact_variance import exact_variance_gradient
@@ -22,7 +23,7 @@ from numeric.checking.noise_nodes import noise_rows
 from numeric.codegen.expressions import Kind
 from numeric.codegen.families import family_of
 from numeric.codegen.inputs import Gradient, Objective
-from numeric.codegen.inventory import is_coordinatewise, is_summed, used_as_number, vector_constants
+from numeric.codegen.inventory import has_coordinates, is_coordinatewise, is_summed, used_as_number, vector_constants
 from numeric.codegen.laws import Logits, logits_of_laws
 from numeric.codegen.noise_roles import exact_rule, is_polynomial, latent_controls, reparameterized, roles, uses_raw_latent
 from numeric.codegen.torchgen import Generated, generate
@@ -231,7 +232,9 @@ class Case:
         if self.joint and self.summed:
             message = f"the crosscheck has no exact gradient of the variance of {self.estimator.name!r}, under several laws."
             raise UsageError(message)
-        exact, every = exact_variance_gradient if self.summed else exact_target, self._every_parameter(k)
+        derived = has_coordinates(self.estimator.objective, self.estimator.parameter)
+        exact = exact_variance_gradient if self.summed else exact_derivatives if derived else exact_target
+        every = self._every_parameter(k)
         return exact(self.estimator, self.family, every if self.joint else parameters, functions, constants, nodes)
 
     def _constants(self, keywords: Mapping[str, Any]) -> dict[str, Any]:
@@ -338,6 +341,11 @@ def _generic(k: int, squash: Objective | None) -> Objective:
 
 
 def flat(gradient: Gradient, leading: int = -1) -> Tensor:
-    """All coordinates in the last dimension, loc first; tables have their entries in those after the `leading` ones."""
-    parts = list(gradient.values()) if isinstance(gradient, dict) else [gradient]
+    """All coordinates in the last dimension, loc first; tables have their entries in those after the `leading` ones.
+
+    Matrices by several parameters are one matrix of all of them, row by row.
+    """
+    parts: list[Any] = list(gradient.values()) if isinstance(gradient, dict) else [gradient]
+    if isinstance(parts[0], dict):
+        return torch.cat([torch.cat(list(row.values()), -1) for row in parts], -2).flatten(leading)
     return torch.cat([part.flatten(leading) for part in parts], -1)

@@ -39,6 +39,7 @@ from numeric.codegen.expressions import (
     Kind,
     Level,
     Names,
+    Nested,
     Shape,
     call,
     checked_identifier,
@@ -82,6 +83,12 @@ class Events(Tensors):
         """The name of a constant, used where it may be of this kind; it must suit everywhere."""
         self.kinds[symbol] = min(kind, self.kinds.get(symbol, kind))
         return self.write.names.of(symbol)
+
+    def stopped(self, code: Code) -> Code:
+        """The value of what a derivative does not see; only inside a function that torch differentiates must it be told."""
+        if not (isinstance(self.write, Nested) and self.write.moves(code.text)):
+            return code
+        return Code(f"{code.at(Level.ATOM)}.detach()", code.shape)
 
     # The user's functions
 
@@ -152,14 +159,15 @@ class Events(Tensors):
 
     def _value_and_slope(self, text: str, name: str, args: list[str], i: int) -> tuple[str, str]:
         hint = _joined(name, args)
+        helper = "value_and_slope" if isinstance(self.write, Nested) and self.write.moves(text) else "value_and_gradient"
         if len(args) == 1:
-            return self.write.assign_pair(hint, f"value_and_gradient({name}, {args[0]})")
+            return self.write.assign_pair(hint, f"{helper}({name}, {args[0]})")
         constants = {self.write.names.of(symbol) for symbol in constants_of(self.estimator)}
         tensors = [arg for arg in args if arg.isidentifier() and arg not in constants]
         point = self._point(args[i], tensors)
         free_name = args[i] if args.count(args[i]) == 1 else "point"
         inner = ", ".join(free_name if j == i else arg for j, arg in enumerate(args))
-        return self.write.assign_pair(hint, f"value_and_gradient(lambda {free_name}: {name}({inner}), {point})")
+        return self.write.assign_pair(hint, f"{helper}(lambda {free_name}: {name}({inner}), {point})")
 
     def _point(self, arg: str, tensors: list[str]) -> str:
         """An argument expanded to every sample, so that each has a gradient of its own."""
@@ -188,7 +196,9 @@ class Events(Tensors):
                 return Code(self.bound.get(term) or self.write.names.of(term), Shape.COORDINATE)
             case Symbol() if term not in {self.theta, self.law_parameter}:
                 return Code(self.constant(term, Kind.VECTOR), Shape.NUMBER)
-            case Number() | Symbol():
+            case Symbol():
+                return self.symbol(term)
+            case Number():
                 return self.value(term)
             case Apply(function, args):
                 return Code(self._map(function, args, term), Shape.COORDINATE, Level.SUM)
@@ -203,7 +213,7 @@ class Events(Tensors):
             case Log(arg) | Exp(arg) | Sigmoid(arg) | Sign(arg):
                 return call(type(term), self.event_code(arg))
             case Stop(body):
-                return self.event_code(body)
+                return self.stopped(self.event_code(body))
             case Expect(body, variable):
                 return Code(self._mean(body, variable), Shape.COORDINATE)
         message = f"a {type(term).__name__} is no vector, so it cannot be an argument of a function in the generated code."

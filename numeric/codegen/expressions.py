@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import re
 from dataclasses import dataclass, field
 from enum import IntEnum
 from fractions import Fraction
@@ -27,6 +28,7 @@ class Shape(IntEnum):
     NUMBER = 0
     BATCH = 1
     COORDINATE = 2
+    MATRIX = 3
 
 
 class Kind(IntEnum):
@@ -63,9 +65,9 @@ class Code:
         return self.text if self.level >= level else f"({self.text})"
 
     def lifted(self, shape: Shape, level: Level) -> str:
-        """The text for use among tensors of a shape: a batch tensor gets a last dimension among coordinates."""
-        if shape is Shape.COORDINATE and self.shape is Shape.BATCH:
-            return f"{self.at(Level.ATOM)}[..., None]"
+        """The text for use among tensors of a shape: a batch tensor gets last dimensions among coordinates and matrices."""
+        if shape >= Shape.COORDINATE and self.shape is Shape.BATCH:
+            return f"{self.at(Level.ATOM)}[{', '.join(['...', *['None'] * (shape - Shape.BATCH)])}]"
         return self.at(level)
 
 
@@ -108,7 +110,7 @@ def _negated(factor: Code) -> bool:
 
 def _product(factors: list[Code], shape: Shape) -> Code:
     batch = [factor for factor in factors if factor.shape is Shape.BATCH]
-    if shape is Shape.COORDINATE and len(batch) > 1:
+    if shape >= Shape.COORDINATE and len(batch) > 1:
         rest = [factor for factor in factors if factor.shape is not Shape.BATCH]
         return _product([_product(batch, Shape.BATCH), *rest], shape)
     if len(factors) == 1:
@@ -126,7 +128,8 @@ class Names:
     RESERVED = frozenset({
         "torch", "math", "logsigmoid", "params", "noise", "logits", "loc", "log_scale", "scale", "draw", "estimate",
         "generator", "sample_shape", "shape", "every_outcome", "row_of", "value_and_gradient", "slope_gradient", "eps", "point",
-        "probabilities", "classes", "rows", "drawn", "bernoulli", "at_once", "values_and_gradients",
+        "probabilities", "classes", "rows", "drawn", "bernoulli", "at_once",
+        "values_and_gradients", "jacobian", "gradient", "value_and_slope",
     })  # fmt: skip
 
     def __init__(self) -> None:
@@ -200,6 +203,69 @@ class Writer:
             self.lines.append(f"{value}, {slope} = {text}")
         value, slope = self.memo[text].split(", ")
         return value, slope
+
+
+@dataclass
+class Nested(Writer):
+    """The statements of a function inside the generated one; what does not move with its arguments stands before it.
+
+    Args
+        outer   the writer of the function around it
+        moving  the names of the arguments, and of all that is computed from them
+    """
+
+    outer: Writer = field(kw_only=True)
+    moving: set[str] = field(default_factory=set)
+    own: set[str] = field(default_factory=set, init=False)
+
+    def moves(self, text: str) -> bool:
+        """Whether an expression depends on the arguments."""
+        return any(mentions(text, name) for name in self.moving)
+
+    def assign(self, hint: str, text: str) -> str:
+        """Give an expression a name, inside where it moves; what has a name outside keeps it."""
+        if text.isidentifier():
+            return text
+        if not self.moves(text):
+            return self.outer.assign(hint, text)
+        if text not in self.memo:
+            known = self.outer.memo.get(text)
+            self.memo[text] = known or self.names.fresh(hint)
+            self.lines.append(f"{self.memo[text]} = {text}")
+            self.moving.add(self.memo[text])
+            self.own |= set() if known else {self.memo[text]}
+        return self.memo[text]
+
+    def assign_pair(self, hint: str, text: str) -> tuple[str, str]:
+        """Give the two results of an expression names, inside where it moves."""
+        if not self.moves(text):
+            return self.outer.assign_pair(hint, text)
+        pair = super().assign_pair(hint, text)
+        self.moving.update(pair)
+        self.own.update(pair)
+        return pair
+
+    def close(self) -> None:
+        """Let others have the names that are known inside only."""
+        self.names.taken -= self.own
+
+    def function(self, name: str, arguments: str, result: str) -> str:
+        """The whole function, one statement of several lines."""
+        lines = [f"    {part}" for line in [*self.lines, f"return {result}"] for part in wrapped(line)]
+        return "\n".join([f"def {name}({arguments}):", *lines])
+
+
+def sides(line: str) -> tuple[list[str], str]:
+    """The names that a statement defines, and the text that it computes them from.
+
+    >>> sides("a, b = f(c)"), sides("def g(x): ...")
+    ((['a', 'b'], 'f(c)'), (['g'], '(x): ...'))
+    """
+    if line.startswith("def "):
+        name, _, rest = line.removeprefix("def ").partition("(")
+        return [name], f"({rest}"
+    left, _, right = line.partition(" = ")
+    return re.findall(r"\w+", left), right
 
 
 def number(value: Fraction) -> Code:
@@ -305,8 +371,8 @@ def wrapped(line: str) -> list[str]:
     >>> wrapped("return a")
     ['return a']
     """
-    if len(line) + 4 <= LINE:
-        return [line]
+    if len(line) + 4 <= LINE or "\n" in line:
+        return line.splitlines()
     if line.startswith("def "):
         return layout(line, 0, LINE)
     start = "return " if line.startswith("return ") else line[: line.index(" = ") + 3]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
 from derive.language.scope import depends, free, substitute
@@ -16,6 +18,8 @@ from derive.language.term import (
     Mul,
     NormalLaw,
     Number,
+    Over,
+    Power,
     RandomVariable,
     Score,
     Stop,
@@ -23,6 +27,7 @@ from derive.language.term import (
     Term,
     anywhere,
     parts,
+    subterms,
 )
 from numeric.codegen.families import Family
 from numeric.codegen.laws import laws_of, unstopped
@@ -69,6 +74,91 @@ def is_summed(estimator: Estimator) -> bool:
 def has_coordinates(term: Term, theta: Symbol) -> bool:
     """Whether a scalar is one number for each coordinate of the family's parameters: it holds a score, or a gradient."""
     return anywhere(term, lambda part: isinstance(part, (Score, Grad)) and part.parameter == theta)
+
+
+Degrees: TypeAlias = frozenset[int] | None
+"""How often the summands of a scalar are differentiated; none of 0, and None where that has no number, as of a logarithm."""
+
+NEVER, ONCE, TWICE = (frozenset({times}) for times in range(3))
+
+
+def degrees(term: Term, theta: Symbol, along: frozenset[Symbol] = frozenset()) -> Degrees:
+    """How often each summand of a scalar is differentiated by theta, a factor of `along` counting -1.
+
+    Of a vector theta, what is differentiated once is a vector, and what is differentiated twice a matrix; a constant of `along`
+    is a vector too, and takes the inner product.
+
+    >>> from derive.catalogue import catalogue
+    >>> dice = catalogue["dice-second-order"]
+    >>> [sorted(degrees(term, dice.parameter)) for term in (dice.formula, dice.objective)]
+    [[2], [1]]
+    """
+    match term:
+        case Number(value):
+            return frozenset({0} if value else ())
+        case Score():
+            return frozenset({int(bool(term.parameter == theta))})
+        case Grad(body, parameter):
+            inner = degrees(body, theta, along)
+            return None if inner is None else frozenset(d + bool(parameter == theta) for d in inner)
+        case Stop(body) | Expect(body, _) | Over(body, _):
+            return degrees(body, theta, along)
+        case Add(args):
+            return _joined([degrees(arg, theta, along) for arg in args])
+        case Mul(args):
+            return _multiplied([frozenset({-1}) if arg in along else degrees(arg, theta, along) for arg in args])
+        case Power(base, exponent) if exponent >= 0:
+            return _multiplied([degrees(base, theta, along)] * exponent)
+    inner = _joined([degrees(part, theta, along) for part in parts(term)])
+    return NEVER if inner is not None and inner <= NEVER else None
+
+
+def _joined(found: list[Degrees]) -> Degrees:
+    known = [one for one in found if one is not None]
+    return frozenset[int]().union(*known) if len(known) == len(found) else None
+
+
+def _multiplied(found: list[Degrees]) -> Degrees:
+    total: Degrees = NEVER
+    for one in found:
+        total = None if total is None or one is None else frozenset(a + b for a in total for b in one)
+    return total
+
+
+def directions(estimator: Estimator) -> frozenset[Symbol]:
+    """The constants v of grad(v * grad(..., theta), theta): of a vector theta, the product of a second derivative and v.
+
+    >>> from derive.notation import E, constant, finite, function, grad, parameter
+    >>> theta, v, f = parameter("theta"), constant("v"), function("f")
+    >>> b = finite("b", theta)
+    >>> product = grad(v * grad(E(f(b), b), theta), theta)
+    >>> [symbol.name for symbol in directions(Estimator("product", v * f(b), (b,), product))]
+    ['v']
+    """
+    theta = estimator.parameter
+    inner = [part.body for part in subterms(estimator.target) if isinstance(part, Grad)]
+    return frozenset[Symbol]().union(*(_beside(body, theta) for body in inner))
+
+
+def _beside(term: Term, theta: Symbol) -> set[Symbol]:
+    """The constants that multiply a derivative by theta, in a sum of products."""
+    if isinstance(term, Add):
+        return set().union(*(_beside(arg, theta) for arg in term.args))
+    if not (isinstance(term, Mul) and has_coordinates(term, theta)):
+        return set()
+    return {arg for arg in term.args if isinstance(arg, Symbol) and arg != theta}
+
+
+def order(estimator: Estimator) -> int:
+    """How often the target is differentiated: 2 where it is a matrix of second derivatives, else 1.
+
+    >>> from derive.catalogue import catalogue
+    >>> order(catalogue["hessian-score"]), order(catalogue["natural-gradient"])
+    (2, 1)
+    """
+    along = directions(estimator)
+    asked, given = (degrees(term, estimator.parameter, along) for term in (estimator.target, estimator.formula))
+    return 2 if asked == TWICE and given != NEVER else 1
 
 
 def location_and_scale(estimator: Estimator, family: Family) -> dict[Term, str]:

@@ -9,7 +9,7 @@ from derive.language.estimator import Estimator
 from derive.language.term import FiniteLaw, Law, Log, NormalLaw, RandomVariable, Symbol, Term
 from numeric.codegen.expressions import Code, Level, Names, Shape, Writer, call, checked_identifier, coordinate, mentions, word
 from numeric.codegen.families import FAMILIES, Family, Finite, Normal
-from numeric.codegen.inventory import is_summed, law_parameter, location_and_scale
+from numeric.codegen.inventory import directions, is_summed, law_parameter, location_and_scale, order
 from numeric.codegen.laws import Key, Logits, is_several, key_of, logits_of_laws, noise_of, unstopped
 
 
@@ -21,6 +21,8 @@ class Tensors(ABC):
     theta: Symbol
     law_parameter: Symbol
     summed: bool
+    order: int
+    directions: frozenset[Symbol]
     by: Symbol
     write: Writer
     location: dict[Term, str]
@@ -36,6 +38,7 @@ class Tensors(ABC):
         self.estimator, self.family = estimator, family
         self.theta, self.law_parameter = estimator.parameter, law_parameter(estimator)
         self.summed = is_summed(estimator)
+        self.order, self.directions = order(estimator), directions(estimator)
         self.by = self.law_parameter if self.summed else self.theta
         self.write = Writer(names)
         self.location = location_and_scale(estimator, family)
@@ -51,6 +54,10 @@ class Tensors(ABC):
     @abstractmethod
     def value(self, term: Term) -> Code:
         """The value of a scalar of the formula; `Values` has it."""
+
+    @abstractmethod
+    def symbol(self, symbol: Symbol) -> Code:
+        """The value of a symbol of the formula; `Values` has it."""
 
     @abstractmethod
     def event(self, term: Term) -> str:

@@ -12,6 +12,13 @@ Where a formula uses b as a number (`slope * b`, the mean E(b, b)), it is about 
 times it is their inner product, and the constant may be a vector of n entries. A one-hot class and a normal vector are treated
 in the same way. A constant that stands beside values of f, such as a baseline, may have one entry for each batch element.
 
+Where the target is a second derivative, grad(grad(..., theta), theta), the formula is a square in the step that theta takes,
+and the estimate the symmetric matrix of that square, shape (*batch, n, n): of loc and log_scale, and of several laws, it is a
+dictionary of dictionaries of matrices, one for each pair. A constant v of grad(v * grad(..., theta), theta) is a vector
+(*batch, n), and the estimate the product of the matrix with v, shape (*batch, n). torch differentiates the printed first
+derivative there (`numeric.codegen.curvature`). A target that is no square, such as a gradient over a Fisher information, is one
+for each coordinate by itself.
+
 Where the target is differentiated by a constant, and the formula has scores or gradients by theta, as that of a variance has,
 the estimate is the sum over the coordinates theta (`numeric.codegen.backward`); the user's functions are differentiated twice
 there.
@@ -21,6 +28,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import combinations_with_replacement
 from textwrap import wrap
 
 from derive.language.errors import UsageError
@@ -35,7 +43,8 @@ from derive.language.term import (
     Symbol,
     Term,
 )
-from numeric.codegen.backward import SLOPE_GRADIENT, Backward
+from numeric.codegen.backward import SLOPE_GRADIENT
+from numeric.codegen.curvature import GRADIENT, JACOBIAN, VALUE_AND_SLOPE, Curvature
 from numeric.codegen.expressions import (
     LINE,
     Code,
@@ -47,6 +56,7 @@ from numeric.codegen.expressions import (
     coordinate,
     mentions,
     number,
+    sides,
     wrapped,
 )
 from numeric.codegen.families import Family, Vector, family_of
@@ -96,6 +106,7 @@ class Generated:
         drawn_with  the constants that `draw` takes, as keyword arguments
         sizes       with laws by name: for each noise, the name of the tensor whose last dimension it has
         alike       the pairs of names of which one law is taken at an outcome of the other
+        order       2 where the estimate is a matrix of second derivatives, else 1
         rowwise     whether rows of the batch can be computed one after the other, each with the noise that it has in all
     """
 
@@ -116,6 +127,7 @@ class Generated:
     drawn_with: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()
     alike: frozenset[tuple[str, str]] = frozenset()
+    order: int = 1
     rowwise: bool = False
 
 
@@ -189,17 +201,19 @@ def generate(estimator: Estimator, family: str | None = None) -> Generated:
         gives=tuple(map(walk.key, walk.tensors)) if walk.several else (),
         sizes=tuple(walk.key(walk.tensor_of(draw)) for draw in estimator.draws) if walk.several else (),
         alike=_alike(estimator, walk) if walk.several else frozenset(),
+        order=walk.order,
         rowwise=_is_rowwise(estimator, walk),
     )
 
 
-def _is_rowwise(estimator: Estimator, walk: Backward) -> bool:
+def _is_rowwise(estimator: Estimator, walk: Curvature) -> bool:
     """Whether all noise is drawn together, and what the formula has beside it is one for all rows, or one for each."""
+    twice = walk.order > 1 or walk.directions
     alone = walk.several or walk.baselines or walk.theta != walk.law_parameter or walk.family.name == "vector"
-    return not alone and len(draw_groups(estimator, walk)) == 1
+    return not (twice or alone) and len(draw_groups(estimator, walk)) == 1
 
 
-def _alike(estimator: Estimator, walk: Backward) -> frozenset[tuple[str, str]]:
+def _alike(estimator: Estimator, walk: Curvature) -> frozenset[tuple[str, str]]:
     pairs = [(walk.logits.get(a), walk.logits.get(b)) for a, b in taken_at(estimator.formula)]
     return frozenset((walk.key(a), walk.key(b)) for a, b in pairs if a and b and a != b)
 
@@ -217,22 +231,22 @@ def emit(estimator: Estimator, family: str | None = None) -> str:
     return generate(estimator, family).source
 
 
-def _walk_twice(estimator: Estimator, family: Family) -> tuple[Backward, list[Code]]:
+def _walk_twice(estimator: Estimator, family: Family) -> tuple[Curvature, list[Code]]:
     """Walk once to learn which function values are differentiated too, and again to compute both of them in one call."""
     wanted: frozenset[str] = frozenset()
     for _ in range(2):
         walk = _walk(estimator, family, wanted)
-        estimates = [_at(walk, parameter) for parameter in walk.parameters]
+        estimates = _blocks(walk) if walk.order > 1 else [_at(walk, parameter) for parameter in walk.parameters]
         wanted = frozenset(walk.differentiated)
     return walk, estimates
 
 
-def _walk(estimator: Estimator, family: Family, wanted: frozenset[str] = frozenset()) -> Backward:
+def _walk(estimator: Estimator, family: Family, wanted: frozenset[str] = frozenset()) -> Curvature:
     names = Names()
     _reserve(estimator, names)
     if family.name == "vector":
         family = Vector(names.of(law_parameter(estimator)))
-    return Backward(estimator, family, names, wanted)
+    return Curvature(estimator, family, names, wanted)
 
 
 def _reserve(estimator: Estimator, names: Names) -> None:
@@ -249,7 +263,7 @@ def _reserve(estimator: Estimator, names: Names) -> None:
         checked_identifier(name)
 
 
-def _at(walk: Backward, parameter: str) -> Code:
+def _at(walk: Curvature, parameter: str) -> Code:
     """The formula for one parameter, broadcast over its coordinates and the samples where it is the same for all of them."""
     code = _total(walk) if walk.summed else _value(walk, parameter)
     drawn, entries = [walk.write.names.of(draw) for draw in walk.estimator.draws], walk.entries(parameter)
@@ -263,12 +277,30 @@ def _at(walk: Backward, parameter: str) -> Code:
     return Code(f"{code.at(Level.ATOM)}.unflatten(-1, {parameter}.shape[{-dimensions}:])", Shape.COORDINATE)
 
 
-def _value(walk: Backward, parameter: str) -> Code:
+def _blocks(walk: Curvature) -> list[Code]:
+    """The matrices of second derivatives by two parameters, those on and above the diagonal, row by row."""
+    return [_block(walk, rows, columns) for rows, columns in combinations_with_replacement(walk.parameters, 2)]
+
+
+def _block(walk: Curvature, rows: str, columns: str) -> Code:
+    walk.wrt, walk.columns = rows, columns
+    code = walk.matrix(walk.estimator.formula)
+    drawn = [walk.write.names.of(draw) for draw in walk.estimator.draws]
+    zeros = [f"torch.zeros_like({drawn[0]}[..., :1, None])"] * bool(drawn)
+    if code is None:
+        product = f"torch.zeros_like({walk.entries(rows)}[..., :, None] * {walk.entries(columns)}[..., None, :])"
+        return Code(" + ".join([product, *zeros]), Shape.MATRIX, Level.SUM)
+    if not drawn or _reaches(code.text, walk.write.lines, set(drawn)):
+        return code
+    return Code(f"{code.text} + {zeros[0]}", Shape.MATRIX, Level.SUM)
+
+
+def _value(walk: Curvature, parameter: str) -> Code:
     walk.wrt = parameter
     return walk.value(walk.estimator.formula)
 
 
-def _total(walk: Backward) -> Code:
+def _total(walk: Curvature) -> Code:
     """The sum over the coordinates of every parameter of the family."""
     totals = []
     for parameter in walk.by_parameters:
@@ -287,19 +319,19 @@ def _reaches(text: str, lines: list[str], drawn: set[str]) -> bool:
     """Whether a draw has a part in the value of an expression, through the statements before it."""
     from_draws = set(drawn)
     for line in lines:
-        names, _, right = line.partition(" = ")
+        names, right = sides(line)
         if any(mentions(right, name) for name in from_draws):
-            from_draws |= set(names.split(", "))
+            from_draws |= set(names)
     return any(mentions(text, name) for name in from_draws)
 
 
-def _users(estimator: Estimator, walk: Backward) -> list[Function]:
+def _users(estimator: Estimator, walk: Curvature) -> list[Function]:
     """The user's functions, those of the objective first."""
     every = [*functions_of(estimator.objective), *functions_of(estimator.formula)]
     return [function for function in dict.fromkeys(every) if not any(term.function == function for term in _maps(walk))]
 
 
-def _maps(walk: Backward) -> list[Apply]:
+def _maps(walk: Curvature) -> list[Apply]:
     return [term for term in walk.location if isinstance(term, Apply)]
 
 
@@ -309,7 +341,7 @@ def _signature_symbols(estimator: Estimator, names: Names) -> tuple[tuple[str, f
     return tuple(sorted(defaults.items(), key=lambda item: item[1] is not None))
 
 
-def _header(estimator: Estimator, walk: Backward, calls: list[Call]) -> str:
+def _header(estimator: Estimator, walk: Curvature, calls: list[Call]) -> str:
     lines = [f"{_plain(estimator.name)}, {walk.family.name} family."]
     lines += ["", *wrap(_plain(estimator.summary), LINE)] if estimator.summary else []
     lines += ["", f"Source: {_plain(estimator.source)}."] if estimator.source else []
@@ -330,10 +362,13 @@ def _with_imports(source: str) -> str:
     return source.replace("IMPORTS", "\n".join(lines).replace("\n\n", "\n").strip(), 1)
 
 
-def _helpers(walk: Backward, text: str) -> list[str]:
+def _helpers(walk: Curvature, text: str) -> list[str]:
     """The functions that the text of `draw` and `estimate` calls."""
     helpers = [walk.outcomes.sampler] if "bernoulli(" in text else []
-    helpers += [VALUE_AND_GRADIENT] if walk.differentiated else []
+    calls = "\n".join([text, VALUES_AND_GRADIENTS * ("values_and_gradients(" in text)])
+    helpers += [VALUE_AND_GRADIENT] if "value_and_gradient(" in calls else []
+    helpers += [VALUE_AND_SLOPE] if "value_and_slope(" in text else []
+    helpers += [helper for name, helper in (("jacobian(", JACOBIAN), ("gradient(", GRADIENT)) if f" {name}" in text]
     helpers += [AT_ONCE] if "at_once(" in text else []
     helpers += [VALUES_AND_GRADIENTS] if "values_and_gradients(" in text else []
     helpers += [SLOPE_GRADIENT] if walk.differentiates_twice else []
@@ -344,7 +379,7 @@ def _helpers(walk: Backward, text: str) -> list[str]:
 
 def _estimate_source(
     estimator: Estimator,
-    walk: Backward,
+    walk: Curvature,
     statements: list[str],
     estimates: list[Code],
     functions: tuple[str, ...],
@@ -355,15 +390,21 @@ def _estimate_source(
     lines = ["@torch.no_grad()", *wrapped(f"def estimate({', '.join(arguments)}):")]
     lines += [f"    {line}" for line in _docstring(walk)]
     texts = [code.text for code in estimates]
-    body = [part for line in statements for part in wrapped(line)] + _returns(walk, estimates)
+    body = [part for line in statements for part in _spaced(line)] + _returns(walk, estimates)
     drawn = map(walk.write.names.of, estimator.draws)
     used = [name for name in drawn if any(mentions(line, name) for line in [*statements, *texts])]
     entries = ", ".join(f'noise["{name}"]' for name in used)
     noise = wrapped(f"{', '.join(used)} = {entries}") if used else []
-    return "\n".join([*lines, *(f"    {line}" for line in [*walk.unpack([*body, *texts]), *noise, *body])])
+    text = "\n".join([*lines, *(f"    {line}".rstrip() for line in [*walk.unpack([*body, *texts]), *noise, *body])])
+    return text.replace("\n\n\n", "\n\n")
 
 
-def _statements(estimator: Estimator, walk: Backward, estimates: list[Code], functions: tuple[str, ...]) -> list[str]:
+def _spaced(statement: str) -> list[str]:
+    """The lines of a statement, with blank ones around a function."""
+    return ["", *statement.splitlines(), ""] if statement.startswith("def ") else wrapped(statement)
+
+
+def _statements(estimator: Estimator, walk: Curvature, estimates: list[Code], functions: tuple[str, ...]) -> list[str]:
     """The statements of `estimate` before its result."""
     if walk.several:
         return _needed(walk.write.lines, [code.text for code in estimates])
@@ -374,16 +415,17 @@ def _needed(lines: list[str], texts: list[str]) -> list[str]:
     """The statements that have a part in the results: those for the logits of another law have none in these."""
     kept: list[str] = []
     for line in reversed(lines):
-        names = line.partition(" = ")[0].split(", ")
+        names, _ = sides(line)
         if any(mentions(text, name) for text in [*texts, *kept] for name in names):
             kept.append(line)
     return kept[::-1]
 
 
-def _docstring(walk: Backward) -> list[str]:
+def _docstring(walk: Curvature) -> list[str]:
     """What the shapes are."""
     own = "*batch, n" if walk.theta == walk.law_parameter else f"*{walk.parameters[0]}.shape"
     own = "*batch, ..., n" if any(walk.dimensions(parameter) > 1 for parameter in walk.parameters) else own
+    own += f", {own.rpartition(', ')[2]}" if walk.order > 1 else ""
     shape = f"(*sample_shape, {own})" if walk.estimator.draws else f"({own})"
     maps = "functions map (..., n) to (...)" if walk.applied else ""
     names = ", ".join(sorted(walk.baselines))
@@ -392,11 +434,23 @@ def _docstring(walk: Backward) -> list[str]:
     return lines if len(lines[0]) + 4 <= LINE else [*wrap(lines[0][:-3], LINE - 4), '"""']
 
 
-def _returns(walk: Backward, estimates: list[Code]) -> list[str]:
+def _returns(walk: Curvature, estimates: list[Code]) -> list[str]:
     keys = [walk.key(parameter) for parameter in walk.parameters]
     if len(estimates) == 1 and not (walk.several and walk.theta == walk.law_parameter):
         return wrapped(f"return {estimates[0].text}")
+    if walk.order > 1:
+        return _returns_blocks(walk, keys, estimates)
     names = [walk.write.names.fresh(f"d_{key}") for key in keys]
     lines = [line for name, code in zip(names, estimates, strict=True) for line in wrapped(f"{name} = {code.text}")]
     entries = ", ".join(f'"{key}": {name}' for key, name in zip(keys, names, strict=True))
     return [*lines, *wrapped(f"return {{{entries}}}")]
+
+
+def _returns_blocks(walk: Curvature, keys: list[str], estimates: list[Code]) -> list[str]:
+    """A dictionary of dictionaries: the second derivatives by a parameter of a row and one of a column."""
+    pairs = list(combinations_with_replacement(keys, 2))
+    names = {pair: walk.write.names.fresh(f"d_{pair[0]}_{pair[1]}") for pair in pairs}
+    lines = [line for pair, code in zip(pairs, estimates, strict=True) for line in wrapped(f"{names[pair]} = {code.text}")]
+    blocks = names | {(b, a): f"{name}.mT" for (a, b), name in names.items() if a != b}
+    rows = (f'"{a}": {{' + ", ".join(f'"{b}": {blocks[a, b]}' for b in keys) + "}" for a in keys)
+    return [*lines, *wrapped(f"return {{{', '.join(rows)}}}")]

@@ -43,6 +43,10 @@ class Compiled:
     coordinate of the parameters, such as a variance, is summed over them. c gets phi as it is, or as (..., m) with the leading
     dimensions of z, and is differentiated twice where the estimator differentiates its gradient.
 
+    A second derivative, of a target grad(grad(..., theta), theta), is a matrix (*batch, n, n) for each element of the batch; of
+    several tensors, such as loc and log_scale, it is {"loc": {"loc": ..., "log_scale": ...}, ...}, the rows first. A constant v
+    of a target grad(v * grad(..., theta), theta) is a tensor (*batch, n), and the gradient that matrix times v.
+
     `torch.compile(fullgraph=True)` and `torch.func.vmap` take the estimator, its `draw` and its `estimate`; what is nan or
     infinite passes there.
 
@@ -192,7 +196,7 @@ class Compiled:
         if not self.noise:
             return estimates
         if isinstance(estimates, dict):
-            return {name: _mean(part, samples) for name, part in estimates.items()}
+            return {name: self._averaged(part, samples) for name, part in estimates.items()}  # type: ignore[misc]
         return _mean(estimates, samples)
 
     def draw(
@@ -274,6 +278,9 @@ class Compiled:
         >>> eta.grad.shape
         torch.Size([3, 1])
         """
+        if self._generated.order > 1:
+            message = f"the estimate of {self.name!r} is a matrix of second derivatives, and no gradient of a loss."
+            raise UsageError(message)
         gradient = self(params, f, generator=generator, samples=samples, check=check, rowwise=rowwise, **keywords)
         if self.parameter is not None:
             params = keywords[self.parameter]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 
 from derive.language.errors import UsageError
@@ -73,7 +73,8 @@ class Values(Events):
             case Number(value):
                 return number(value)
             case Symbol():
-                return self._symbol(term)
+                self._refuse_number(term)
+                return self.symbol(term)
             case Add(args):
                 return self._add(args)
             case Mul(args):
@@ -99,7 +100,7 @@ class Values(Events):
                 self._check_parameter(parameter)
                 return self.derivative(body) or number(Fraction(0))
             case Stop(body):
-                return self.value(body)
+                return self.stopped(self.value(body))
             case RandomVariable() if self.family.name == "vector":
                 return self.event_code(term)
             case RandomVariable():
@@ -114,7 +115,16 @@ class Values(Events):
         )
         raise UsageError(message)
 
-    def _symbol(self, symbol: Symbol) -> Code:
+    def _refuse_number(self, symbol: Symbol) -> None:
+        if symbol == self.by and (self.order > 1 or self.directions):
+            message = (
+                f"{self.estimator.name!r} uses {symbol.name} as a number, and differentiates twice by it; a matrix of second "
+                f"derivatives is one of functions of the vector {symbol.name}, and of laws that depend on it."
+            )
+            raise UsageError(message)
+
+    def symbol(self, symbol: Symbol) -> Code:
+        """The value of a constant, or of a parameter that is given as it stands."""
         if symbol == self.theta != self.law_parameter:
             return Code(self.write.names.of(symbol), Shape.COORDINATE)
         if symbol != self.law_parameter:
@@ -273,7 +283,7 @@ class Values(Events):
         text = self.law(law).log_prob(b, self.write.assign, None if standard is None else self.event(standard))
         return Code(self.write.assign(f"log_{name}_{b}", text), Shape.BATCH)
 
-    def _enumerate(self, term: Expect | Over, body: Term) -> Code:
+    def _enumerate(self, term: Expect | Over, body: Term, read: Callable[[Term], Code] | None = None) -> Code:
         """E or the sum over every outcome of a finite law, with `body` in place of the body of the term."""
         variable = term.variable
         family = self.law(variable.law)
@@ -289,7 +299,7 @@ class Values(Events):
         outer = self.bound.get(variable)
         self.bound[variable] = every
         self.shapes.append(f"{every}.shape")
-        summand = self._weighted(term, body)
+        summand = self._weighted(term, body, read or self.value)
         self.shapes.pop()
         self.bound.pop(variable)
         if outer is not None:
@@ -298,11 +308,11 @@ class Values(Events):
             return summand
         return Code(f"{summand.at(Level.ATOM)}.sum(0)", summand.shape)
 
-    def _weighted(self, term: Expect | Over, body: Term) -> Code:
+    def _weighted(self, term: Expect | Over, body: Term, read: Callable[[Term], Code]) -> Code:
         if isinstance(term, Expect):
-            return self.value(Density(term.variable.law, term.variable) * body)
+            return read(Density(term.variable.law, term.variable) * body)
         ones = Code(f"torch.ones_like({self.bound[term.variable]}[..., 0])", Shape.BATCH)
-        return times([ones, self.value(body)])
+        return times([ones, read(body)])
 
     def _outer_shape(self, body: Term, variable: RandomVariable, logits: str) -> str:
         """The shape that the outcomes extend: the whole outer one if an outer variable is used, else that of the logits."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from numeric.codegen.expressions import mentions
+from numeric.codegen.expressions import mentions, sides
 
 AT_ONCE = '''
 def at_once(f, *points):
@@ -76,9 +76,9 @@ def _together(lines: list[str], calls: list[Call]) -> list[str]:
     results = {name for call in calls for name in call.result.split(", ")}
     before, after = [], []
     for line in lines[: lines.index(last)]:
-        left, _, right = line.partition(" = ")
+        left, right = sides(line)
         if line not in own and any(mentions(right, name) for name in results):
-            results |= set(re.findall(r"\w+", left))
+            results |= set(left)
             after.append(line)
         elif line not in own:
             before.append(line)
@@ -96,8 +96,8 @@ def _needed_for(names: set[str], lines: list[str]) -> set[str]:
     """The statements that have a part in the values of these names."""
     needed: set[str] = set()
     for line in reversed(lines):
-        left, _, right = line.partition(" = ")
-        if any(mentions(left, name) for name in names):
+        left, right = sides(line)
+        if any(name in left for name in names):
             needed.add(line)
             names = names | set(re.findall(r"\w+", right))
     return needed
