@@ -17,7 +17,8 @@ from derive.language.expected import a_name, jointly
 from derive.language.notation import E
 from derive.language.scope import free, substitute
 from derive.language.shown import Shown
-from derive.language.term import Apply, Density, Expect, Grad, Law, Over, RandomVariable, Score, Symbol, Term, lift, subterms
+from derive.language.target import objective_of, parameter_of
+from derive.language.term import Apply, Density, Expect, Law, Over, RandomVariable, Score, Symbol, Term, lift, subterms
 
 VERDICTS = ("proved", "checked", "scaled", "other-target", "refuted", "vacuous", "undecided")
 HOLDING = ("proved", "checked", "vacuous")
@@ -79,7 +80,7 @@ class Estimator(Shown):
         name         the catalogue name, or the user's own
         formula      the estimate, a scalar term whose random variables are the draws
         draws        the independent random variables that are sampled, in order
-        target       the gradient to be estimated, `grad(E(...), theta)`
+        target       the gradient to be estimated, `grad(E(...), theta)`, or a sum of gradients and of multiples of them
         where        names for subterms (`z`, `b`, `z_tilde`), for printing: a computed quantity is written once
         source       keys of docs/references.md with the equation, such as "tucker-2017, eq. 8"
         summary      one sentence for lists
@@ -91,7 +92,8 @@ class Estimator(Shown):
     Raises
         ScopeError, if the formula, or the law of a draw, uses a random variable that is not drawn (before it), if a draw is
         drawn twice, or if the target has a free random variable.
-        UsageError, if the target is no gradient, the verdict is none of `VERDICTS`, draws share a law by default (`finite`), or
+        UsageError, if the target is no gradient, and no sum of them, the verdict is none of `VERDICTS`, draws share a law by default
+        (`finite`), or
         a function is called as a law is, or as its score.
         TooLarge, if something is nested too deeply to be read.
         NotExact, NotATerm, from the operators too, if a float or something else that is no term enters the formula.
@@ -123,17 +125,24 @@ class Estimator(Shown):
         a_name(self.name, "estimator")
         object.__setattr__(self, "formula", lift(self.formula))
         object.__setattr__(self, "draws", self._drawn())
-        if not isinstance(self.target, Grad):
-            message = (
-                f"the target of {self.name!r} must be a gradient, grad(E(f(b), b), theta); got a {type(self.target).__name__}."
-            )
-            raise UsageError(message)
+        object.__setattr__(self, "target", lift(self.target))
+        self._refuse_no_gradient()
         if self.verdict not in VERDICTS:
             message = f"the verdict of {self.name!r} must be one of {', '.join(VERDICTS)}; got {self.verdict!r}."
             raise UsageError(message)
         self._refuse_unbound(self.formula, "formula", self.draws)
         self._refuse_unbound(self.target, "target", ())
         self._refuse_two_meanings()
+
+    def _refuse_no_gradient(self) -> None:
+        try:
+            parameter_of(self.target)
+        except UsageError as error:
+            message = (
+                f"the target of {self.name!r} must be a gradient, grad(E(f(b), b), theta), or a sum of gradients by one parameter"
+                f" and of multiples of them: {error}."
+            )
+            raise UsageError(message) from None
 
     def _refuse_two_meanings(self) -> None:
         """In formulas and witnesses p(1), dp(1), score(1) are the probability of an outcome, its derivative and its score."""
@@ -198,12 +207,12 @@ class Estimator(Shown):
     @property
     def parameter(self) -> Symbol:
         """The parameter with respect to which the target differentiates."""
-        return self.target.parameter  # type: ignore[attr-defined, no-any-return]
+        return parameter_of(self.target)
 
     @property
     def objective(self) -> Term:
-        """The expectation whose gradient is the target."""
-        return self.target.body  # type: ignore[attr-defined, no-any-return]
+        """The expectation whose gradient is the target; of a sum of gradients, the sum of what is differentiated."""
+        return objective_of(self.target)
 
     @property
     def expectation(self) -> Term:

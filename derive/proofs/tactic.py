@@ -17,6 +17,7 @@ from derive.kernel.theorem import Theorem
 from derive.language.errors import RuleError
 from derive.language.estimator import Estimator
 from derive.language.scope import depends, free
+from derive.language.target import gradients
 from derive.language.term import (
     Apply,
     Expect,
@@ -122,8 +123,8 @@ def _other_target(estimator: Estimator) -> Derivation | None:
 
 def _openings(estimator: Estimator) -> Iterator[list[Rewrite]]:
     """Yield the ways to open the target: through drawn noise where the law is normal, and as a score function."""
-    variable = estimator.objective.variable if isinstance(estimator.objective, Expect) else None
-    if variable is not None and isinstance(variable.law, NormalLaw):
+    means = [one.body for _, one in gradients(estimator.target) if isinstance(one.body, Expect)]
+    if any(isinstance(mean.variable.law, NormalLaw) for mean in means):
         standard = [draw for draw in estimator.draws if draw.law == NormalLaw(scalar.ZERO, scalar.ONE)]
         yield from ([rules.reparameterization(noise), rules.pathwise_gradient] for noise in standard)
     yield [rules.score_function_estimator]
