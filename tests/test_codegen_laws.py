@@ -257,6 +257,7 @@ def test_no_tensor_of_generated_code_is_left_on_another_device(name):
         numbers = {symbol: 0.5 for symbol, kind in generated.kinds.items() if kind == 0 and symbol != generated.parameter}
         noise = module["draw"](params, None, (3,), **{name: numbers[name] for name in generated.drawn_with})
         functions = {name: lambda *args: sum(arg.sum(-1) for arg in args if arg.ndim) for name in generated.functions}
+        functions |= {name: lambda x: x.square() for name in generated.vectors}
         values = {symbol: torch.zeros(2, 2, device="meta") for symbol, _ in generated.symbols}
         values |= {symbol: torch.zeros(2, device="meta") for symbol, kind in generated.kinds.items() if kind == 1}
         first = [functions.pop(generated.functions[0])] if generated.functions else []

@@ -549,7 +549,7 @@ def test_an_estimator_without_functions_takes_none():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: B * B * F(B), "uses b as a number"),
+        (lambda: B * B * B * F(B), "uses b as a number"),
         (lambda: B * score(B), "uses b as a number"),
         (lambda: constant("k") * B * B, "uses b as a number"),
         (lambda: grad(F(E(B * B, B)), THETA), "the mean of something made of b"),

@@ -92,9 +92,8 @@ class Estimator(Shown):
     Raises
         ScopeError, if the formula, or the law of a draw, uses a random variable that is not drawn (before it), if a draw is
         drawn twice, or if the target has a free random variable.
-        UsageError, if the target is no gradient, and no sum of them, the verdict is none of `VERDICTS`, draws share a law by default
-        (`finite`), or
-        a function is called as a law is, or as its score.
+        UsageError, if the target is no gradient, and no sum of them, the verdict is none of `VERDICTS`, draws share a law by
+        default (`finite`), or a function is called as a law is, or as its score.
         TooLarge, if something is nested too deeply to be read.
         NotExact, NotATerm, from the operators too, if a float or something else that is no term enters the formula.
 
@@ -139,8 +138,8 @@ class Estimator(Shown):
             parameter_of(self.target)
         except UsageError as error:
             message = (
-                f"the target of {self.name!r} must be a gradient, grad(E(f(b), b), theta), or a sum of gradients by one parameter"
-                f" and of multiples of them: {error}."
+                f"the target of {self.name!r} must be a gradient, grad(E(f(b), b), theta), or a sum of gradients by one"
+                f" parameter and of multiples of them: {error}."
             )
             raise UsageError(message) from None
 

@@ -88,6 +88,7 @@ class Case:
         raw = squash if uses_raw_latent(self.estimator.formula) else None
         make = _generic if self.joint else _objective if self.polynomial else _log_joint
         made = {name: make(i, raw) for i, name in enumerate(self.generated.functions)}
+        made |= {name: _sloped(i, raw) for i, name in enumerate(made) if name in self.generated.vectors}
         if raw is not None and self.family == "categorical" and roles(self.estimator).shifted:
             controls = {self.generated.names[function] for function in latent_controls(self.estimator.formula)}
             made |= {name: _shifted(i, raw) for i, name in enumerate(made) if name in controls}
@@ -310,6 +311,18 @@ def _weighted_sum(args: Sequence[Tensor]) -> Tensor:
     for i, arg in enumerate(args[1:], 1):
         x = x + (1 + 0.5 * i) * arg
     return x
+
+
+def _sloped(k: int, squash: Objective | None) -> Objective:
+    """A function that gives a vector: the gradient of a quadratic one, with weights of its own for each k."""
+
+    def sloped(*args: Tensor) -> Tensor:
+        x = _weighted_sum(args)
+        x = x if squash is None else squash(x)
+        w = torch.cos(torch.arange(1, x.shape[-1] + 1, device=x.device, dtype=x.dtype) * (1.3 + 0.37 * k))
+        return 2 * (x - 0.3 - 0.2 * k) + (x * w).sum(-1, keepdim=True) * w
+
+    return sloped
 
 
 def _shifted(k: int, squash: Objective) -> Objective:

@@ -210,6 +210,15 @@ class Interpreter:
         vectors = [arg for arg in args if _holds_vector(arg)]
         if not vectors:
             return fold(torch.mul, [self.scalar(arg) for arg in args])
+        constants = [arg for arg in args if isinstance(arg, Symbol)]
+        if len(vectors) == 1 and not constants:
+            vectors += [arg for arg in args if arg not in vectors and _is_slope(arg)]
+        if self.family != "vector" and (len(vectors) + len(constants) == 1 or len(vectors) > 1 + (not constants)):
+            message = (
+                f"the target of {self.estimator.name!r} uses a vector as a number: it may stand as an argument of a function,"
+                " or in an inner product with a constant or with one other vector."
+            )
+            raise UsageError(message)
         scalars = [arg for arg in args if arg not in vectors and not isinstance(arg, Symbol)]
         factors = [self.vector(arg) for arg in args if arg not in scalars]
         inner = fold(torch.mul, factors).sum(-1)
@@ -325,7 +334,17 @@ def _holds_vector(term: Term) -> bool:
             return any(map(_holds_vector, args)) and not any(isinstance(arg, Symbol) for arg in args)
         case Stop(body) | Expect(body, _):
             return _holds_vector(body)
+        case Power(base, exponent):
+            return exponent > 1 and _holds_vector(base)
     return False
+
+
+def _is_slope(term: Term) -> bool:
+    """Whether a sum is a vector beside another one: constants, and multiples of outcomes by constants."""
+    if not (isinstance(term, Add) and any(isinstance(leaf, RandomVariable) for leaf in free(term))):
+        return False
+    factors = [arg.args if isinstance(arg, Mul) else (arg,) for arg in term.args]
+    return all(isinstance(one, (Number, Symbol)) or _holds_vector(one) for each in factors for one in each)
 
 
 def _is_scalar(term: Term) -> bool:

@@ -31,6 +31,7 @@ from derive.language.term import (
     Term,
     Threshold,
     UniformLaw,
+    parts,
     subterms,
 )
 from derive.laws.occurrences import stands_at_its_law
@@ -53,6 +54,7 @@ from numeric.codegen.expressions import (
 from numeric.codegen.families import Family, Finite
 from numeric.codegen.inventory import NO_PARAMETER, constants_of, used_as_number
 from numeric.codegen.tensors import Tensors
+from numeric.codegen.vectors import functions_of_numbers
 
 
 class Events(Tensors):
@@ -63,6 +65,8 @@ class Events(Tensors):
 
     def __init__(self, estimator: Estimator, family: Family, names: Names, differentiated: frozenset[str]) -> None:
         super().__init__(estimator, family, names)
+        self.numbers = functions_of_numbers(estimator, {self.theta, self.law_parameter})
+        self.vector_valued: set[str] = set()
         self.hints = {term: checked_identifier(name) for name, term in estimator.where}
         self.sums = {term.args: term for term in self.hints if isinstance(term, Add)}
         self.bound: dict[RandomVariable, str] = {}
@@ -99,6 +103,12 @@ class Events(Tensors):
                 return Code(self._value_and_slope(text, name, args, i)[0], Shape.BATCH)
         return Code(self.write.assign(_joined(name, args), text), Shape.BATCH)
 
+    def _call_slope(self, term: Apply) -> Code:
+        """A function that gives a vector, as it stands beside one."""
+        name, args, text = self._called(term)
+        self.vector_valued.add(name)
+        return Code(self.write.assign(_joined(name, args), text), Shape.COORDINATE)
+
     def _called(self, term: Apply) -> tuple[str, list[str], str]:
         """The name of a function, its arguments, and the call."""
         self._check_user_function(term)
@@ -120,6 +130,12 @@ class Events(Tensors):
             raise UsageError(message)
         if type(function) is not Function:
             message = f"{function.name} gives a vector: use it as an argument of a function, such as f({function.name}(...))."
+            raise UsageError(message)
+        if term in self.location:
+            message = (
+                f"the formula of {self.estimator.name!r} uses {function.name}({self.law_parameter.name}) as a number; in the "
+                f"{self.family.name} family it is a vector, {self.location[term]}: use it in an argument of a function."
+            )
             raise UsageError(message)
         if all(arg == self.law_parameter for arg in term.args) and len(self.by_parameters) > 1:
             message = (
@@ -200,11 +216,14 @@ class Events(Tensors):
                 return self.symbol(term)
             case Number():
                 return self.value(term)
+            case Apply(function, _) if type(function) is Function and function not in self.numbers:
+                return self._call_slope(term)
             case Apply(function, args):
                 return Code(self._map(function, args, term), Shape.COORDINATE, Level.SUM)
             case Add(args):
                 return plus([self.event_code(arg) for arg in args])
             case Mul(args):
+                self._refuse_step(args)
                 return times([self.event_code(arg) for arg in args])
             case Power(base, exponent):
                 return power(self.event_code(base), exponent)
@@ -218,6 +237,22 @@ class Events(Tensors):
                 return Code(self._mean(body, variable), Shape.COORDINATE)
         message = f"a {type(term).__name__} is no vector, so it cannot be an argument of a function in the generated code."
         raise UsageError(message)
+
+    def _refuse_step(self, args: tuple[Term, ...]) -> None:
+        """Refuse (theta - stop(theta)) * (o - b): of a vector theta it would be multiplied with b coordinate by coordinate."""
+        if any(map(self._is_theta, args)) and any(map(_is_outcome, args)):
+            message = (
+                f"the formula of {self.estimator.name!r} multiplies {self.law_parameter.name} as a number with an event; in the"
+                f" {self.family.name} family both are vectors, of which each entry of the one would move one entry of the other"
+                " alone."
+            )
+            raise UsageError(message)
+
+    def _is_theta(self, term: Term) -> bool:
+        """Whether the parameter itself stands in a term, outside of laws and functions."""
+        if isinstance(term, (Apply, Expect, Density)):
+            return False
+        return term == self.law_parameter or any(map(self._is_theta, parts(term)))
 
     def _mean(self, body: Term, variable: RandomVariable) -> str:
         """E[b], a vector; the mean of anything else made of b is refused."""
@@ -271,6 +306,18 @@ class Events(Tensors):
         if parameter != self.by:
             message = f"{self.estimator.name!r} differentiates by {parameter.name}; its target, by {self.theta.name}."
             raise UsageError(message)
+
+
+def _is_outcome(term: Term) -> bool:
+    """Whether an outcome of a finite law stands in a vector, outside of a mean."""
+    match term:
+        case RandomVariable(_, law):
+            return isinstance(law, FiniteLaw)
+        case Apply(function, _):
+            return isinstance(function, Threshold)
+        case Expect():
+            return False
+    return any(map(_is_outcome, parts(term)))
 
 
 def _joined(name: str, args: list[str]) -> str:

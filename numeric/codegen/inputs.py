@@ -138,10 +138,13 @@ def is_finite(value: Tensor) -> bool:
     return bool(total - total == 0) or bool(torch.isfinite(value).all())
 
 
-def checked_function(f: object, name: str, fixed: frozenset[int] = frozenset(), *, values: bool = True) -> Objective:
+def checked_function(
+    f: object, name: str, fixed: frozenset[int] = frozenset(), *, values: bool = True, vector: bool = False
+) -> Objective:
     """Wrap a user's function so that a wrong shape, a value that is no tensor, nan or infinity raises a UsageError.
 
     `fixed` are the positions of arguments that are constants: they may have any shape. Without `values` nan and infinity pass.
+    A `vector` has the shape of the outcomes.
     """
     if not callable(f):
         message = f"{name}: expected a function of outcomes, got a {type(f).__name__}."
@@ -150,11 +153,11 @@ def checked_function(f: object, name: str, fixed: frozenset[int] = frozenset(), 
     def checked(*args: Any) -> Tensor:
         value = f(*args)
         if not values and len(args) == 1 and isinstance(value, Tensor) and value.is_floating_point():
-            if value.shape == args[0].shape[:-1]:
+            if value.shape == (args[0].shape if vector else args[0].shape[:-1]):
                 return value
         outcomes = [arg for i, arg in enumerate(args) if i not in fixed and isinstance(arg, Tensor)]
         shape = outcomes[0].shape if len(outcomes) == 1 else torch.broadcast_shapes(*(arg.shape for arg in outcomes))
-        _check_value(value, name, tuple(shape), values=values)
+        _check_value(value, name, tuple(shape), values=values, vector=vector)
         tensor: Tensor = value if value.is_floating_point() else value.to(outcomes[0].dtype)
         return tensor
 
@@ -181,14 +184,15 @@ def checked_baseline(f: object, name: str, like: Tensor) -> Objective:
     return checked
 
 
-def _check_value(value: object, name: str, outcomes: tuple[int, ...], *, values: bool) -> None:
+def _check_value(value: object, name: str, outcomes: tuple[int, ...], *, values: bool, vector: bool) -> None:
     if not isinstance(value, Tensor):
         message = f"{name} must return a tensor; for outcomes of shape {outcomes} it returned a {type(value).__name__}."
         raise UsageError(message)
-    if tuple(value.shape) != outcomes[:-1]:
+    expected, what = (outcomes, "vector") if vector else (outcomes[:-1], "number")
+    if tuple(value.shape) != expected:
         message = (
-            f"{name} must return one number for each outcome: for outcomes of shape {outcomes} expected shape {outcomes[:-1]}, "
-            f"got {tuple(value.shape)}."
+            f"{name} must return one {what} for each outcome: for outcomes of shape {outcomes} expected shape {expected}, got "
+            f"{tuple(value.shape)}."
         )
         raise UsageError(message)
     if value.is_complex() or (values and not is_finite(value)):

@@ -31,6 +31,7 @@ from derive.language.term import (
 )
 from numeric.codegen.families import Family
 from numeric.codegen.laws import laws_of, unstopped
+from numeric.codegen.vectors import is_vector
 
 NO_PARAMETER = Symbol("no parameter of a law")
 
@@ -260,33 +261,6 @@ def functions_of(term: Term) -> list[Function]:
     """The abstract functions of a term, in the order of their first occurrence."""
     own = [term.function] if isinstance(term, Apply) and type(term.function) is Function else []
     return list(dict.fromkeys(own + [function for part in parts(term) for function in functions_of(part)]))
-
-
-def is_vector(term: Term) -> bool:
-    """Whether a term is a vector where the formula has a number: b itself, its mean, and what is added to it.
-
-    A formula is about one bit b; of n bits, b is the vector. A constant times a vector is their inner product, a number; the
-    constant is then a vector of n entries, or one number for all of them.
-
-    >>> from derive.catalogue.muprop import b, expansion, point
-    >>> is_vector(b - point), is_vector(expansion)
-    (True, False)
-    """
-    match term:
-        case RandomVariable():
-            return True
-        case Expect(body, _) | Stop(body):
-            return is_vector(body)
-        case Add(args):
-            return any(map(is_vector, args)) and all(is_vector(arg) or _is_constant(arg) for arg in args)
-        case Mul(args):
-            numbers = sum(isinstance(arg, Number) for arg in args)
-            return numbers == len(args) - 1 and any(map(is_vector, args))
-    return False
-
-
-def _is_constant(term: Term) -> bool:
-    return all(isinstance(arg, (Number, Symbol)) for arg in (term.args if isinstance(term, Mul) else (term,)))
 
 
 def used_as_number(term: Term, symbol: Symbol) -> bool:

@@ -9,8 +9,10 @@ each batch element (`f(b)`), or one for each coordinate (`score(b)`); a batch te
 coordinate tensor. The arguments of functions (`b`, `z`, `sigma(z, lambda)`) are whole events.
 
 Where a formula uses b as a number (`slope * b`, the mean E(b, b)), it is about one bit; of n bits, b is a vector, a constant
-times it is their inner product, and the constant may be a vector of n entries. A one-hot class and a normal vector are treated
-in the same way. A constant that stands beside values of f, such as a baseline, may have one entry for each batch element.
+times it is their inner product, and the constant may be a vector of n entries. So is the product of two vectors, and that of a
+vector and a function which is nowhere used as a number, as the slope df(b): it maps (..., n) to (..., n)
+(`numeric.codegen.vectors`). A one-hot class and a normal vector are treated in the same way. A constant that stands beside
+values of f, such as a baseline, may have one entry for each batch element.
 
 Where the target is a second derivative, grad(grad(..., theta), theta), the formula is a square in the step that theta takes,
 and the estimate the symmetric matrix of that square, shape (*batch, n, n): of loc and log_scale, and of several laws, it is a
@@ -106,6 +108,7 @@ class Generated:
         drawn_with  the constants that `draw` takes, as keyword arguments
         sizes       with laws by name: for each noise, the name of the tensor whose last dimension it has
         alike       the pairs of names of which one law is taken at an outcome of the other
+        vectors     the functions that give a vector, (..., n) to (..., n), as the slope df(b) beside a vector
         order       2 where the estimate is a matrix of second derivatives, else 1
         rowwise     whether rows of the batch can be computed one after the other, each with the noise that it has in all
     """
@@ -127,6 +130,7 @@ class Generated:
     drawn_with: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()
     alike: frozenset[tuple[str, str]] = frozenset()
+    vectors: frozenset[str] = frozenset()
     order: int = 1
     rowwise: bool = False
 
@@ -201,6 +205,7 @@ def generate(estimator: Estimator, family: str | None = None) -> Generated:
         gives=tuple(map(walk.key, walk.tensors)) if walk.several else (),
         sizes=tuple(walk.key(walk.tensor_of(draw)) for draw in estimator.draws) if walk.several else (),
         alike=_alike(estimator, walk) if walk.several else frozenset(),
+        vectors=frozenset(walk.vector_valued),
         order=walk.order,
         rowwise=_is_rowwise(estimator, walk),
     )
@@ -286,7 +291,7 @@ def _block(walk: Curvature, rows: str, columns: str) -> Code:
     walk.wrt, walk.columns = rows, columns
     code = walk.matrix(walk.estimator.formula)
     drawn = [walk.write.names.of(draw) for draw in walk.estimator.draws]
-    zeros = [f"torch.zeros_like({drawn[0]}[..., :1, None])"] * bool(drawn)
+    zeros = [f"torch.zeros_like({name}[..., :1, None])" for name in drawn[:1]]
     if code is None:
         product = f"torch.zeros_like({walk.entries(rows)}[..., :, None] * {walk.entries(columns)}[..., None, :])"
         return Code(" + ".join([product, *zeros]), Shape.MATRIX, Level.SUM)
@@ -428,6 +433,7 @@ def _docstring(walk: Curvature) -> list[str]:
     own += f", {own.rpartition(', ')[2]}" if walk.order > 1 else ""
     shape = f"(*sample_shape, {own})" if walk.estimator.draws else f"({own})"
     maps = "functions map (..., n) to (...)" if walk.applied else ""
+    maps += f", {' and '.join(sorted(walk.vector_valued))} to (..., n)" if walk.vector_valued else ""
     names = ", ".join(sorted(walk.baselines))
     fixed = f"{names} give{'' if ',' in names else 's'} one value for each batch element" if names else ""
     lines = [f'"""{"; ".join(filter(None, [f"The estimate, shape {shape}", maps, fixed]))}."""']

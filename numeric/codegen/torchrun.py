@@ -36,7 +36,8 @@ class Compiled:
     dimension: (*batch, K, K) given a class, (*batch, 2**n, n) given n bits, of which the first is the lowest.
 
     Constants are numbers. One that stands beside values of f (a baseline) may be a tensor (*batch); one that multiplies an
-    outcome, or is subtracted from it, a tensor (*batch, n): a product of two vectors is their inner product. A function gets
+    outcome, or is subtracted from it, a tensor (*batch, n): a product of two vectors is their inner product. A function that
+    stands beside a vector, as the slope df(b) beside b - m, and nowhere else, maps (..., n) to (..., n). A function gets
     its constants as they were given, of any shape; one of constants only, such as C(x, psi), returns (*batch) or one number.
     Where the target is differentiated by a constant, that is a tensor (*batch, m), and the gradient has its shape: the weights
     phi of a control variate c(z, phi), or with m = 1 a number of the formula, eta or lambda. A target that is one for each

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from typing import NoReturn
 
 from derive.language.errors import UsageError
 from derive.language.scope import free
@@ -46,8 +47,9 @@ from numeric.codegen.expressions import (
     times,
 )
 from numeric.codegen.families import Finite, Normal
-from numeric.codegen.inventory import is_vector, standardised
+from numeric.codegen.inventory import standardised
 from numeric.codegen.logarithms import Exponentials, exponentials
+from numeric.codegen.vectors import Inner, inner_product
 
 
 class Values(Events):
@@ -107,11 +109,12 @@ class Values(Events):
                 self._refuse_vector(term)
         unknown(term)
 
-    def _refuse_vector(self, term: Term) -> None:
+    def _refuse_vector(self, term: Term) -> NoReturn:
         name = term.name if isinstance(term, RandomVariable) else "a vector"
         message = (
             f"the formula of {self.estimator.name!r} uses {name} as a number; in the {self.family.name} family it is a vector: "
-            f"use it as an argument of a function, such as f({name}), in its score, or times a constant, their inner product."
+            f"use it as an argument of a function, such as f({name}), in its score, or in an inner product with a constant or "
+            "with one other vector."
         )
         raise UsageError(message)
 
@@ -166,9 +169,8 @@ class Values(Events):
         return args
 
     def _quotient(self, args: tuple[Term, ...]) -> Code:
-        if (split := self._inner_product(args)) is not None:
-            vector, constants, rest = split
-            return times([*map(self.value, rest), self._inner_value(vector, constants)])
+        if (inner := self._inner_product(args)) is not None:
+            return times([*map(self.value, inner.rest), self._inner_value(inner.vectors)])
         above: list[Code] = []
         below: list[Code] = []
         for arg in args:
@@ -181,29 +183,36 @@ class Values(Events):
                 above.append(self.value(arg))
         return times(above or [number(Fraction(1))], below)
 
-    def _inner_product(self, args: Sequence[Term]) -> tuple[Term, list[Symbol], list[Term]] | None:
-        """The one vector of a product, the constants that multiply it, and the other factors; None where there is none."""
+    def _inner_product(self, args: Sequence[Term]) -> Inner | None:
+        """The vectors of a product, and the numbers beside them; None where there are none.
+
+        Raises
+            UsageError, if a vector has no inner product there.
+        """
         if self.family.name == "vector":
             return None
-        vectors = [arg for arg in args if is_vector(arg) or (isinstance(arg, Grad) and is_vector(arg.body))]
-        if not vectors:
-            return None
-        constants = [arg for arg in args if isinstance(arg, Symbol) and arg not in {self.theta, self.law_parameter}]
-        if len(vectors) > 1 or not constants:
-            self._refuse_vector(vectors[0])
-        rest = [arg for arg in args if arg not in constants and arg is not vectors[0]]
-        return vectors[0], constants, rest
+        try:
+            return inner_product(args, {self.theta, self.law_parameter}, self.numbers)
+        except ValueError as error:
+            vector: Term = error.args[0]
+        self._refuse_vector(vector)
 
-    def _inner_value(self, vector: Term, constants: list[Symbol]) -> Code:
-        weights = self._weights(constants)
-        if isinstance(vector, Grad):
+    def _inner_value(self, vectors: Sequence[Term]) -> Code:
+        moving = [vector for vector in vectors if isinstance(vector, Grad)]
+        weights = self._weights([vector for vector in vectors if not isinstance(vector, Grad)])
+        for vector in moving:
             self._check_parameter(vector.parameter)
             return self.pull(vector.body, weights) or number(Fraction(0))
-        product = times([weights, self.event_code(vector)])
-        return Code(f"({product.text}).sum(-1)", Shape.BATCH)
+        return Code(f"({weights.text}).sum(-1)", Shape.BATCH)
 
-    def _weights(self, constants: list[Symbol]) -> Code:
-        return times([Code(self.constant(symbol, Kind.VECTOR), Shape.COORDINATE) for symbol in constants])
+    def _weights(self, vectors: Sequence[Term]) -> Code:
+        """The product of vectors, coordinate by coordinate; a constant may be a vector too."""
+        return times([self._weight(vector) for vector in vectors])
+
+    def _weight(self, vector: Term) -> Code:
+        if isinstance(vector, Symbol):
+            return Code(self.constant(vector, Kind.VECTOR), Shape.COORDINATE)
+        return self.event_code(vector)
 
     # Logarithms
 

@@ -86,13 +86,13 @@ class Walk(Values):
         unknown(term)
 
     def _derivative_of_product(self, args: tuple[Term, ...]) -> Code | None:
-        if (split := self._inner_product(args)) is None:
+        if (inner := self._inner_product(args)) is None:
             return sum_of(self._leibniz(args, i) for i in range(len(args)))
-        vector, constants, rest = split
-        slope = self.pull(vector, self._weights(constants))
+        vectors, rest = inner.vectors, inner.rest
+        slope = sum_of(self.pull(vectors[i], self._weights([*vectors[:i], *vectors[i + 1 :]])) for i in range(len(vectors)))
         through = slope and times([*map(self.value, rest), slope])
-        others = sum_of(self._leibniz(tuple(rest), i) for i in range(len(rest)))
-        return sum_of([through, others and times([self._inner_value(vector, constants), others])])
+        others = sum_of(self._leibniz(rest, i) for i in range(len(rest)))
+        return sum_of([through, others and times([self._inner_value(vectors), others])])
 
     def _leibniz(self, args: tuple[Term, ...], i: int) -> Code | None:
         slope = self.derivative(args[i])
@@ -165,6 +165,9 @@ class Walk(Values):
         match term:
             case Symbol():
                 return slope
+            case Apply(function, _) if type(function) is Function:
+                message = f"{self.estimator.name!r} differentiates {function.name}, which gives a vector; no code does that."
+                raise UsageError(message)
             case Apply(function, args):
                 return self._pull_map(function, args, term, slope)
             case Density() | Log(Density()):

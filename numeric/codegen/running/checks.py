@@ -83,7 +83,7 @@ class Checks:
                 raise UsageError(message)
             return ()
         name = self.generated.functions[0]
-        return (checked_function(f, name, self._fixed(name), values=values),)
+        return (checked_function(f, name, self._fixed(name), values=values, vector=name in self.generated.vectors),)
 
     def keywords(self, keywords: Mapping[str, Any], params: Params, *, values: bool = True) -> dict[str, Any]:
         """The other functions, wrapped, and the constants, detached."""
@@ -120,7 +120,7 @@ class Checks:
     def _function(self, f: object, name: str, like: Tensor, *, values: bool) -> Objective:
         if name in self.generated.baselines:
             return checked_baseline(f, name, like)
-        return checked_function(f, name, self._fixed(name), values=values)
+        return checked_function(f, name, self._fixed(name), values=values, vector=name in self.generated.vectors)
 
     def _constant(self, value: object, name: str, like: Tensor) -> object:
         if name == self.generated.parameter:
