@@ -270,6 +270,7 @@ def _on_meta(generated, family: str):
     if generated.laws:
         rows = 4 if family == "bernoulli" else 2
         tables = {one.name: torch.zeros(2, *[rows] * one.conditions, 2, device="meta") for one in generated.laws}
+        tables |= {name: torch.zeros(2, *[rows] * len(given), 2, device="meta") for name, given in generated.location}
         return {name: tables.get(name, torch.zeros(2, 2, device="meta")) for name in generated.gives}
     zeros = torch.zeros(2, 2, device="meta")
     return {"loc": zeros, "log_scale": zeros} if family == "normal" else zeros

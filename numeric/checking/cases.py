@@ -24,7 +24,7 @@ from numeric.codegen.expressions import Kind
 from numeric.codegen.families import family_of
 from numeric.codegen.inputs import Gradient, Objective
 from numeric.codegen.inventory import has_coordinates, is_coordinatewise, is_summed, used_as_number, vector_constants
-from numeric.codegen.laws import Logits, logits_of_laws
+from numeric.codegen.laws import Logits, laws_of, logits_of_laws
 from numeric.codegen.noise_roles import exact_rule, is_polynomial, latent_controls, reparameterized, roles, uses_raw_latent
 from numeric.codegen.torchgen import Generated, generate
 
@@ -116,8 +116,13 @@ class Case:
             shape = [rows] * one.conditions + [self.size]
             count = torch.arange(1, 1 + math.prod(shape), dtype=torch.float32)
             found[one.name] = (0.6 * torch.cos((1.7 + 0.2 * i) * count + k + 0.9 * i)).reshape(shape)
-        normal = {"loc": 0.8 * self._wave(1.7, k), "log_scale": 0.4 * torch.sin(1.3 * self._count() - k)}
-        return found | (normal if self.family == "normal" else {})
+        return found | ({name: self._rows(name, k) for name in ("loc", "log_scale")} if self.family == "normal" else {})
+
+    def _rows(self, name: str, k: int) -> Tensor:
+        """The loc or log_scale of a normal law, one row for each outcome that it is given, each another."""
+        shape = [self.size] * (1 + len(dict(self.generated.location)[name]))
+        count = torch.arange(1, 1 + math.prod(shape), dtype=torch.float32).reshape(shape)
+        return 0.8 * torch.cos(1.7 * count + k) if name == "loc" else 0.4 * torch.sin(1.3 * count - k)
 
     def _count(self) -> Tensor:
         return torch.arange(1, self.size + 1, dtype=torch.float32)
@@ -205,7 +210,8 @@ class Case:
         return self._nodes_within(MAX_ROWS)
 
     def _nodes_within(self, rows: int) -> int:
-        dimensions = self.size * len(self.estimator.draws)
+        noise = [draw for draw in self.estimator.draws if not isinstance(draw.law, FiniteLaw)]
+        dimensions = self.size * len(noise)
         return max(nodes for nodes in range(2, MOST_NODES + 1) if nodes == 2 or nodes**dimensions <= rows)
 
     @property
@@ -272,6 +278,8 @@ def natural_size(estimator: Estimator, family: str) -> int:
     if not known.separate:  # three classes where 1e-12 is within reach: of two, a Gumbel and minus a Gumbel have one law
         return 3 if family == "categorical" and not known.unbounded else 2
     draws = len([draw for draw in estimator.draws if not isinstance(draw.law, UniformLaw)])
+    if family == "normal" and {FiniteLaw, NormalLaw} <= set(map(type, laws_of(estimator))):
+        return SIZE - 1  # as many outcomes as coordinates
     if family == "normal":
         fits = [n for n in (1, 2, 3) if HERMITE_NODES ** (n * draws) <= MAX_POLYNOMIAL]
         if is_polynomial(estimator):

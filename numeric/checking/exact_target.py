@@ -47,8 +47,9 @@ from derive.language.term import (
 from numeric.checking.exact_gradient import gauss_hermite, gauss_legendre
 from numeric.checking.joint_rows import FiniteLaws
 from numeric.codegen.families import family_of
-from numeric.codegen.inventory import law_parameter, location_and_scale
+from numeric.codegen.inventory import law_parameter
 from numeric.codegen.laws import logits_of_laws
+from numeric.codegen.location import Location, location_and_scale
 
 MAX_ELEMENTS = 2**24
 
@@ -122,6 +123,10 @@ class Interpreter:
     def _laws(self) -> FiniteLaws:
         return FiniteLaws.of(self.estimator, self.family, self.parameters)
 
+    @cached_property
+    def _location(self) -> Location:
+        return location_and_scale(self.estimator, family_of(self.family), law_parameter(self.estimator))
+
     def scalar(self, term: Term) -> Tensor:
         """The value of a scalar, shape (outcomes of the last bound variable, ..., outcomes of the first)."""
         match term:
@@ -188,8 +193,10 @@ class Interpreter:
                 return self.vector(arg).sigmoid()
             case Sign(arg):
                 return self.vector(arg).sign()
-            case Apply() if term in (names := location_and_scale(self.estimator, family_of(self.family))):
-                return self.parameters["loc"] if names[term] == "loc" else self.parameters["log_scale"].exp()
+            case Apply(_, args) if self._location.of(term) is not None:
+                tensor = self.parameters["loc"] if self._location.of(term) == "loc" else self.parameters["log_scale"].exp()
+                given = [self._laws.number(self.vector(arg)) for arg in args if arg != self._location.theta]
+                return tensor[tuple(given)] if given else tensor
         self._refuse(term)
 
     def _refuse(self, term: Term) -> NoReturn:

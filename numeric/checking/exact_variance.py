@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NoReturn
 
 import torch
@@ -40,7 +41,8 @@ from derive.language.term import (
 from numeric.checking.exact_target import Functions, fold
 from numeric.checking.noise_nodes import noise_rows
 from numeric.codegen.families import family_of
-from numeric.codegen.inventory import law_parameter, location_and_scale
+from numeric.codegen.inventory import law_parameter
+from numeric.codegen.location import Location, location_and_scale
 
 
 def exact_variance_gradient(
@@ -139,6 +141,10 @@ class _Rows:
     constants: Mapping[str, Any]
     memo: dict[Term, Tensor] = field(default_factory=dict)
 
+    @cached_property
+    def _location(self) -> Location:
+        return location_and_scale(self.estimator, family_of(self.family), law_parameter(self.estimator))
+
     def body(self, term: Term) -> Tensor:
         """The value of an expectation's integrand, shape (rows, coordinates of theta)."""
         while isinstance(term, Expect):
@@ -205,8 +211,8 @@ class _Rows:
             case Apply(SoftThreshold(), (z, temperature)):
                 x = self.vector(z) / self.scalar(temperature)
                 return torch.softmax(x, -1) if self.family == "categorical" else torch.sigmoid(x)
-            case Apply() if term in (names := location_and_scale(self.estimator, family_of(self.family))):
-                return self.leaves["loc"] if names[term] == "loc" else self.leaves["log_scale"].exp()
+            case Apply() if self._location.of(term) is not None:
+                return self.leaves["loc"] if self._location.of(term) == "loc" else self.leaves["log_scale"].exp()
             case Add(args):
                 return fold(torch.add, list(map(self.vector, args)))
             case Mul(args):

@@ -53,12 +53,12 @@ class FiniteLaws:
         """log p(at | given), shape (...) for outcomes (..., n)."""
         logits = self.logits[key_of(law)]
         if law.given:
-            logits = logits[tuple(self._number(vector(term)) for term in law.given)]
+            logits = logits[tuple(self.number(vector(term)) for term in law.given)]
         if self.family != "bernoulli":
             return (at * torch.log_softmax(logits, -1)).sum(-1)
         return (at * logsigmoid(logits) + (1 - at) * logsigmoid(-logits)).sum(-1)
 
-    def _number(self, outcome: Tensor) -> Tensor:
+    def number(self, outcome: Tensor) -> Tensor:
         """The number of an outcome among those that a law may be given."""
         if self.family != "bernoulli":
             return outcome.argmax(-1)

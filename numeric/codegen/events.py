@@ -131,10 +131,10 @@ class Events(Tensors):
         if type(function) is not Function:
             message = f"{function.name} gives a vector: use it as an argument of a function, such as f({function.name}(...))."
             raise UsageError(message)
-        if term in self.location:
+        if self.location.of(term) is not None:
             message = (
-                f"the formula of {self.estimator.name!r} uses {function.name}({self.law_parameter.name}) as a number; in the "
-                f"{self.family.name} family it is a vector, {self.location[term]}: use it in an argument of a function."
+                f"the formula of {self.estimator.name!r} uses {function.name} as a number; in the "
+                f"{self.family.name} family it is a vector, {self.location.of(term)}: use it in an argument of a function."
             )
             raise UsageError(message)
         if all(arg == self.law_parameter for arg in term.args) and len(self.by_parameters) > 1:
@@ -205,8 +205,8 @@ class Events(Tensors):
 
     def event_code(self, term: Term) -> Code:
         """The value of a vector."""
-        if term in self.location:
-            return Code(self.location[term], Shape.COORDINATE)
+        if self.location.of(term) is not None:
+            return Code(self.located(term), Shape.COORDINATE)
         match term:
             case RandomVariable():
                 return Code(self.bound.get(term) or self.write.names.of(term), Shape.COORDINATE)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from derive.language.errors import UsageError
+from derive.language.term import FiniteLaw, RandomVariable, Term
 from numeric.codegen.expressions import Kind
 from numeric.codegen.families import Family, family_of
 from numeric.codegen.laws import Logits, key_of, law_of
@@ -19,11 +20,16 @@ Gradient: TypeAlias = Tensor | dict[str, Tensor]
 Objective: TypeAlias = Callable[..., Tensor]
 
 
+Given: TypeAlias = tuple[tuple[str, tuple[FiniteLaw, ...]], ...]
+"""For each of these tensors, the laws whose outcomes it has a row for."""
+
+
 @dataclass(frozen=True)
 class Laws:
     """The laws whose logits are given by name, what else is, and the pairs of laws whose outcomes are of one size."""
 
     logits: tuple[Logits, ...] = ()
+    location: Given = ()
     alike: frozenset[tuple[str, str]] = frozenset()
 
     def checked(self, params: Params, family: Family) -> dict[str, Tensor]:
@@ -41,34 +47,41 @@ class Laws:
                 sizes = f"{found[a].shape[-1]} and {found[b].shape[-1]}"
                 message = f"{a} is taken at outcomes of {b}: expected as many entries in the last dimension, got {sizes}."
                 raise UsageError(message)
-        for one in self.logits:
-            self._require_rows(one, found, bits=family.name == "bernoulli")
+        for name, given in self._given.items():
+            self._require_rows(name, given, found, bits=family.name == "bernoulli")
         return found
+
+    @property
+    def _given(self) -> dict[str, tuple[Term, ...]]:
+        """The outcomes that each law is given, by the name of its tensor."""
+        return {one.name: one.law.given for one in self.logits} | {
+            name: tuple(RandomVariable("k", law) for law in laws) for name, laws in self.location
+        }
 
     def batch(self, params: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
         """The shape of the batch, as the tensor of this name has it."""
-        events = next((1 + one.conditions for one in self.logits if one.name == name), 1)
+        events = 1 + len(self._given.get(name, ()))
         return tuple(params[name].shape[:-events]) if params[name].ndim >= events else (-1,)
 
     def _require_one_batch(self, found: dict[str, Tensor]) -> None:
         if len({(self.batch(found, name), part.dtype, part.device) for name, part in found.items()}) > 1:
             got = ", ".join(f"{name} {tuple(part.shape)} {part.dtype} on {part.device}" for name, part in found.items())
-            tables = ", ".join(f"{one.name} has {one.conditions + 1}" for one in self.logits if one.conditions)
+            tables = ", ".join(f"{name} has {len(given) + 1}" for name, given in self._given.items() if given)
             message = f"the laws must agree in batch, dtype and device, got {got}"
             raise UsageError(message + (f"; dimensions after the batch: {tables}, others 1." if tables else "."))
 
-    def _require_rows(self, one: Logits, found: dict[str, Tensor], *, bits: bool) -> None:
+    def _require_rows(self, name: str, given: tuple[Term, ...], found: dict[str, Tensor], *, bits: bool) -> None:
         """Refuse a table that has not one row for each outcome that its law is given."""
         names = {key_of(other.law): other.name for other in self.logits}
-        for i, given in enumerate(one.law.given):
-            law = law_of(given)
-            name = None if law is None else names.get(key_of(law))
-            size = None if name is None else found[name].shape[-1]
-            rows = found[one.name].shape[i - one.conditions - 1]
+        for i, outcome in enumerate(given):
+            law = law_of(outcome)
+            other = None if law is None else names.get(key_of(law))
+            size = None if other is None else found[other].shape[-1]
+            rows = found[name].shape[i - len(given) - 1]
             if size is not None and rows != (2**size if bits else size):
                 message = (
-                    f"{one.name} is given an outcome of {name}: expected a table with {2**size if bits else size} rows in "
-                    f"dimension {i - one.conditions - 1}, one for each, got {rows}."
+                    f"{name} is given an outcome of {other}: expected a table with {2**size if bits else size} rows in "
+                    f"dimension {i - len(given) - 1}, one for each, got {rows}."
                 )
                 raise UsageError(message)
 

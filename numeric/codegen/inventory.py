@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
-from derive.language.scope import depends, free, substitute
+from derive.language.scope import free, substitute
 from derive.language.term import (
     Add,
     Apply,
@@ -29,7 +28,6 @@ from derive.language.term import (
     parts,
     subterms,
 )
-from numeric.codegen.families import Family
 from numeric.codegen.laws import laws_of, unstopped
 from numeric.codegen.vectors import is_vector
 
@@ -160,34 +158,6 @@ def order(estimator: Estimator) -> int:
     along = directions(estimator)
     asked, given = (degrees(term, estimator.parameter, along) for term in (estimator.target, estimator.formula))
     return 2 if asked == TWICE and given != NEVER else 1
-
-
-def location_and_scale(estimator: Estimator, family: Family) -> dict[Term, str]:
-    """The terms that stand for loc and scale, read off the normal law of the target; empty where there is none.
-
-    Raises
-        UsageError, if a normal law moves in another family, or none of them moves in mean and scale separately.
-    """
-    theta = law_parameter(estimator)
-    moving = [law for law in laws_of(estimator) if isinstance(law, NormalLaw) and depends(law.loc + law.scale, theta)]
-    if not moving or family.name == "vector":
-        return {}
-    if family.name != "normal":
-        message = (
-            f"{estimator.name!r} is about a normal law, which the {family.name} family is not: it runs in the normal family "
-            "only (--family normal)."
-        )
-        raise UsageError(message)
-    maps = {(unstopped(law.loc), unstopped(law.scale)) for law in moving}
-    loc, scale = maps.pop()
-    if maps or loc == scale or not all(_is_map_of(term, theta) for term in (loc, scale)):
-        message = f"{estimator.name!r} needs one normal law, normal('z', mu(theta), sigma(theta)) with abstract mu and sigma."
-        raise UsageError(message)
-    return {loc: "loc", scale: "scale"}
-
-
-def _is_map_of(term: Term, theta: Symbol) -> bool:
-    return isinstance(term, Apply) and type(term.function) is Function and term.args == (theta,)
 
 
 def standardised(law: NormalLaw, at: Term) -> Term | None:

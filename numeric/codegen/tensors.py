@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
-from derive.language.term import FiniteLaw, Law, Log, NormalLaw, RandomVariable, Symbol, Term
+from derive.language.term import Apply, FiniteLaw, Law, Log, NormalLaw, RandomVariable, Symbol, Term
 from numeric.codegen.expressions import Code, Level, Names, Shape, Writer, call, checked_identifier, coordinate, mentions, word
 from numeric.codegen.families import FAMILIES, Family, Finite, Normal
-from numeric.codegen.inventory import directions, is_summed, law_parameter, location_and_scale, order
+from numeric.codegen.inventory import directions, is_summed, law_parameter, order
 from numeric.codegen.laws import Key, Logits, is_several, key_of, logits_of_laws, noise_of, unstopped
+from numeric.codegen.location import Location, location_and_scale
 
 
 class Tensors(ABC):
@@ -25,7 +27,7 @@ class Tensors(ABC):
     directions: frozenset[Symbol]
     by: Symbol
     write: Writer
-    location: dict[Term, str]
+    location: Location
     laws: tuple[Logits, ...]
     several: bool
     logits: dict[Key, str]
@@ -41,7 +43,7 @@ class Tensors(ABC):
         self.order, self.directions = order(estimator), directions(estimator)
         self.by = self.law_parameter if self.summed else self.theta
         self.write = Writer(names)
-        self.location = location_and_scale(estimator, family)
+        self.location = location_and_scale(estimator, family, self.law_parameter)
         self.laws = logits_of_laws(estimator)
         self.several = is_several(self.laws) or bool(self.laws and self.location)
         by_name = self.laws if self.several else ()
@@ -133,9 +135,10 @@ class Tensors(ABC):
         rows = {"K": "rows", "n": "2**n"}[last]
         listed = [f"{one.name} (*batch, {''.join([f'{rows}, '] * one.conditions)}{last})" for one in self.laws]
         kind = "one class of K" if last == "K" else "n independent bits"
-        given = any(one.conditions for one in self.laws)
+        given = any(one.conditions for one in self.laws) or any(self.location.given(name) for name in ("loc", "log_scale"))
         table = "; of a law that is given outcomes, one row for each of them" if given else ""
-        normal = ", and loc and log_scale (*batch, n)" if self.location else ""
+        shapes = [f"{name} (*batch, {'rows, ' * len(self.location.given(name))}n)" for name in self.family.parameters]
+        normal = f", and {' and '.join(shapes)}" if self.location else ""
         return f"params has the logits of each law, {kind}: {', '.join(listed)}{normal}{table}"
 
     def entries(self, parameter: str) -> str:
@@ -145,7 +148,8 @@ class Tensors(ABC):
 
     def dimensions(self, parameter: str) -> int:
         """How many dimensions of a tensor follow those of the batch: more than one of a table."""
-        return next((1 + len(one.law.given) for one in self.laws if self.logits.get(key_of(one.law)) == parameter), 1)
+        given = [len(one.law.given) for one in self.laws if self.logits.get(key_of(one.law)) == parameter]
+        return 1 + sum(given or [len(self.location.given(parameter))])
 
     # Laws
 
@@ -158,8 +162,8 @@ class Tensors(ABC):
         match law:
             case FiniteLaw():
                 return self._finite(law)
-            case NormalLaw(loc, scale) if {unstopped(loc), unstopped(scale)} <= set(self.location):
-                return self.family
+            case NormalLaw(loc, scale) if self.location.holds(NormalLaw(unstopped(loc), unstopped(scale))):
+                return self._located_law(unstopped(loc), unstopped(scale))
             case NormalLaw(loc, scale):
                 deviation = self.value(scale) if isinstance(scale, Symbol) else self.event_code(scale)
                 mean = self.event_code(loc).at(Level.PRODUCT)
@@ -175,15 +179,19 @@ class Tensors(ABC):
             return self.outcomes
         logits = self.logits[key_of(law)]
         if law.given:
-            flat = logits if len(law.given) == 1 else f"{logits}.flatten({-len(law.given) - 1}, -2)"
-            hint = "_".join([logits, "given", *(word(self.event(term)) for term in law.given)])
-            logits = self.write.assign(hint, f"({self._row(law)}[..., None] * {flat}).sum(-2)")
+            logits = self._at_row(logits, law.given, f"{logits}_given")
         return type(self.outcomes)(logits)
 
-    def _row(self, law: FiniteLaw) -> str:
-        """Which row of the table of a law belongs to the outcomes that it is given, one-hot."""
+    def _at_row(self, table: str, given: Sequence[Term], hint: str) -> str:
+        """The name of the row of a table that belongs to the outcomes that it is given."""
+        flat = table if len(given) == 1 else f"{table}.flatten({-len(given) - 1}, -2)"
+        named = "_".join([hint, *(word(self.event(term)) for term in given)])
+        return self.write.assign(named, f"({self._row(given)}[..., None] * {flat}).sum(-2)")
+
+    def _row(self, given: Sequence[Term]) -> str:
+        """Which row of a table belongs to the outcomes that it is given, one-hot."""
         finite = self.outcomes
-        rows = [self.write.assign(f"row_{event}", finite.row(event)) for event in map(self.event, law.given)]
+        rows = [self.write.assign(f"row_{event}", finite.row(event)) for event in map(self.event, given)]
         row = rows[0]
         for other in rows[1:]:
             row = self.write.assign("row", f"({row}[..., :, None] * {other}[..., None, :]).flatten(-2)")
@@ -199,5 +207,29 @@ class Tensors(ABC):
             return None
         if not law.given:
             return coordinate(text)
+        return self.by_table(law.given, text)
+
+    def by_table(self, given: Sequence[Term], text: str) -> Code:
+        """From the derivative by a row of a table to that by all of its entries, in one dimension."""
         inner = text if text.isidentifier() else f"({text})"
-        return Code(f"({self._row(law)}[..., :, None] * {inner}[..., None, :]).flatten(-2)", Shape.COORDINATE)
+        return Code(f"({self._row(given)}[..., :, None] * {inner}[..., None, :]).flatten(-2)", Shape.COORDINATE)
+
+    # The normal law whose parameters are given
+
+    def located(self, term: Term) -> str:
+        """The name of loc or scale, at the outcomes at which a term takes it."""
+        name = self.location.of(term)
+        if name is None or not isinstance(term, Apply):
+            raise KeyError(term)
+        given = self.location.outcomes(term)
+        return self._at_row(name, given, name) if given else name
+
+    def _located_law(self, loc: Term, scale: Term) -> Family:
+        given = self.location.outcomes(scale) if isinstance(scale, Apply) else []
+        log_scale = self._at_row("log_scale", given, "log_scale") if given else "log_scale"
+        return Normal(self.located(loc), self.located(scale), log_scale)
+
+    def by_location(self, term: Term, slope: Code) -> Code:
+        """From the derivative by loc or log_scale at an outcome to that by all of their entries."""
+        given = self.location.outcomes(term) if isinstance(term, Apply) else []
+        return self.by_table(given, slope.text) if given else slope

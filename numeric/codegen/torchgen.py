@@ -107,6 +107,7 @@ class Generated:
         coordinatewise  whether a parameter that is a vector may have more than one entry
         drawn_with  the constants that `draw` takes, as keyword arguments
         sizes       with laws by name: for each noise, the name of the tensor whose last dimension it has
+        location    with laws by name: the laws whose outcomes loc and log_scale have rows for
         alike       the pairs of names of which one law is taken at an outcome of the other
         vectors     the functions that give a vector, (..., n) to (..., n), as the slope df(b) beside a vector
         order       2 where the estimate is a matrix of second derivatives, else 1
@@ -129,6 +130,7 @@ class Generated:
     coordinatewise: bool = True
     drawn_with: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()
+    location: tuple[tuple[str, tuple[FiniteLaw, ...]], ...] = ()
     alike: frozenset[tuple[str, str]] = frozenset()
     vectors: frozenset[str] = frozenset()
     order: int = 1
@@ -204,6 +206,7 @@ def generate(estimator: Estimator, family: str | None = None) -> Generated:
         drawn_with=drawn_with(estimator, names),
         gives=tuple(map(walk.key, walk.tensors)) if walk.several else (),
         sizes=tuple(walk.key(walk.tensor_of(draw)) for draw in estimator.draws) if walk.several else (),
+        location=tuple((name, walk.location.given(name)) for name in family_of(family).parameters) if walk.several else (),
         alike=_alike(estimator, walk) if walk.several else frozenset(),
         vectors=frozenset(walk.vector_valued),
         order=walk.order,
@@ -273,7 +276,8 @@ def _at(walk: Curvature, parameter: str) -> Code:
     code = _total(walk) if walk.summed else _value(walk, parameter)
     drawn, entries = [walk.write.names.of(draw) for draw in walk.estimator.draws], walk.entries(parameter)
     if drawn and not _reaches(code.text, walk.write.lines, set(drawn)):
-        last = f"[..., :1] * torch.zeros_like({entries})" if parameter not in walk.family.parameters else ""
+        own = parameter in walk.family.parameters and walk.dimensions(parameter) == 1
+        last = "" if own else f"[..., :1] * torch.zeros_like({entries})"
         code = _broadcast(code, f"torch.zeros_like({drawn[0]}){last}")
     elif code.shape is not Shape.COORDINATE:
         code = _broadcast(code, f"torch.zeros_like({entries})")
@@ -333,11 +337,7 @@ def _reaches(text: str, lines: list[str], drawn: set[str]) -> bool:
 def _users(estimator: Estimator, walk: Curvature) -> list[Function]:
     """The user's functions, those of the objective first."""
     every = [*functions_of(estimator.objective), *functions_of(estimator.formula)]
-    return [function for function in dict.fromkeys(every) if not any(term.function == function for term in _maps(walk))]
-
-
-def _maps(walk: Curvature) -> list[Apply]:
-    return [term for term in walk.location if isinstance(term, Apply)]
+    return [function for function in dict.fromkeys(every) if function not in walk.location.functions]
 
 
 def _signature_symbols(estimator: Estimator, names: Names) -> tuple[tuple[str, float | None], ...]:

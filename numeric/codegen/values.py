@@ -269,15 +269,18 @@ class Values(Events):
         if code is None:
             return number(Fraction(0))
         of = f"{law.name}_{b}" if self.several and isinstance(law, FiniteLaw) else b
-        hint = f"score_{of}" if len(self.family.parameters) == 1 else f"score_{of}_{self.wrt}"
+        alone = (self.several and isinstance(law, FiniteLaw)) or len(self.family.parameters) == 1
+        hint = f"score_{of}" if alone else f"score_{of}_{self.wrt}"
         return Code(self.write.assign(hint, code.text), Shape.COORDINATE)
 
     def _score_of_normal(self, law: NormalLaw, b: str) -> Code | None:
         """Through its mean and its standard deviation, where those are no tensors themselves."""
         family = self.law(law)
-        if {law.loc, law.scale} <= set(self.location):
-            known = self.wrt in family.parameters
-            return coordinate(family.score(b, self.wrt, self.write.assign)) if known else None
+        if self.location.holds(law):
+            if self.wrt not in family.parameters:
+                return None
+            score = coordinate(family.score(b, self.wrt, self.write.assign))
+            return self.by_location(law.loc if self.wrt == "loc" else law.scale, score)
         if not isinstance(family, Normal):
             return None
         standard, scale = family.standard(b, self.write.assign), family.scale

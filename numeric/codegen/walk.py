@@ -124,13 +124,20 @@ class Walk(Values):
         """The score, and what goes through the point where that moves with theta."""
         if not depends(at, self.by) or (isinstance(at, Apply) and isinstance(at.function, Threshold)):
             return self.value(Score(law, at, self.by))
-        noise = standardised(law, at) if isinstance(law, NormalLaw) and {law.loc, law.scale} <= set(self.location) else None
-        if noise is None:
+        noise = standardised(law, at) if isinstance(law, NormalLaw) and self.location.holds(law) else None
+        if noise is None or not isinstance(law, NormalLaw):
             through = self.pull(at, Code(self.law(law).pull_log_prob(self.event(at), self.write.assign), Shape.COORDINATE))
             return sum_of([self.value(Score(law, at, self.by)), through])
         # log q(loc + scale x) = -x^2 / 2 - log scale: nothing of it moves with loc
-        own = number(Fraction(-1)) if self.wrt == "log_scale" else None
+        own = self._less_one(law) if self.wrt == "log_scale" else None
         return sum_of([own, self.pull(noise, Code(f"-{self.event(noise)}", Shape.COORDINATE, Level.PRODUCT))])
+
+    def _less_one(self, law: NormalLaw) -> Code:
+        """The derivative of -log scale by log_scale, at the outcome where the law takes it."""
+        if not self.location.given("log_scale"):
+            return number(Fraction(-1))
+        ones = f"torch.ones_like({self.located(law.scale)})"
+        return self.by_location(law.scale, Code(f"-{ones}", Shape.COORDINATE, Level.PRODUCT))
 
     def _through(self, term: Apply, i: int) -> Code | None:
         """The part of the derivative of f(..., x, ...) that goes through its i-th argument."""
@@ -158,7 +165,7 @@ class Walk(Values):
 
     def pull(self, term: Term, slope: Code) -> Code | None:
         """The derivative by theta of a number whose derivative by the vector `term` is `slope` (shapes (*batch, n))."""
-        if term in self.location:
+        if self.location.of(term) is not None:
             return self._pull_location(term, slope)
         if not self._moves(term):
             return None
@@ -200,9 +207,11 @@ class Walk(Values):
 
     def _pull_location(self, term: Term, slope: Code) -> Code | None:
         """In the normal family mu(theta) is loc and sigma(theta) is exp(log_scale), whose derivative is itself."""
-        if self.location[term] == "loc":
-            return slope if self.wrt == "loc" else None
-        return times([slope, Code("scale", Shape.COORDINATE)]) if self.wrt == "log_scale" else None
+        if self.location.of(term) == "loc":
+            return self.by_location(term, slope) if self.wrt == "loc" else None
+        if self.wrt != "log_scale":
+            return None
+        return self.by_location(term, times([slope, Code(self.located(term), Shape.COORDINATE)]))
 
     def _pull_map(self, function: Function, args: tuple[Term, ...], term: Term, slope: Code) -> Code | None:
         text, assign = self.write.assign(f"d_{self.event(term)}", slope.text), self.write.assign
