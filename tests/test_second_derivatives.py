@@ -150,6 +150,11 @@ def test_continuous_noise_too(name):
     assert all(check.passed for check in report.zero_noise) == right
 
 
+@pytest.mark.parametrize("name", ["dice-second-order", "hessian-score", "surrogate-second-order", "hessian-score-squared"])
+def test_a_law_that_is_read_as_normal_has_a_matrix_of_mean_and_scale(name):
+    assert quick(catalogue[name], "normal").agrees == (catalogue[name].verdict == "proved")
+
+
 # Mutants of the code: what a matrix is put together from
 
 

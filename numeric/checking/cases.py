@@ -20,6 +20,7 @@ from numeric.checking.exact_target import Interpreter, exact_target
 from numeric.checking.exact_variance import exact_variance_gradient
 from numeric.checking.joint_rows import FiniteLaws, joint_rows
 from numeric.checking.noise_nodes import noise_rows
+from numeric.codegen.densities import in_family
 from numeric.codegen.expressions import Kind
 from numeric.codegen.families import family_of
 from numeric.codegen.inputs import Gradient, Objective
@@ -62,6 +63,7 @@ class Case:
     vectors: set[str]
 
     def __init__(self, estimator: Estimator, family: str, device: str, size: int | None) -> None:
+        estimator = in_family(estimator, family)
         self.estimator, self.family = estimator, family
         self.generated = generate(estimator, family)
         self.joint = bool(self.generated.laws) or family == "vector"

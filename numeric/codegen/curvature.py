@@ -165,7 +165,7 @@ class Curvature(Backward):
         """A derivative of the body, which is printed as a function of the parameter; None is zero."""
         outer = self.write
         self.write = inner = Nested(outer.names, outer=outer, moving={parameter})
-        if parameter == "log_scale" and self.location:
+        if parameter == "log_scale":
             inner.lines.append("scale = torch.exp(log_scale)")
             inner.moving.add("scale")
         code = self.value(body)

@@ -38,6 +38,7 @@ from derive.language.estimator import Estimator
 from derive.language.scope import depends
 from derive.language.term import (
     Apply,
+    DensityLaw,
     FiniteLaw,
     Function,
     NormalLaw,
@@ -47,6 +48,7 @@ from derive.language.term import (
 )
 from numeric.codegen.backward import SLOPE_GRADIENT
 from numeric.codegen.curvature import GRADIENT, JACOBIAN, VALUE_AND_SLOPE, Curvature
+from numeric.codegen.densities import densities_of, in_family
 from numeric.codegen.expressions import (
     LINE,
     Code,
@@ -140,6 +142,8 @@ class Generated:
 def natural_family(estimator: Estimator) -> str:
     """Return the family that is meant where none is named: of a normal law of mean mu(theta) normal, of a finite law Bernoulli.
 
+    An abstract density is run as a normal law.
+
     Where no law has parameters but theta stands in the formula, as that of evolution strategies does, it is a vector.
 
     >>> from derive.catalogue import catalogue
@@ -147,7 +151,7 @@ def natural_family(estimator: Estimator) -> str:
     ('normal', 'bernoulli')
     """
     theta, laws = law_parameter(estimator), laws_of(estimator)
-    if any(isinstance(law, NormalLaw) and _is_map(law.loc, theta) for law in laws):
+    if any((isinstance(law, NormalLaw) and _is_map(law.loc, theta)) or isinstance(law, DensityLaw) for law in laws):
         return "normal"
     return "bernoulli" if any(isinstance(law, FiniteLaw) for law in laws) else "vector"
 
@@ -181,14 +185,14 @@ def generate(estimator: Estimator, family: str | None = None) -> Generated:
     (('c', 0.0),)
     """
     family = family or natural_family(estimator)
-    law = family_of(family)
+    law, given, estimator = family_of(family), estimator, in_family(estimator, family)
     walk, estimates = _walk_twice(estimator, law)
     users, constants, names = _users(estimator, walk), constants_of(estimator), walk.write.names
     functions, symbols = tuple(map(names.of, users)), _signature_symbols(estimator, names)
     statements = _statements(estimator, walk, estimates, functions)
     public = [draw_source(estimator, _walk(estimator, law))]
     public += [_estimate_source(estimator, walk, statements, estimates, functions, symbols)]
-    blocks = [_header(estimator, walk, calls_in(walk.write.lines, functions)), *_helpers(walk, "\n".join(public)), *public]
+    blocks = [_header(given, walk, calls_in(walk.write.lines, functions)), *_helpers(walk, "\n".join(public)), *public]
     return Generated(
         source=_with_imports("\n\n\n".join(block.strip("\n") for block in blocks) + "\n"),
         family=family,
@@ -350,7 +354,8 @@ def _header(estimator: Estimator, walk: Curvature, calls: list[Call]) -> str:
     lines = [f"{_plain(estimator.name)}, {walk.family.name} family."]
     lines += ["", *wrap(_plain(estimator.summary), LINE)] if estimator.summary else []
     lines += ["", f"Source: {_plain(estimator.source)}."] if estimator.source else []
-    lines += ["", *wrap(f"{walk.shapes_of_parameters()}.", LINE)]
+    shapes = [f"{walk.shapes_of_parameters()}.", *(f"{law.name} is any density, and normal here." for law in densities_of(estimator))]
+    lines += ["", *wrap(" ".join(shapes), LINE)]
     text = "\n".join(lines + ["", *wrap(" ".join(said_of(calls)), LINE)] * bool(calls))
     return f'"""{text}\n"""\n\nIMPORTS'
 
