@@ -16,6 +16,7 @@ from derive.language.scope import depends, free
 from derive.language.term import Apply, Expect, FiniteLaw, Function, NormalLaw, RandomVariable, Symbol, Term, UniformLaw
 from numeric.checking.exact_directions import exact_derivatives
 from numeric.checking.exact_gradient import exact_gradient
+from numeric.checking.exact_relaxed import exact_relaxed_target, is_relaxed
 from numeric.checking.exact_target import Interpreter, exact_target
 from numeric.checking.exact_variance import exact_variance_gradient
 from numeric.checking.joint_rows import FiniteLaws, joint_rows
@@ -54,6 +55,7 @@ class Case:
     polynomial: bool
     size: int
     laws: tuple[Logits, ...]
+    beside: tuple[Logits, ...]
     names: tuple[str, ...]
     device: torch.device
     function: dict[str, Objective]
@@ -71,13 +73,14 @@ class Case:
         self.size = natural_size(estimator, family) if size is None else size
         self.names = self.generated.gives or family_of(family).parameters
         laws = logits_of_laws(estimator, target=True)
-        if len(laws) > 1 and not self.generated.laws:
+        self.laws = laws if self.generated.laws else ()
+        self.beside = laws[1:] if len(laws) > 1 and not self.laws else ()
+        if self.beside and (family == "normal" or any(one.conditions for one in laws)):
             message = (
                 f"the target of {estimator.name!r} has the laws {', '.join(one.name for one in laws)}, and its code one only: "
-                "the crosscheck gives logits to the laws of the code."
+                "the crosscheck gives logits to the laws of the code, and classes or bits to others that are given nothing."
             )
             raise UsageError(message)
-        self.laws = laws if self.generated.laws else ()
         self.device = torch.device(device)
         self.function = self._functions()
         self.plain, self.summed = not self.joint and _is_plain(estimator), is_summed(estimator)
@@ -113,7 +116,7 @@ class Case:
     def _of_laws(self, k: int) -> dict[str, Tensor]:
         """The logits of every law, those of the target too: each law and each row another."""
         found = {}
-        for i, one in enumerate(self.laws):
+        for i, one in enumerate(self.laws or self.beside):
             rows = 2**self.size if self.family == "bernoulli" else self.size
             shape = [rows] * one.conditions + [self.size]
             count = torch.arange(1, 1 + math.prod(shape), dtype=torch.float32)
@@ -192,8 +195,9 @@ class Case:
 
     def _every_parameter(self, k: int) -> dict[str, Tensor]:
         """The parameters, and the logits of laws that occur in the target only."""
-        every = self._of_laws(k) if self.laws else {}
-        return {name: value.to(self.device, torch.float64) for name, value in every.items()} | self.parameters(k)
+        every = self._of_laws(k) if self.laws or self.beside else {}
+        others = {name: value.to(self.device, torch.float64) for name, value in every.items()}
+        return self.parameters(k) | {name: value for name, value in others.items() if name not in self.names}
 
     def nodes(self) -> int:
         """Nodes for each noise: as many as are exact, or as reach rounding, or as are not too many together."""
@@ -242,9 +246,11 @@ class Case:
             message = f"the crosscheck has no exact gradient of the variance of {self.estimator.name!r}, under several laws."
             raise UsageError(message)
         derived = has_coordinates(self.estimator.objective, self.estimator.parameter)
-        exact = exact_variance_gradient if self.summed else exact_derivatives if derived else exact_target
+        relaxed = exact_relaxed_target if is_relaxed(self.estimator.objective) else exact_target
+        exact = exact_variance_gradient if self.summed else exact_derivatives if derived else relaxed
         every = self._every_parameter(k)
-        return exact(self.estimator, self.family, every if self.joint else parameters, functions, constants, nodes)
+        given = every if self.joint or self.beside else parameters
+        return exact(self.estimator, self.family, given, functions, constants, nodes)
 
     def _constants(self, keywords: Mapping[str, Any]) -> dict[str, Any]:
         """The constants by their names in the formula."""

@@ -136,6 +136,8 @@ class Interpreter:
                 return torch.as_tensor(self._constant(name), dtype=torch.float64, device=self._first.device)
             case Symbol() if self.family == "vector" and self._first.numel() == 1:
                 return self.parameters[next(iter(self.parameters))].sum()
+            case RandomVariable() if self.family == "vector" and self._first.numel() == 1:
+                return self.values[term].squeeze(-1)
             case Add(args):
                 return fold(torch.add, [self.scalar(arg) for arg in args])
             case Mul(args):

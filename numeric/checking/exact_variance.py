@@ -79,27 +79,27 @@ def exact_variance_gradient(
     leaf = given[estimator.parameter.name] = given[estimator.parameter.name].detach().clone().requires_grad_()
     point = {name: part.detach().double() for name, part in parameters.items()}
 
-    def readings() -> Iterator[tuple[_Rows, Tensor]]:
+    def readings() -> Iterator[tuple[Rows, Tensor]]:
         for noise, weights in noise_rows(estimator, family, point, nodes):
             leaves = {name: part.expand_as(next(iter(noise.values()))).clone().requires_grad_() for name, part in point.items()}
-            yield _Rows(estimator, family, leaves, noise, functions, given), weights
+            yield Rows(estimator, family, leaves, noise, functions, given), weights
 
-    expectations = _expectations(estimator.objective)
-    means = dict.fromkeys(expectations, torch.zeros_like(leaf[:1]))
+    wanted = expectations(estimator.objective)
+    means = dict.fromkeys(wanted, torch.zeros_like(leaf[:1]))
     for rows, weights in readings():
-        for term in expectations:
+        for term in wanted:
             means[term] = means[term] + weights @ rows.body(term).detach()
     means = {term: mean.requires_grad_() for term, mean in means.items()}
-    outer = torch.autograd.grad(_outer(estimator.objective, means).sum(), list(means.values()))
+    outer = torch.autograd.grad(outer_value(estimator.objective, means).sum(), list(means.values()))
     gradient = torch.zeros_like(leaf)
     for rows, weights in readings():
-        sums = [(weights @ rows.body(term) * slope).sum() for term, slope in zip(expectations, outer, strict=True)]
+        sums = [(weights @ rows.body(term) * slope).sum() for term, slope in zip(wanted, outer, strict=True)]
         whole = fold(torch.add, sums)
         gradient = gradient + torch.autograd.grad(whole, leaf, materialize_grads=True)[0]
     return gradient
 
 
-def _expectations(term: Term) -> list[Expect]:
+def expectations(term: Term) -> list[Expect]:
     """The expectations that a term is made of, each once."""
     if isinstance(term, Expect):
         return [term]
@@ -109,10 +109,10 @@ def _expectations(term: Term) -> list[Expect]:
             inner = args
         case Power(base, _):
             inner = (base,)
-    return list(dict.fromkeys(found for part in inner for found in _expectations(part)))
+    return list(dict.fromkeys(found for part in inner for found in expectations(part)))
 
 
-def _outer(term: Term, means: Mapping[Expect, Tensor]) -> Tensor:
+def outer_value(term: Term, means: Mapping[Expect, Tensor]) -> Tensor:
     """The value of a term for given values of its expectations, one for each coordinate of theta."""
     match term:
         case Expect():
@@ -120,17 +120,17 @@ def _outer(term: Term, means: Mapping[Expect, Tensor]) -> Tensor:
         case Number(value):
             return next(iter(means.values())).new_full((1,), float(value))
         case Add(args):
-            return fold(torch.add, [_outer(arg, means) for arg in args])
+            return fold(torch.add, [outer_value(arg, means) for arg in args])
         case Mul(args):
-            return fold(torch.mul, [_outer(arg, means) for arg in args])
+            return fold(torch.mul, [outer_value(arg, means) for arg in args])
         case Power(base, exponent):
-            return _outer(base, means) ** exponent
+            return outer_value(base, means) ** exponent
     message = f"a {type(term).__name__} outside of the expectations of a target has no exact value in the crosscheck."
     raise UsageError(message)
 
 
 @dataclass
-class _Rows:
+class Rows:
     """An interpreter of what is inside an expectation, at rows of noise: a scalar has shape (rows, 1) or (rows, n)."""
 
     estimator: Estimator

@@ -1,4 +1,4 @@
-"""An abstract density is run as a normal law, as an abstract finite law is as bits or classes: one instance of what is meant."""
+"""An abstract density is run as a normal law, as a finite law is as bits or classes: one instance of what is meant."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ def in_family(estimator: Estimator, family: str) -> Estimator:
         return estimator
     if family != "normal":
         message = (
-            f"{estimator.name!r} uses {found[0].name}, an abstract density on the line, which the {family} family is not: it runs"
-            " in the normal family only (--family normal)."
+            f"{estimator.name!r} uses {found[0].name}, an abstract density on the line, which the {family} family is not: it"
+            " runs in the normal family only (--family normal)."
         )
         raise UsageError(message)
     others = [law for law in laws_of(estimator) if not isinstance(law, DensityLaw)]
     if len(found) > 1 or others or not found[0].normalised or len(found[0].parameters) != 1:
         message = (
-            f"{estimator.name!r} uses {' and '.join(law.name for law in found)}, abstract densities, of which there is no sampler:"
-            " one that is normalised, of one parameter, and beside no other law, is run as a normal law."
+            f"{estimator.name!r} uses {' and '.join(law.name for law in found)}, abstract densities, of which there is no"
+            " sampler: one that is normalised, of one parameter, and beside no other law, is run as a normal law."
         )
         raise UsageError(message)
     laws = tuple(RandomVariable(draw.name, _law(draw.law)) for draw in estimator.draws)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from derive.language.estimator import Estimator
-from derive.language.scope import free, substitute
+from derive.language.scope import depends, free, substitute
 from derive.language.term import (
     Add,
     Apply,
@@ -14,6 +14,7 @@ from derive.language.term import (
     FiniteLaw,
     Function,
     Grad,
+    Law,
     Mul,
     NormalLaw,
     Number,
@@ -151,13 +152,22 @@ def _beside(term: Term, theta: Symbol) -> set[Symbol]:
 def order(estimator: Estimator) -> int:
     """How often the target is differentiated: 2 where it is a matrix of second derivatives, else 1.
 
+    Where no law has parameters, a formula that is no square in the step, as a difference of values, is one for each number.
+
     >>> from derive.catalogue import catalogue
     >>> order(catalogue["hessian-score"]), order(catalogue["natural-gradient"])
     (2, 1)
     """
     along = directions(estimator)
     asked, given = (degrees(term, estimator.parameter, along) for term in (estimator.target, estimator.formula))
-    return 2 if asked == TWICE and given != NEVER else 1
+    vector = not any(_has_parameters(law, estimator) for law in laws_of(estimator))
+    return 1 if asked != TWICE or (vector and given != TWICE) else 2
+
+
+def _has_parameters(law: Law, estimator: Estimator) -> bool:
+    """Whether a law is finite, or normal of a mean that is a function of the parameter: it has logits, or loc and log_scale."""
+    inner = unstopped(law.loc) if isinstance(law, NormalLaw) else None
+    return isinstance(law, FiniteLaw) or (isinstance(inner, Apply) and depends(inner, estimator.parameter))
 
 
 def standardised(law: NormalLaw, at: Term) -> Term | None:

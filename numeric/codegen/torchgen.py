@@ -354,8 +354,8 @@ def _header(estimator: Estimator, walk: Curvature, calls: list[Call]) -> str:
     lines = [f"{_plain(estimator.name)}, {walk.family.name} family."]
     lines += ["", *wrap(_plain(estimator.summary), LINE)] if estimator.summary else []
     lines += ["", f"Source: {_plain(estimator.source)}."] if estimator.source else []
-    shapes = [f"{walk.shapes_of_parameters()}.", *(f"{law.name} is any density, and normal here." for law in densities_of(estimator))]
-    lines += ["", *wrap(" ".join(shapes), LINE)]
+    densities = [f"{law.name} is any density, and normal here." for law in densities_of(estimator)]
+    lines += ["", *wrap(" ".join([f"{walk.shapes_of_parameters()}.", *densities]), LINE)]
     text = "\n".join(lines + ["", *wrap(" ".join(said_of(calls)), LINE)] * bool(calls))
     return f'"""{text}\n"""\n\nIMPORTS'
 

@@ -35,7 +35,7 @@ class Compiled:
     on the parameter of the target. A law that is given outcomes is a table, with one row for each of them before the last
     dimension: (*batch, K, K) given a class, (*batch, 2**n, n) given n bits, of which the first is the lowest.
 
-    A mean or a scale that is given outcomes, mu(k, theta), makes a table of loc or log_scale: (*batch, K, n), the logits beside it.
+    A mean or a scale that is given outcomes, mu(k, theta), makes a table of loc or log_scale, (*batch, K, n), beside logits.
 
     Constants are numbers. One that stands beside values of f (a baseline) may be a tensor (*batch); one that multiplies an
     outcome, or is subtracted from it, a tensor (*batch, n): a product of two vectors is their inner product. A function that
