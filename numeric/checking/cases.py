@@ -21,12 +21,12 @@ from numeric.checking.exact_target import Interpreter, exact_target
 from numeric.checking.exact_variance import exact_variance_gradient
 from numeric.checking.joint_rows import FiniteLaws, joint_rows
 from numeric.checking.noise_nodes import noise_rows
-from numeric.codegen.densities import in_family
 from numeric.codegen.expressions import Kind
 from numeric.codegen.families import family_of
 from numeric.codegen.inputs import Gradient, Objective
 from numeric.codegen.inventory import has_coordinates, is_coordinatewise, is_summed, used_as_number, vector_constants
 from numeric.codegen.laws import Logits, laws_of, logits_of_laws
+from numeric.codegen.meaning.densities import in_family
 from numeric.codegen.noise_roles import exact_rule, is_polynomial, latent_controls, reparameterized, roles, uses_raw_latent
 from numeric.codegen.torchgen import Generated, generate
 

@@ -1,8 +1,8 @@
 """The exact gradient of a target over the noise of a relaxation, such as E_u[f(sigma(h(u, theta), lambda))].
 
 The objective is interpreted at fixed nodes of its own noise, and autograd differentiates it by the parameters there: nothing of
-the generated code has a part in it. That is right where the objective moves smoothly with the parameters; an outcome H(z), which
-jumps, is refused, as is a law that moves by itself.
+the generated code has a part in it. That is right where the objective moves smoothly with the parameters; an outcome H(z),
+which jumps, is refused, as is a law that moves by itself.
 """
 
 from __future__ import annotations

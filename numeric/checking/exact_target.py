@@ -49,7 +49,7 @@ from numeric.checking.joint_rows import FiniteLaws
 from numeric.codegen.families import family_of
 from numeric.codegen.inventory import law_parameter
 from numeric.codegen.laws import logits_of_laws
-from numeric.codegen.location import Location, location_and_scale
+from numeric.codegen.meaning.location import Location, location_and_scale
 
 MAX_ELEMENTS = 2**24
 

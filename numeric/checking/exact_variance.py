@@ -42,7 +42,7 @@ from numeric.checking.exact_target import Functions, fold
 from numeric.checking.noise_nodes import noise_rows
 from numeric.codegen.families import family_of
 from numeric.codegen.inventory import law_parameter
-from numeric.codegen.location import Location, location_and_scale
+from numeric.codegen.meaning.location import Location, location_and_scale
 
 
 def exact_variance_gradient(

@@ -53,8 +53,8 @@ from numeric.codegen.expressions import (
 )
 from numeric.codegen.families import Family, Finite
 from numeric.codegen.inventory import NO_PARAMETER, constants_of, used_as_number
+from numeric.codegen.meaning.vectors import functions_of_numbers
 from numeric.codegen.tensors import Tensors
-from numeric.codegen.vectors import functions_of_numbers
 
 
 class Events(Tensors):

@@ -30,7 +30,7 @@ from derive.language.term import (
     subterms,
 )
 from numeric.codegen.laws import laws_of, unstopped
-from numeric.codegen.vectors import is_vector
+from numeric.codegen.meaning.vectors import is_vector
 
 NO_PARAMETER = Symbol("no parameter of a law")
 

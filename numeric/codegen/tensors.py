@@ -12,7 +12,7 @@ from numeric.codegen.expressions import Code, Level, Names, Shape, Writer, call,
 from numeric.codegen.families import FAMILIES, Family, Finite, Normal
 from numeric.codegen.inventory import directions, is_summed, law_parameter, order
 from numeric.codegen.laws import Key, Logits, is_several, key_of, logits_of_laws, noise_of, unstopped
-from numeric.codegen.location import Location, location_and_scale
+from numeric.codegen.meaning.location import Location, location_and_scale
 
 
 class Tensors(ABC):

@@ -11,8 +11,8 @@ coordinate tensor. The arguments of functions (`b`, `z`, `sigma(z, lambda)`) are
 Where a formula uses b as a number (`slope * b`, the mean E(b, b)), it is about one bit; of n bits, b is a vector, a constant
 times it is their inner product, and the constant may be a vector of n entries. So is the product of two vectors, and that of a
 vector and a function which is nowhere used as a number, as the slope df(b): it maps (..., n) to (..., n)
-(`numeric.codegen.vectors`). A one-hot class and a normal vector are treated in the same way. A constant that stands beside
-values of f, such as a baseline, may have one entry for each batch element.
+(`numeric.codegen.meaning.vectors`). A one-hot class and a normal vector are treated in the same way. A constant that stands
+beside values of f, such as a baseline, may have one entry for each batch element.
 
 Where the target is a second derivative, grad(grad(..., theta), theta), the formula is a square in the step that theta takes,
 and the estimate the symmetric matrix of that square, shape (*batch, n, n): of loc and log_scale, and of several laws, it is a
@@ -48,7 +48,6 @@ from derive.language.term import (
 )
 from numeric.codegen.backward import SLOPE_GRADIENT
 from numeric.codegen.curvature import GRADIENT, JACOBIAN, VALUE_AND_SLOPE, Curvature
-from numeric.codegen.densities import densities_of, in_family
 from numeric.codegen.expressions import (
     LINE,
     Code,
@@ -66,6 +65,7 @@ from numeric.codegen.expressions import (
 from numeric.codegen.families import Family, Vector, family_of
 from numeric.codegen.inventory import constants_of, functions_of, is_coordinatewise, law_parameter
 from numeric.codegen.laws import Logits, laws_of, taken_at, unstopped
+from numeric.codegen.meaning.densities import densities_of, in_family
 from numeric.codegen.statements.calls import AT_ONCE, VALUES_AND_GRADIENTS, Call, calls_in, joined, said_of
 from numeric.codegen.statements.draw_source import draw_groups, draw_source, drawn_with
 from numeric.codegen.walk import sum_of

@@ -49,7 +49,7 @@ from numeric.codegen.expressions import (
 from numeric.codegen.families import Finite, Normal
 from numeric.codegen.inventory import standardised
 from numeric.codegen.logarithms import Exponentials, exponentials
-from numeric.codegen.vectors import Inner, inner_product
+from numeric.codegen.meaning.vectors import Inner, inner_product
 
 
 class Values(Events):
