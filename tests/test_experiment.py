@@ -45,7 +45,7 @@ def test_the_page_says_what_the_results_and_the_code_say(stored):
 def test_the_stored_results_are_of_these_settings_and_methods(stored):
     assert {label: Settings(**one["settings"]) for label, one in stored.items()} == training.SETTINGS
     assert all(list(one["methods"]) == list(METHODS) for one in stored.values())
-    assert all((FOLDER / name).stat().st_size < 100_000 for name in ("adam.png", "sgd.png", "rebar.png", "results.json"))
+    assert all((FOLDER / name).stat().st_size < 200_000 for name in ("adam.svg", "sgd.svg", "rebar.svg", "results.json"))
 
 
 def test_the_page_refuses_results_that_it_does_not_describe(stored):
@@ -64,8 +64,8 @@ def test_fifty_steps_of_every_method_run_and_repeat(optimiser, tmp_path):
         assert first[name]["step"] == [0, 25, 50]
         assert len(set(first[name]["final_p"])) == (1 if name == "exact" else 3) or name == "baseline"
     assert first["exact"]["final_p"][0] > 0.5
-    page.plot_training({"methods": first}, tmp_path / "short.png")
-    assert (tmp_path / "short.png").stat().st_size > 5000
+    page.plot_training({"methods": first}, tmp_path / "short.svg")
+    assert (tmp_path / "short.svg").stat().st_size > 5000
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -22,7 +22,7 @@ def test_the_page_says_what_the_code_computes():
 
 def test_the_plots_of_the_page_are_there_and_small(tmp_path):
     study.write(tmp_path, points=8, degree=7)
-    for name in ("cosine.png", "polynomials.png"):
+    for name in ("cosine.svg", "polynomials.svg"):
         assert f"({name})" in (tmp_path / "README.md").read_text(encoding="utf-8")
         assert (tmp_path / name).stat().st_size > 5000
         assert (FOLDER / name).stat().st_size < 100_000

@@ -20,17 +20,9 @@ from docs.experiment.controls import Control, Network, Rebar, Sigmoid, objective
 from docs.experiment.quadrature import moments
 from docs.experiment.training import GOOD, METHODS, relax
 from docs.templates import filled
+from numeric.report import drawing
 
 HERE = Path(__file__).parent
-COLOURS = {
-    "exact": "0.45",
-    "score-function": "#c8553d",
-    "baseline": "#8a5fa8",
-    "rebar-fixed": "#d9a441",
-    "rebar": "#3a7d44",
-    "sigmoid": "#7fb7be",
-    "relax": "#1b6ca8",
-}
 Results = Mapping[str, Any]
 BOUND = 1e-9  # of numerical errors that the page calls small
 T = Fraction(501, 1000)
@@ -281,67 +273,53 @@ def check_gamble(results: Results) -> None:
 
 
 def plot_training(results: Results, path: Path) -> None:
-    figure, axes = _figure()
-    for name, done in results["methods"].items():
-        style = {"color": COLOURS[name], "label": METHODS[name].label}
-        low, middle, high = ([loss(p) for p in done["p"][k]] for k in range(3))
-        axes[0].plot(done["step"], middle, **style)
-        axes[0].fill_between(done["step"], low, high, color=COLOURS[name], alpha=0.12, linewidth=0)
-        if max(done["variance"][1]) > 0:
-            axes[1].plot(done["step"], done["variance"][1], color=COLOURS[name])
-            band = (done["variance"][k] for k in (0, 2))
-            axes[1].fill_between(done["step"], *band, color=COLOURS[name], alpha=0.12, linewidth=0)
-    _frame(axes[0], "exact loss: median, 10 % to 90 %", "step", "E[f(b)]")
-    axes[0].ticklabel_format(axis="y", useOffset=False)
-    _frame(axes[1], "variance of one estimate: median, 10 % to 90 %", "step", "variance, log scale")
-    axes[1].set_yscale("log")
-    figure.legend(fontsize=8, loc="outside lower center", ncols=4)
-    _save(figure, path)
+    with drawing.settled():
+        figure, axes = drawing.figure(7.4, rows=2)
+        for number, (name, done) in enumerate(results["methods"].items()):
+            steps, look = done["step"], drawing.line(number, len(done["step"]))
+            low, middle, high = ([loss(p) for p in done["p"][k]] for k in range(3))
+            axes[0].plot(steps, middle, label=METHODS[name].label, **look)
+            axes[0].fill_between(steps, low, high, color=look["color"], alpha=0.12, linewidth=0)
+            low, middle, high = (done["variance"][k] for k in range(3))
+            if max(middle) > 0:
+                axes[1].plot(steps, middle, **look)
+                axes[1].fill_between(steps, low, high, color=look["color"], alpha=0.12, linewidth=0)
+        _frame(axes[0], "exact loss: median, 10 % to 90 %", "step", "E[f(b)]")
+        axes[0].ticklabel_format(axis="y", useOffset=False)
+        _frame(axes[1], "variance of one estimate: median, 10 % to 90 %", "step", "variance, log scale")
+        axes[1].set_yscale("log")
+        drawing.legend(figure, axes[0])
+        drawing.write(figure, path)
 
 
 def plot_scan(found: Mapping[float, RebarScan], path: Path) -> None:
-    figure, axes = _figure()
-    for axis, logit in zip(axes, (0.0, 3.0), strict=True):
-        one = found[logit]
-        logits = torch.full((1, 1), logit, dtype=torch.float64)
-        nothing = Rebar(eta=0.0)
-        plain = float(control_variance(nothing, nothing.start(1, torch.Generator()), logits, 256))
-        axis.axhline(plain, color=COLOURS["score-function"], linewidth=4, alpha=0.5, label="score function")
-        axis.plot(one.temperatures, one.plain, "--", color=COLOURS["rebar-fixed"], label="REBAR, eta = 1")
-        axis.plot(one.temperatures, one.best, color=COLOURS["rebar"], label="REBAR, best eta")
-        _frame(axis, f"logit {logit:g}", "lambda", "variance of one estimate")
-        axis.set_xscale("log")
-        axis.set_yscale("log")
-    axes[0].legend(fontsize=8)
-    _save(figure, path)
-
-
-def _figure() -> tuple[Any, Any]:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot.subplots(1, 2, figsize=(10, 4.1), layout="constrained")
+    with drawing.settled():
+        figure, axes = drawing.figure(6.6, rows=2)
+        for axis, logit in zip(axes, (0.0, 3.0), strict=True):
+            one = found[logit]
+            logits = torch.full((1, 1), logit, dtype=torch.float64)
+            nothing = Rebar(eta=0.0)
+            plain = float(control_variance(nothing, nothing.start(1, torch.Generator()), logits, 256))
+            looks = [drawing.line(number, len(one.temperatures)) for number in range(3)]
+            axis.plot(one.temperatures, torch.full_like(one.temperatures, plain), label="score function", **looks[0])
+            axis.plot(one.temperatures, one.plain, label="REBAR, eta = 1", **looks[1])
+            axis.plot(one.temperatures, one.best, label="REBAR, best eta", **looks[2])
+            _frame(axis, f"logit {logit:g}", "lambda", "variance of one estimate")
+            axis.set_xscale("log")
+            axis.set_yscale("log")
+        drawing.legend(figure, axes[0])
+        drawing.write(figure, path)
 
 
 def _frame(axis: Any, title: str, x: str, y: str) -> None:
-    axis.set_title(title, fontsize=10)
+    axis.set_title(title)
     axis.set_xlabel(x)
-    axis.set_ylabel(y, fontsize=9)
-    axis.grid(alpha=0.25)
-
-
-def _save(figure: Any, path: Path) -> None:
-    from matplotlib import pyplot
-
-    figure.savefig(path, dpi=70, metadata={"Software": None})
-    pyplot.close(figure)
+    axis.set_ylabel(y)
 
 
 def write(stored: Results, folder: Path, points: int = 61) -> None:
     """Write the page and the plots."""
     (folder / "README.md").write_text(text(stored, points), encoding="utf-8")
     for name in ("adam", "sgd"):
-        plot_training(stored[name], folder / f"{name}.png")
-    plot_scan(scans(points), folder / "rebar.png")
+        plot_training(stored[name], folder / f"{name}.svg")
+    plot_scan(scans(points), folder / "rebar.svg")

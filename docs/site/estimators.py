@@ -21,6 +21,8 @@ from docs.site.gather import REPOSITORY, ROOT
 from docs.site.rules import page_of_rule
 from docs.templates import filled
 from numeric.codegen.torchgen import usual_families
+from numeric.report.figures import variance_beside
+from numeric.report.plots import available, draw
 
 TEMPLATES = Path(__file__).parent / "templates"
 ANSWERS = ROOT / "docs" / "readings" / "answers.json"
@@ -29,13 +31,20 @@ _STEP = re.compile(r'<div class="rule">= by ([a-z ]+?)(, in value only)?</div>')
 
 @dataclass(frozen=True)
 class Page:
-    """What is known of an estimator when its page is written; `code` is the source of each family, or why there is none."""
+    """What is known of an estimator when its page is written.
+
+    Args
+        code           the source of each family, or why there is none
+        plot, caption  its variance as SVG and what it shows, both empty where it is of another problem than the plot
+    """
 
     name: str
     verdict: str
     body: str
     rules: tuple[str, ...]
     code: dict[str, tuple[str, str]]
+    plot: str = ""
+    caption: str = ""
 
 
 def known(name: str) -> Page:
@@ -48,7 +57,10 @@ def known(name: str) -> Page:
     verdict = derive.prove(estimator)
     rules = () if verdict.derivation is None else tuple(line.rule for line in verdict.derivation.lines[1:])
     body = linked_steps(html.body(estimator, verdict.derivation, verdict.conclusion), "../rules/")
-    return Page(name, verdict.verdict, body, rules, {family: _code(name, family) for family in usual_families(estimator)})
+    code = {family: _code(name, family) for family in usual_families(estimator)}
+    figure = variance_beside(estimator) if available() else None
+    plot, caption = ("", "") if figure is None else (draw(figure), figure.caption)
+    return Page(name, verdict.verdict, body, rules, code, plot, caption)
 
 
 def linked_steps(body: str, folder: str) -> str:
@@ -111,6 +123,8 @@ def write(source: Path, names: Sequence[str] = tuple(catalogue)) -> list[Page]:
     pages = all_known(names)
     for page in pages:
         (folder / f"{page.name}.md").write_text(render(page, answers[page.name]), encoding="utf-8")
+        if page.plot:
+            (folder / f"{page.name}.svg").write_text(page.plot, encoding="utf-8")
     index = filled(TEMPLATES / "estimators.md.jinja", {"pages": pages, "catalogue": catalogue})
     (folder / "index.md").write_text(index, encoding="utf-8")
     return pages

@@ -19,11 +19,12 @@ from derive.exact import comparison as exact
 from derive.laws.models import RationalCase
 from docs.templates import filled
 from docs.variance import baselines, cosine, forms
+from numeric.report import drawing
+from numeric.report.drawing import COLOURS, INK, SOFT
 
 HERE = Path(__file__).parent
 SEED = 4
 PHASES = {"0 (cosine)": Fraction(0), "pi/4": Fraction(1, 4), "pi/2 (sine)": Fraction(1, 2)}
-COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44")
 NAMES = ("mu", "sigma")
 
 
@@ -278,74 +279,62 @@ def quadratic_roots(p: Fraction, q: Fraction, r: Fraction) -> tuple[float, float
 
 
 def plot_cosine(path: Path, points: int) -> None:
-    figure, axes = _figure(2)
+    figure, axes = drawing.figure(7.2, rows=2)
     for axis, name in zip(axes, NAMES, strict=True):
-        for colour, (label, phase) in zip(COLOURS, PHASES.items(), strict=True):
+        for number, (label, phase) in enumerate(PHASES.items()):
             kappas = [Fraction(4 * i, points) for i in range(1, points + 1)]
             triples = [[float(x) for x in cosine.VARIANCES[name](cosine.ball(k), cosine.ball(phase))] for k in kappas]
             shown = [float(k) for k in kappas]
-            axis.plot(shown, [p / s for p, s, _ in triples], color=colour, label=f"k mu = {label}")
-            axis.plot(shown, [p / b for p, _, b in triples], color=colour, linestyle="--", linewidth=1)
+            _pair(axis, number, shown, triples, f"k mu = {label}")
             at = cosine.threshold(name, phase)
-            axis.plot([float(at.low)], [1], "o", color=colour, markersize=5)
+            axis.plot([float(at.low)], [1], "o", color=COLOURS[number], markersize=6, markeredgecolor=INK)
         _frame(axis, f"gradient in {name}", "k sigma", "Var pathwise / Var score function")
         axis.set_yscale("log")
         axis.set_ylim(0.01, 40)
-    axes[0].legend(title="dashed: with the best constant", fontsize=8, title_fontsize=8, loc="lower right")
-    _save(figure, path)
+    drawing.legend(figure, axes[0], "pale: with the best constant")
+    drawing.write(figure, path)
 
 
 def plot_polynomials(path: Path, degree: int, points: int) -> None:
-    figure, axes = _figure(2)
+    figure, axes = drawing.figure(7.2, rows=2)
     degrees = list(range(2, degree + 1))
-    for colour, name in zip(COLOURS, NAMES, strict=False):
-        axes[0].plot(degrees, [worst_ratio(name, d, with_baseline=True) for d in degrees], "o-", color=colour, label=name)
+    for number, name in enumerate(NAMES):
+        worst = [worst_ratio(name, d, with_baseline=True) for d in degrees]
+        axes[0].plot(degrees, worst, label=f"gradient in {name}", **(drawing.line(number, len(degrees)) | {"markevery": 1}))
     _frame(axes[0], "worst case over all f of a degree", "degree of f", "largest Var pathwise / Var score function")
-    axes[0].legend(fontsize=8)
-    for colour, name in zip(COLOURS, NAMES, strict=False):
+    for number, name in enumerate(NAMES):
         ts = [Fraction(30 * i, points) for i in range(points + 1)]
         triples = [forms.variances(name, [Fraction(0), Fraction(0), -t, Fraction(0), Fraction(1)]) for t in ts]
-        shown = [float(t) for t in ts]
-        axes[1].plot(shown, [float(p / s) for p, s, _ in triples], color=colour, label=name)
-        axes[1].plot(shown, [float(p / b) for p, _, b in triples], "--", color=colour, label=f"{name}, best constant")
-    _frame(axes[1], "f = He_4 - t He_2", "t", "Var pathwise / Var score function")
-    axes[1].legend(fontsize=8)
-    _save(figure, path)
+        _pair(axes[1], number, [float(t) for t in ts], triples, f"gradient in {name}")
+    _frame(axes[1], "f = He_4 - t He_2; pale: with the best constant", "t", "Var pathwise / Var score function")
+    drawing.legend(figure, axes[0])
+    drawing.write(figure, path)
 
 
-def _figure(count: int) -> tuple[Any, Any]:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot.subplots(1, count, figsize=(10, 3.8), layout="constrained")
+def _pair(axis: Any, number: int, shown: Sequence[float], triples: Sequence[Sequence[Any]], label: str) -> None:
+    """Draw the ratio of the variances, and pale and thin the one where the score function has its best constant."""
+    look = drawing.line(number, len(shown))
+    axis.plot(shown, [float(p / s) for p, s, _ in triples], label=label, **look)
+    axis.plot(shown, [float(p / b) for p, _, b in triples], **(look | {"linewidth": 0.9, "marker": "", "alpha": 0.6}))
 
 
 def _frame(axis: Any, title: str, x: str, y: str) -> None:
-    axis.axhline(1, color="0.6", linewidth=0.8)
-    axis.set_title(title, fontsize=10)
+    axis.axhline(1, color=SOFT, linewidth=0.8)
+    axis.set_title(title)
     axis.set_xlabel(x)
-    axis.set_ylabel(y, fontsize=9)
-    axis.grid(alpha=0.25)
-
-
-def _save(figure: Any, path: Path) -> None:
-    from matplotlib import pyplot
-
-    figure.savefig(path, dpi=90, metadata={"Software": None})
-    pyplot.close(figure)
+    axis.set_ylabel(y)
 
 
 def write(folder: Path, points: int = 400, degree: int = 8) -> None:
     """Write the page and the plots into a folder."""
     jobs = {
         "README.md": lambda path: path.write_text(page(degree), encoding="utf-8"),
-        "cosine.png": lambda path: plot_cosine(path, points),
-        "polynomials.png": lambda path: plot_polynomials(path, degree + 4, points),
+        "cosine.svg": lambda path: plot_cosine(path, points),
+        "polynomials.svg": lambda path: plot_polynomials(path, degree + 4, points),
     }
     for name, job in track(jobs.items(), description="variance study", transient=True):
-        job(folder / name)
+        with drawing.settled():
+            job(folder / name)
 
 
 def main() -> None:

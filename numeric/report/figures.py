@@ -15,6 +15,7 @@ from derive.laws.bernoulli import RelaxedBernoulli
 from derive.printing import text
 
 if TYPE_CHECKING:
+    from derive.verdicts.variance_report import VarianceReport
     from numeric.report.collect import EstimatorRecord
 
 PERCENTS = (1, 2, 5, *range(10, 100, 10), 95, 98, 99)
@@ -102,7 +103,24 @@ def crosscheck_errors(records: Sequence[EstimatorRecord]) -> Figure:
 
 def variance_curves(records: Sequence[EstimatorRecord]) -> Figure:
     """Return the exact variance of the estimators of d E[f(b)] over the probability of a Bernoulli variable."""
-    curves = [_curve(record) for record in records if _is_of_the_problem(record)]
+    return _variances([(record.estimator, record.variance) for record in records])
+
+
+def variance_beside(estimator: Estimator) -> Figure | None:
+    """Return the variance of an estimator of d E[f(b)] beside that of the score function, None where it is of another problem.
+
+    >>> variance_beside(catalogue["pathwise"]) is None
+    True
+    >>> [series.label for series in variance_beside(catalogue["leave-one-out"]).series]
+    ['leave-one-out (3 samples)', 'score-function']
+    """
+    plain = catalogue["score-function"]
+    pairs = [(one, derive.variance(one)) for one in ((estimator,) if estimator == plain else (estimator, plain))]
+    return _variances(pairs) if _is_of_the_problem(*pairs[0]) else None
+
+
+def _variances(pairs: Sequence[tuple[Estimator, VarianceReport | None]]) -> Figure:
+    curves = [_curve(*pair) for pair in pairs if _is_of_the_problem(*pair)]
     return Figure(
         "variance",
         "Variance over the probability",
@@ -114,23 +132,23 @@ def variance_curves(records: Sequence[EstimatorRecord]) -> Figure:
     )
 
 
-def _is_of_the_problem(record: EstimatorRecord) -> bool:
-    known = record.variance is not None and record.variance.variance is not None and "p(2)" in record.variance.point
-    return known and text.render(record.estimator.target) == text.render(catalogue["score-function"].target)
+def _is_of_the_problem(estimator: Estimator, report: VarianceReport | None) -> bool:
+    known = report is not None and report.variance is not None and "p(2)" in report.point
+    return known and text.render(estimator.target) == text.render(catalogue["score-function"].target)
 
 
-def _curve(record: EstimatorRecord) -> Series:
-    known = {} if record.variance is None else record.variance.point
-    fixed = {name: value for name, value in OPEN.items() if name in known and _is_open(name, record.estimator)}
+def _curve(estimator: Estimator, report: VarianceReport | None) -> Series:
+    known = {} if report is None else report.point
+    fixed = {name: value for name, value in OPEN.items() if name in known and _is_open(name, estimator)}
     values: dict[float | str, float] = {}
     for percent in PERCENTS:
-        found = derive.variance(record.estimator, at={"p(2)": Fraction(percent, 100), **fixed})
+        found = derive.variance(estimator, at={"p(2)": Fraction(percent, 100), **fixed})
         if found.variance is not None:
             values[percent / 100] = float(found.variance)
-    chosen = [f"{name} = {float(value):g}" for name, value in (known | fixed).items() if _is_open(name, record.estimator)]
-    samples = [f"{len(record.estimator.draws)} samples"] if record.estimator.family else []
+    chosen = [f"{name} = {float(value):g}" for name, value in (known | fixed).items() if _is_open(name, estimator)]
+    samples = [f"{len(estimator.draws)} samples"] if estimator.family else []
     brackets = ", ".join(samples + chosen)
-    return Series(f"{record.estimator.name} ({brackets})" if brackets else record.estimator.name, values)
+    return Series(f"{estimator.name} ({brackets})" if brackets else estimator.name, values)
 
 
 def _is_open(name: str, estimator: Estimator) -> bool:

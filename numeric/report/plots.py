@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import math
+from textwrap import fill
 from typing import Any
 
+from numeric.report import drawing
+from numeric.report.drawing import COLOURS, FONT, PAPER, SOFT
 from numeric.report.figures import Figure, Series
 
 _STYLES: dict[str, dict[str, Any]] = {
-    "line": {"marker": ".", "linewidth": 1.4},
-    "dashed": {"linestyle": "--", "linewidth": 1.0},
-    "dot": {"marker": "o", "linestyle": "none", "color": "#006ba4"},
-    "cross": {"marker": "X", "linestyle": "none", "color": "#c85200", "markersize": 8},
-    "bar": {"marker": "|", "linestyle": "none", "color": "#333333", "markersize": 12},
+    "dashed": {"linewidth": 1.0, "color": SOFT, "marker": ""},
+    "dot": {"marker": "o", "linestyle": "none", "color": COLOURS[0], "markersize": 4.5},
+    "cross": {"marker": "X", "linestyle": "none", "color": COLOURS[1], "markersize": 8},
+    "bar": {"marker": "|", "linestyle": "none", "color": SOFT, "markersize": 12},
 }
-_MARKS = ".ovs^DPX<>*h"
-_SETTINGS = {"svg.hashsalt": "gradproof", "svg.fonttype": "path", "font.size": 10, "axes.grid": True, "grid.alpha": 0.3}
 _LEAST = 1e-18
+_LINE, _ROW, _WIDEST = 0.19, 0.2, 54
+"""The height of a line of the legend, and of a row that has a name, in inches; the length of that line, in letters."""
 
 
 def available() -> bool:
@@ -31,42 +32,42 @@ def available() -> bool:
 
 def draw(figure: Figure) -> str:
     """Return a figure as SVG: the same figure gives the same text, without a date."""
-    import matplotlib as mpl
-    from matplotlib import style
-    from matplotlib.figure import Figure as Canvas
-
-    with mpl.rc_context(), style.context(["default", "tableau-colorblind10", _SETTINGS]):
+    with drawing.settled():
         rows = [position for position in figure.positions if isinstance(position, str)]
-        canvas = Canvas(figsize=(8, 1.5 + 0.24 * len(rows) if rows else 4.6), layout="constrained")
-        axes = canvas.subplots()
+        shown = _merged(figure.series)
+        lines = sum(1 + series.label.count("\n") for series in shown)
+        canvas, axes = drawing.figure((1.2 + _ROW * len(rows) if rows else 3.6) + _LINE * lines)
         if rows:
-            axes.plot([_LEAST] * len(rows), rows, alpha=0)  # every row once, in order
-        for number, series in enumerate(figure.series):
+            axes.plot([_LEAST] * len(rows), rows, color=PAPER, alpha=0)  # every row once, in order
+        for number, series in enumerate(shown):
             _plot(axes, series, number, sideways=bool(rows))
         _label(axes, figure, sideways=bool(rows))
-        canvas.legend(fontsize=8, loc="outside lower center", ncols=3 if rows else 2)
-        written = io.StringIO()
-        canvas.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
-    return written.getvalue()
+        drawing.legend(canvas, axes)
+        return drawing.svg(canvas)
+
+
+def _merged(series: tuple[Series, ...]) -> list[Series]:
+    """Return the series, curves that are the same as one with all their names."""
+    curves = {one.label: one.values for one in series if one.style == "line"}
+    others = [one for one in series if one.style != "line"]
+    return [*(Series(fill(label, _WIDEST), values) for label, values in drawing.together(curves)), *others]
 
 
 def _plot(axes: Any, series: Series, number: int, *, sideways: bool) -> None:
-    look = dict(_STYLES[series.style])
-    if series.style == "line":
-        look["marker"] = _MARKS[number % len(_MARKS)]
-        look["markersize"] = 4
-    positions = list(series.values)
+    positions, values = list(series.values), list(series.values.values())
+    curve = drawing.line(number, len(positions)) if series.style in ("line", "dashed") else {}
+    look = curve | _STYLES.get(series.style, {})
     if sideways:
-        axes.plot([max(value, _LEAST) for value in series.values.values()], positions, label=series.label, **look)
+        axes.plot([max(value, _LEAST) for value in values], positions, label=series.label, **look)
     else:
-        values = [value if value > 0 else math.nan for value in series.values.values()]
-        axes.plot(positions, values, label=series.label, **look)
+        axes.plot(positions, [value if value > 0 else math.nan for value in values], label=series.label, **look)
 
 
 def _label(axes: Any, figure: Figure, *, sideways: bool) -> None:
     if sideways:
         axes.set_xscale("log")
         axes.set_xlabel(figure.value)
+        axes.tick_params(axis="y", labelsize=FONT - 1)
         rows = len(axes.get_yticks())
         axes.set_ylim(rows - 0.4, -0.6)
     else:
