@@ -22,6 +22,7 @@ from derive.printing.measure import points
 
 NAMES = ["score-function", "control-variate-without-correction", "rebar", "leave-one-out", "sgvb", "nvil", "muprop"]
 VARIANCES = ["score-function", "leave-one-out", "nvil", "straight-through", "rebar"]
+STATED = ["sgvb", "relax-variance-phi", "sequence-importance-sampling", "per-decision-importance-sampling"]
 COLUMN = 239
 ABOUT = 1.08  # the estimate may be so much below what TeX finds
 CLASSES = {
@@ -68,6 +69,7 @@ def odd_ones():
 @cache
 def fragments():
     explained = {f"explain {name}": command.explained(catalogue[name], "84mm") for name in NAMES}
+    explained |= {f"prove {name}": command.proved(catalogue[name], "84mm") for name in STATED}
     return explained | {f"variance {name}": command.varied(catalogue[name], 2, "84mm") for name in VARIANCES}
 
 
