@@ -144,6 +144,15 @@ def test_the_page_of_an_estimator_has_derivation_verdict_and_code():
         assert part in text, part
 
 
+def test_the_page_of_an_estimator_has_its_variance_where_it_is_of_the_problem_of_the_plot():
+    answer = {"variance": "exact", "crosscheck": {}}
+    drawn = estimators.render(estimators.Page("rebar", "proved", "", (), {}, "<svg/>", "What it shows."), answer)
+    assert re.search(r"## Variance\n\n!\[[^]]*rebar[^]]*\]\(rebar\.svg\)\n\nWhat it shows\.\n\n## Torch code\n", drawn)
+    assert "## Variance" not in estimators.render(estimators.Page("pathwise", "proved", "", (), {}), answer)
+    assert estimators.known("pathwise").plot == ""
+    assert estimators.known("leave-one-out").plot.count("prefers-color-scheme") == 1
+
+
 @pytest.mark.parametrize("name", catalogue)
 def test_every_estimator_has_answers_and_the_file_of_its_derivation(name):
     page = estimators.Page(name, catalogue[name].verdict, "", (), {})
