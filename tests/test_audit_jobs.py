@@ -17,7 +17,7 @@ from torch import Tensor
 
 from derive.language.errors import TooLarge, UsageError
 from numeric import NotAuditable, audit
-from numeric.auditing import audit_mean, jobs
+from numeric.auditing import audit_mean, jobs, outcome_runs
 from numeric.draws import tape
 from numeric.draws.tape import Tape, explore, parted
 from numeric.means.runs import Runs
@@ -27,7 +27,10 @@ REWARD = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
 
 @pytest.fixture(autouse=True)
 def _even_for_few(monkeypatch):
+    # One by one: what runs as rows of one run needs no other process.
     monkeypatch.setattr(jobs, "FEWEST", 100)
+    monkeypatch.setattr(audit_mean, "FEWEST", sys.maxsize)
+    monkeypatch.setattr(outcome_runs, "FEWEST", sys.maxsize)
 
 
 def numbers(report) -> list[Tensor]:

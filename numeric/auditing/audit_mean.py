@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from rich.console import Console
@@ -13,9 +14,11 @@ from rich.progress import Progress
 from torch import Tensor
 
 from numeric.auditing.audit_report import worst_coordinate
+from numeric.auditing.outcome_runs import FEWEST, outcome_runs
 from numeric.auditing.precision import too_coarse
 from numeric.draws.moments import Moments
-from numeric.draws.tape import Count, NotAuditable, Tape
+from numeric.draws.noise_rows import NotInRows
+from numeric.draws.tape import LONG, Count, NotAuditable, Tape
 from numeric.means.exact_mean import ExactMean, exact_mean, require_total
 from numeric.means.runs import IMPLICIT, MOST_REPEATED, Runs, default_tolerance
 
@@ -27,6 +30,7 @@ BEHIND = 10
 """The terms behind the last one that is enumerated are taken for at most this many times as much, together."""
 LARGEST_TAIL = 1e-3
 
+T = TypeVar("T")
 Tolerances: TypeAlias = tuple[float | None, float | None]
 
 
@@ -49,7 +53,14 @@ class Found:
 
 
 def moments_of(runs: Runs, loss: Callable[[], Any], budget: int, expected: Count) -> Moments:
-    """Run the loss on each of its outcomes, of which so many are expected, and return the moments of its gradient."""
+    """Run the loss on each of its outcomes, of which so many are expected, and return the moments of its gradient.
+
+    They are rows of one run where that is possible, else runs of their own.
+    """
+    if _may_be_rows(runs, expected):
+        with suppress(NotInRows):
+            rows = outcome_runs(runs, loss, lambda tape: runs.loss(loss, tape, salt=1), by_numbers=False)
+            return rows.moments_of_outcomes(lambda every: _shown(every, expected, lambda part: len(part.weights)))
     moments, stride = Moments(), max(1, expected.outcomes // MOST_REPEATED)
     run = runs.explored(lambda tape: runs.loss(loss, tape, salt=1), loss, budget, salt=1)
     for position, (tape, gradient) in enumerate(_shown(run, expected)):
@@ -61,11 +72,24 @@ def moments_of(runs: Runs, loss: Callable[[], Any], budget: int, expected: Count
     return moments
 
 
-def _shown(run: Iterator[Any], expected: Count) -> Iterator[Any]:
+def timed(runs: Runs, loss: Callable[[], Any], expected: Count) -> Count:
+    """Return a count of outcomes that would take long one by one with the time that they take on rows, if they can be rows."""
+    if expected.seconds >= LONG and _may_be_rows(runs, expected):
+        with suppress(NotInRows):
+            return outcome_runs(runs, loss, lambda tape: runs.loss(loss, tape), by_numbers=False).timed(expected)
+    return expected
+
+
+def _may_be_rows(runs: Runs, expected: Count) -> bool:
+    """Whether all outcomes seem to draw alike, and are many enough to be worth it."""
+    return runs.integrated is None and not expected.is_estimate and expected.outcomes >= FEWEST
+
+
+def _shown(run: Iterator[T], expected: Count, outcomes: Callable[[T], int] = lambda _: 1) -> Iterator[T]:
     """The runs, with a progress bar if they are many and somebody is looking, and a line now and then where it is a file."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield from _told(run, expected, console)
+        yield from _told(run, expected, outcomes, console)
         return
     if expected.outcomes < PROGRESS_FROM:
         yield from run
@@ -74,14 +98,16 @@ def _shown(run: Iterator[Any], expected: Count) -> Iterator[Any]:
         task = progress.add_task(str(expected), total=expected.outcomes)
         for each in run:
             yield each
-            progress.advance(task)
+            progress.advance(task, outcomes(each))
 
 
-def _told(run: Iterator[Any], expected: Count, console: Console) -> Iterator[Any]:
+def _told(run: Iterator[T], expected: Count, outcomes: Callable[[T], int], console: Console) -> Iterator[T]:
     """The runs, with a line every `TOLD` seconds."""
     start = said = time.monotonic()
-    for done, each in enumerate(run, 1):
+    done = 0
+    for each in run:
         yield each
+        done += outcomes(each)
         now = time.monotonic()
         if now - said >= TOLD:
             said = now
@@ -91,6 +117,10 @@ def _told(run: Iterator[Any], expected: Count, console: Console) -> Iterator[Any
 
 def exact_mean_of(runs: Runs, objective: Callable[[], Any], budget: int, *, check: bool = True) -> ExactMean:
     """Return the exact mean of the objective and its gradient, held against the numbers if wanted."""
+    if runs.integrated is None:
+        with suppress(NotInRows):
+            run_alone = lambda tape: runs.objective(objective, tape, differentiate=True)  # noqa: E731
+            return outcome_runs(runs, objective, run_alone, by_numbers=True).mean_of_outcomes(check=check)
     standard = default_tolerance(runs.coarsest)
 
     def every(differentiate: bool) -> Iterable[tuple[Tape, tuple[float, list[Tensor]]]]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -95,6 +96,7 @@ class AuditReport:
         contributions          the outcomes that add most to the mean of the worst coordinate
         warnings               what the result does not cover
         left_out               which laws were cut off, and what that may change; part of the tolerance
+        together               whether the outcomes of the loss were rows of one run, and some of them run alone too
     """
 
     mean: dict[str, Tensor]
@@ -116,6 +118,7 @@ class AuditReport:
     sampling: str = ""
     undecided: str = ""
     left_out: str = ""
+    together: bool = False
     factors: tuple[float, ...] = ()
     held: int = 0
     graphless: bool = False
@@ -228,6 +231,7 @@ class AuditReport:
             "without_graph": self.graphless,
             "outcomes": self.outcomes,
             "objective_outcomes": self.objective_outcomes,
+            "together": self.together,
             "objective": _number(self.value),
             "draws": list(self.draws),
             "frozen_noise": self.frozen_noise,
@@ -302,8 +306,9 @@ class AuditReport:
         name, index = self.worst
         at = "".join(f"[{position}]" for position in index)
         at_noise, tolerated = f" ({self.at})" if self.at else "", _at(self.tolerance[name], index)
+        rows_of_one = " as rows of one run" if self.together else ""
         rows = [
-            ("outcomes", f"{self.outcomes} of the loss, {self.objective_outcomes} of the objective"),
+            ("outcomes", f"{self.outcomes} of the loss{rows_of_one}, {self.objective_outcomes} of the objective"),
             ("draws", ", ".join(self.draws) or "none"),
             ("E[objective]", f"{self.value:.15g}{at_noise}"),
             ("worst", f"{name}{at}" if self.unbiased else f"the gradient of {name}{at}"),
@@ -351,7 +356,7 @@ def worst_coordinate(
     for name, part in mean.items():
         ratio = ((part - exact[name]).abs() / tolerance[name]).nan_to_num(nan=math.inf).reshape(-1)
         if ratio.numel() and float(ratio.max()) > found[0]:
-            place = torch.unravel_index(ratio.argmax(), part.shape) if part.dim() else ()
+            place = numpy.unravel_index(int(ratio.argmax()), tuple(part.shape))
             found = (float(ratio.max()), name, tuple(int(position) for position in place))
     return found[1], found[2]
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from derive.language.errors import GradproofError, UsageError
+from numeric.auditing.audit_mean import moments_of
 from numeric.auditing.audit_report import AuditReport
-from numeric.draws.moments import Moments
-from numeric.draws.tape import explore
+from numeric.draws.dispatch import DispatchMode
+from numeric.draws.tape import Count, explore
 from numeric.means.runs import Runs
 from numeric.state.reachable import reachable
 
@@ -91,10 +91,8 @@ def _measured(runs: Runs, report: AuditReport, loss: Callable[[], Any], rewards:
         with reads:
             return loss()
 
-    moments = Moments()
     with _plus_one(rewards):
-        for tape, gradient in explore(lambda tape: runs.loss(watched, tape), 2 * report.outcomes):
-            moments.add(tape, gradient, keep=False)
+        moments = moments_of(runs, watched, 2 * report.outcomes, Count(report.outcomes, False, report.outcomes))
     if not reads.seen:
         message = "the loss does not read the rewards that were given as reward=; give the tensor that it indexes itself."
         raise UsageError(message)
@@ -116,11 +114,11 @@ def _plus_one(tensors: Sequence[Tensor]) -> Iterator[None]:
             each.data.copy_(values)
 
 
-class _Reads(TorchDispatchMode):
+class _Reads(DispatchMode):
     """Note whether an operation takes one of these tensors, or a view of it."""
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._places = {each.untyped_storage().data_ptr() for each in tensors}
         self.seen = False
 

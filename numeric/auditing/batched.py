@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from derive.language.errors import UsageError
+from numeric.draws.dispatch import DispatchMode
 from numeric.draws.random_ops import Call, draws_nothing, multinomial_row_probabilities
 from numeric.draws.tape import Choice, NotAuditable
 from numeric.means.exact_mean import ByNumbers
@@ -29,7 +29,7 @@ from numeric.means.exact_mean import ByNumbers
 CHUNK = 4096
 
 
-class BatchInterceptor(TorchDispatchMode):
+class BatchInterceptor(DispatchMode):
     """Run torch code of n rows with row i of each draw set to outcome i.
 
     Args
@@ -37,7 +37,7 @@ class BatchInterceptor(TorchDispatchMode):
     """
 
     def __init__(self, digits: Tensor) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._digits, self._used = digits, 0
         self._factors: list[Callable[[], Tensor]] = []
 

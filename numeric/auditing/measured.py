@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 
 from derive.language.errors import GradproofError, TooLarge, UsageError
-from numeric.auditing.audit_mean import Found, Tolerances, compared, exact_mean_of, moments_of, tails
+from numeric.auditing.audit_mean import Found, Tolerances, compared, exact_mean_of, moments_of, tails, timed
 from numeric.auditing.audit_report import AuditReport, Contribution
 from numeric.auditing.batched import outcomes
 from numeric.auditing.batched_mean import batched_exact_mean, batched_moments, row_choices
@@ -130,7 +130,7 @@ def _enumerated(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any
     runs.require_repeatable(loss)
     noise, draws = runs.noise, runs.draws
     runs.require_fixed_noise(loss)
-    expected = count(lambda tape: runs.loss(loss, tape), budget)
+    expected = timed(runs, loss, count(lambda tape: runs.loss(loss, tape), budget))
     plan.progress("loss", expected)
     runs.require_same_noise(objective, noise)
     plan.progress("objective", count(lambda tape: runs.objective(objective, tape, differentiate=False), budget))
@@ -185,6 +185,7 @@ def _report(
         undecided=found.coarse,
         quadrature=str(integration or ""),
         left_out=_left_out(runs, found),
+        together=moments.together,
         quadrature_error=None if integration is None else integration.error,
     )
 

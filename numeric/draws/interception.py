@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from numeric.draws.dispatch import DispatchMode
 from numeric.draws.generators import Generators, Key
 from numeric.draws.laws.forms import Noise
 from numeric.draws.random_ops import DISCRETE, NOISE, Call, Factor, draws_nothing, refusal
@@ -41,7 +41,7 @@ class Drawn:
     known: Noise = field(default_factory=lambda: Noise("", 0))
 
 
-class Interceptor(TorchDispatchMode):
+class Interceptor(DispatchMode):
     """Run torch code with each random draw taken from a tape.
 
     Args
@@ -58,7 +58,7 @@ class Interceptor(TorchDispatchMode):
     def __init__(
         self, tape: Tape, generators: Generators, frozen: int, source: Source | None = None, taint: Taint | None = None
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.tape, self.frozen = tape, frozen
         self.factors: list[tuple[Factor, float]] = []
         self.noise: list[tuple[Noise, str]] = []

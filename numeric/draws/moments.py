@@ -29,6 +29,8 @@ class Moments:
     kept: list[tuple[Tape, list[Tensor]]] = field(default_factory=list)
     largest: list[tuple[float, tuple[int, ...], float, list[Tensor]]] = field(default_factory=list)
     chooses: bool = False
+    together: bool = False
+    """Whether the outcomes were rows of one run, and some of them run alone too."""
 
     def add(self, tape: Tape, gradient: list[Tensor], *, keep: bool) -> None:
         """Add one outcome."""

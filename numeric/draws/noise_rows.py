@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from numeric.draws.dispatch import DispatchMode
 from numeric.draws.interception import Source
 from numeric.draws.noise_sources import Decisions, drawn, standard_family
 from numeric.draws.quadrature_rules import quantile
@@ -71,7 +71,7 @@ class AtPoint:
         return drawn(call, _value(standard_family(call), scores), output)
 
 
-class NoiseRows(TorchDispatchMode):
+class NoiseRows(DispatchMode):
     """Fill each draw of noise of a run under `torch.vmap(..., randomness="different")` with the rows of some points.
 
     Args
@@ -82,7 +82,7 @@ class NoiseRows(TorchDispatchMode):
     used: int
 
     def __init__(self, points: Tensor) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.points, self.used = points, 0
 
     def __torch_dispatch__(

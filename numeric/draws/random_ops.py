@@ -10,11 +10,11 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from importlib import import_module
 from typing import Any, Protocol, TypeAlias
 
 import numpy
 import torch
-from scipy.stats import binom
 from torch import Tensor
 
 from derive.language.errors import TooLarge
@@ -227,6 +227,7 @@ def _first_integers(choose: Choose, law: list[float]) -> int:
 
 @lru_cache(maxsize=64)
 def _binomial_weights(trials: int, p: float) -> tuple[float, ...]:
+    binom = import_module("scipy.stats").binom  # takes as long to import as many an audit takes
     return tuple(binom.pmf(range(trials + 1), trials, p).tolist())
 
 

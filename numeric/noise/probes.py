@@ -8,10 +8,10 @@ rows of one run where the code can be run on rows.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import torch
-from scipy.stats import qmc
 from torch import Tensor
 
 from numeric.draws.noise_rows import NotInRows
@@ -35,6 +35,7 @@ _NEAREST = 2.0**-40
 
 def sobol(columns: int, size: int, seed: int) -> Tensor:
     """Scrambled Sobol points, (size, columns) in (0, 1)."""
+    qmc = import_module("scipy.stats").qmc  # takes as long to import as many an audit takes
     points: Tensor = torch.from_numpy(qmc.Sobol(columns, scramble=True, rng=seed).random(size))
     return points.clamp(_NEAREST, 1 - _NEAREST)
 

@@ -16,9 +16,9 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from derive.language.errors import UsageError
+from numeric.draws.dispatch import DispatchMode
 from numeric.draws.random_ops import Call, draws_nothing
 
 Loss: TypeAlias = Callable[..., Any]
@@ -167,9 +167,9 @@ def _other_values() -> UsageError:
     return UsageError(message)
 
 
-class _NoDraws(TorchDispatchMode):
+class _NoDraws(DispatchMode):
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

@@ -154,7 +154,7 @@ class RowRuns:
         noise = ValueRows(values_of_all, decisions)
         own = [param.detach().expand(rows, *param.shape).clone().requires_grad_() for param in self.runs.params.values()]
         self.runs.reset()
-        with _in_rows(), laws_in_rows():
+        with rows_or_refused(), laws_in_rows():
             with noise:
                 with ByNumbers() if self.by_numbers else nullcontext():
                     found = torch.vmap(self._one, randomness="different")(torch.zeros(rows, dtype=torch.float64), *own)
@@ -166,11 +166,14 @@ class RowRuns:
 
     def _one(self, row: Tensor, *own: Tensor) -> Tensor:
         with OwnParameters(row, list(self.runs.params.values()), own):
-            returned = self.function()
-            if returned is None:
-                message = "loss() calls backward itself."
-                raise NotInRows(message)
-            return as_scalar(returned, "the function").double()
+            return self._value()
+
+    def _value(self) -> Tensor:
+        returned = self.function()
+        if returned is None:
+            message = "loss() calls backward itself."
+            raise NotInRows(message)
+        return as_scalar(returned, "the function").double()
 
     def _gradients(self, values: Tensor, own: Sequence[Tensor]) -> Tensor:
         """Return the gradient of each row, (rows, coordinates)."""
@@ -212,7 +215,7 @@ ROWS = "rows"
 
 
 @contextmanager
-def _in_rows() -> Iterator[None]:
+def rows_or_refused() -> Iterator[None]:
     """Raise NotInRows for all that stops a run on rows: the same code is then run one by one, which decides what is raised."""
     try:
         yield

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from importlib import import_module
 
 import torch
-from scipy.stats import nbinom
 from torch import Tensor
 
 from numeric.draws.laws.forms import Form, Noise
@@ -136,6 +136,7 @@ def negative_binomial_law(shape: float, scale: float) -> list[float]:
     >>> round(sum(negative_binomial_law(2.5, 0.8)), 12)
     1.0
     """
+    nbinom = import_module("scipy.stats").nbinom  # takes as long to import as many an audit takes
     last = math.ceil(nbinom.isf(TAIL, shape, 1 / (1 + scale))) + 1
     r, s = torch.tensor([shape, scale], dtype=torch.float64)
     law: list[float] = negative_binomial_probability(r, s, torch.arange(last + 1).double()).tolist()

@@ -1,0 +1,235 @@
+"""Discrete draws with given outcomes, many rows in one run under `torch.vmap`, and how probable each row is.
+
+Code that runs under `torch.vmap` cannot branch on what it draws, so all rows draw alike: what one run shows of the number of
+options of each choice holds for all of them. What a choice may give can still change with the choices before it, so each row
+is weighted by the laws that it draws from, and a row that cannot happen has the weight zero.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from weakref import ref
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from numeric.draws.decided_rows import OwnParameters
+from numeric.draws.dispatch import DispatchMode
+from numeric.draws.noise_rows import NotInRows
+from numeric.draws.random_ops import Call, draws_nothing, multinomial_row_probabilities
+from numeric.draws.tape import Tape
+
+_TELLS = {
+    torch.Tensor.__repr__, torch.Tensor.__format__, torch.Tensor.__reduce_ex__, torch.Tensor.__deepcopy__,
+    torch.Tensor.data_ptr, torch.Tensor.storage, torch.Tensor.untyped_storage,
+}  # fmt: skip
+"""What would tell code about all rows at once, without an error."""
+
+
+_GRADIENT = vars(torch._C.TensorBase)["grad"].__get__
+
+
+class OutcomeRows(DispatchMode):
+    """Fill each discrete draw of a run under `torch.vmap(..., randomness="different")` with the outcomes of some rows.
+
+    Args
+        choices  the index of each choice in each row, (rows, choices)
+    """
+
+    choices: Tensor
+    weights: Tensor
+    """The probability of each row, (rows,) in float64."""
+
+    def __init__(self, choices: Tensor) -> None:
+        super().__init__()
+        self.choices, self._used = choices, 0
+        self.weights = torch.ones(len(choices), dtype=torch.float64)
+        self._factors: list[Callable[[], Tensor]] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        call = Call(func, args, dict(kwargs or {}))
+        if torch.Tag.nondeterministic_seeded not in func.tags or draws_nothing(call):
+            return call()
+        if call.name not in _DRAWS:
+            message = f"{func} is run one by one."
+            raise NotInRows(message)
+        return _DRAWS[call.name](self, call)
+
+    def take(self, output: Tensor) -> Tensor:
+        """Return the choices of a draw of which each row has a part of the output, (rows, choices).
+
+        Raises
+            NotInRows, if it draws one value for all rows, or more than the run that was seen.
+        """
+        rows = len(self.choices)
+        each = output.numel() // rows
+        if output.dim() == 0 or output.shape[0] % rows or self._used + each > self.choices.shape[1]:
+            message = "a draw is not one of each row, or the rows draw more than a run alone."
+            raise NotInRows(message)
+        self._used += each
+        return self.choices[:, self._used - each : self._used]
+
+    def weigh(self, factor: Callable[[], Tensor]) -> None:
+        """Multiply the weights by the probability of what was drawn, (rows,), differentiable in what the law depends on."""
+        self.weights = self.weights * factor()
+        self._factors.append(factor)
+
+    def differentiable_weights(self) -> Tensor:
+        """Return the weights with their graph, (rows,).
+
+        Raises
+            NotInRows, if a tensor that a draw was given has been overwritten since.
+        """
+        product = torch.ones(len(self.choices), dtype=torch.float64)
+        for factor in self._factors:
+            product = product * factor()
+        if not torch.allclose(product.detach(), self.weights, rtol=1e-9, atol=0.0):
+            message = "a law was overwritten in place."
+            raise NotInRows(message)
+        return product
+
+    def require_all_drawn(self) -> None:
+        """Raise NotInRows unless the run made every choice."""
+        if self._used != self.choices.shape[1]:
+            message = f"the rows make {self._used} choices and a run alone {self.choices.shape[1]}."
+            raise NotInRows(message)
+
+
+def _bernoulli(rows: OutcomeRows, call: Call) -> Tensor:
+    bound = call.bound
+    law = bound["p"] if "p" in bound else bound["self"]
+    output: Tensor = bound["self"] if call.name.endswith("_") else torch.empty_like(bound["self"])
+    law = law.clone() if law is output else law
+    drawn = rows.take(output)
+
+    def factor() -> Tensor:
+        p = torch.as_tensor(law, dtype=torch.float64).broadcast_to(output.shape).reshape(drawn.shape)
+        return torch.where(drawn.bool(), p, 1 - p).prod(-1)
+
+    rows.weigh(factor)
+    return output.copy_(drawn.reshape(output.shape))
+
+
+def _multinomial(rows: OutcomeRows, call: Call) -> Tensor:
+    law: Tensor = call.bound["self"]
+    replacement = bool(call.bound.get("replacement", False))
+    output = law.new_empty((*law.shape[:-1], int(call.bound["num_samples"])), dtype=torch.int64)
+    drawn = rows.take(output)
+    if law.dim() != 2:
+        message = f"{call.func} draws from one law for all rows."
+        raise NotInRows(message)
+    each = drawn.reshape(output.shape)
+    rows.weigh(lambda: multinomial_row_probabilities(law, each, replacement=replacement).reshape(len(drawn), -1).prod(-1))
+    return output.copy_(each)
+
+
+def _integers(rows: OutcomeRows, call: Call) -> Tensor:
+    bound = call.bound
+    low, high = int(bound.get("low", bound.get("from")) or 0), bound.get("high", bound.get("to"))
+    output: Tensor = call()
+    drawn = rows.take(output)
+    each = 1 / (int(high or 0) - low)
+    rows.weigh(lambda: torch.full(drawn.shape, each, dtype=torch.float64).prod(-1))
+    return output.copy_(low + drawn.reshape(output.shape))
+
+
+_DRAWS: dict[str, Callable[[OutcomeRows, Call], Tensor]] = {
+    "bernoulli": _bernoulli,
+    "bernoulli_": _bernoulli,
+    "multinomial": _multinomial,
+    "randint": _integers,
+    "randint_like": _integers,
+    "random_": _integers,
+}
+
+
+class OneOfMany(OwnParameters):
+    """Under `torch.vmap`, let code see nothing of the rows beside its own.
+
+    `failed` says whether a step failed. Code may catch that and go on: it would do in all rows what it does alone in none.
+
+    Raises
+        NotInRows, where it prints, copies or pickles a tensor, which would hold all rows.
+    """
+
+    def __init__(self, row: Tensor, params: Sequence[Tensor], own: Sequence[Tensor]) -> None:
+        super().__init__(row, params, own)
+        self.failed: bool = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func in _TELLS:
+            self.failed = True
+            message = f"the code calls {getattr(func, '__name__', func)}, which would tell it all rows."
+            raise NotInRows(message)
+        try:
+            return super().__torch_function__(func, types, args, kwargs)
+        except Exception:
+            self.failed = True
+            raise
+
+
+class Keeping(TorchFunctionMode):
+    """Whether code keeps a tensor of a run beyond its end: of a run on rows it would keep one that is none outside of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: list[ref[Tensor]] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if func != _GRADIENT:
+            made = output if isinstance(output, (tuple, list)) else [output]
+            given = {id(each) for arg in args for each in (arg if isinstance(arg, (tuple, list)) else [arg])}
+            self._made += [ref(each) for each in made if isinstance(each, Tensor) and id(each) not in given]
+        return output
+
+    @property
+    def keeps(self) -> bool:
+        """Whether some tensor is still there."""
+        if any(each() is not None for each in self._made):
+            gc.collect()
+        return any(each() is not None for each in self._made)
+
+
+def options_of(tapes: Sequence[Tape]) -> list[list[int]]:
+    """Return the options that each choice had in some of the runs.
+
+    Raises
+        NotInRows, if the runs do not choose alike.
+
+    >>> tapes = [Tape(), Tape([Choice("coin", (0.5, 0.5), 1)])]
+    >>> [tape.choose((0.5, 0.5), "coin") or tape.choose((1.0, 0.0), "coin") for tape in tapes[:1]]
+    [0]
+    >>> tapes[1].choose((0.5, 0.5), "coin"), tapes[1].choose((0.0, 1.0), "coin")
+    (1, 1)
+    >>> options_of(tapes)
+    [[0, 1], [0, 1]]
+    """
+    if len({tuple((choice.draw, len(choice.probabilities)) for choice in tape.choices) for tape in tapes}) > 1:
+        message = "the runs do not draw alike."
+        raise NotInRows(message)
+    every = zip(*(tape.choices for tape in tapes), strict=True)
+    return [sorted({option for choice in same for option in choice.options}) for same in every]
+
+
+def outcomes_of(options: Sequence[Sequence[int]], start: int, stop: int) -> Tensor:
+    """Return some of the outcomes of choices with these options, in depth-first order, (n, choices).
+
+    >>> outcomes_of([[0, 1], [0, 2]], 1, 4).tolist()
+    [[0, 2], [1, 0], [1, 2]]
+    """
+    number = torch.arange(start, stop)
+    columns = []
+    for each in reversed(options):
+        columns.append(torch.tensor(each)[number % len(each)])
+        number = number // len(each)
+    return torch.stack(columns[::-1], 1) if columns else torch.zeros(stop - start, 0, dtype=torch.int64)

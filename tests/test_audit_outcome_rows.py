@@ -1,0 +1,302 @@
+"""Many outcomes as rows of one run: the same moments as one by one, and one by one where code could tell."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+
+import pytest
+import torch
+from torch import distributions as laws
+
+import numeric
+from numeric.auditing import audit_mean, outcome_runs
+from numeric.draws import outcome_rows
+from numeric.draws.noise_rows import NotInRows
+from numeric.draws.random_ops import DISCRETE
+from numeric.draws.restoring import put_back
+from numeric.draws.tape import Count
+from numeric.means.runs import Runs
+
+D = torch.float64
+
+
+def tensor(*values):
+    return torch.tensor(values, dtype=D)
+
+
+def logits():
+    return tensor(0.3, -0.2, 0.5).requires_grad_()
+
+
+REWARD = tensor(1.0, -2.0, 0.5)
+
+
+def bits(th):
+    law = laws.Bernoulli(logits=th)
+    b = law.sample()
+    return (b * REWARD).sum() * law.log_prob(b).sum(), (b * REWARD).sum()
+
+
+def group(th):
+    law = laws.Categorical(logits=th)
+    a = law.sample((3,))
+    r = REWARD[a]
+    return ((r - (r.sum() - r) / 2) * law.log_prob(a)).mean(), REWARD[laws.Categorical(logits=th).sample()]
+
+
+def dependent(th):
+    first = torch.multinomial(th.softmax(-1).expand(2, -1), 1)[:, 0]
+    second = laws.Bernoulli(probs=0.2 + 0.2 * first.to(D).mean())
+    b = second.sample()
+    return th.log_softmax(-1)[first].sum() * (b + 1) * REWARD[first].sum(), th.sum()
+
+
+def without_replacement(th):
+    a = torch.multinomial(th.softmax(-1).expand(2, -1), 2)
+    return th.log_softmax(-1)[a].sum() * REWARD[a[:, 0]].sum(), th.sum()
+
+
+def impossible(th):
+    """The second coin shows heads only if the first one does, so that the first run sees one option."""
+    first = torch.bernoulli(th.sigmoid().expand(3, -1)[:, 0])
+    second = torch.bernoulli(0.5 * first[0])
+    return (first.sum() + second) * th.sum(), th.sum()
+
+
+def sometimes_zero(th):
+    """What the first run can draw, some others cannot: there the logarithm is infinite."""
+    first = torch.bernoulli(th.sigmoid().expand(3, -1)[:, 0])
+    p = 0.5 * (1 - first[0])
+    second = torch.bernoulli(p)
+    return (torch.where(second > 0, p, 1 - p).log() + 1) * th.sum() * first.sum(), th.sum()
+
+
+def integers(th):
+    k = torch.randint(1, 4, (2,))
+    return th[k - 1].sum() ** 2 * torch.randint_like(k, 2).sum(), th.sum()
+
+
+def dropped(th):
+    return torch.nn.functional.dropout(th, 0.3).square().sum() * torch.bernoulli(tensor(0.5)).sum(), th.sum()
+
+
+CODE = {
+    "bits": bits, "group": group, "a law that depends on a draw": dependent, "without replacement": without_replacement,
+    "an option that the first run has not": impossible, "an option that some runs have not": sometimes_zero,
+    "integers": integers, "dropout": dropped,
+}  # fmt: skip
+ONE_BY_ONE = {"an option that the first run has not", "an option that some runs have not"}
+
+
+def audited(code, monkeypatch, *, together, **options):
+    monkeypatch.setattr(audit_mean, "FEWEST", 2 if together else math.inf)
+    monkeypatch.setattr(outcome_runs, "FEWEST", 2 if together else math.inf)
+    th = logits()
+    loss = lambda: code(th)[0]  # noqa: E731
+    objective = lambda: code(th)[1]  # noqa: E731
+    return numeric.audit(loss, th, objective, raise_exception=False, **options)
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_rows_give_the_moments_that_runs_alone_give(name, monkeypatch):
+    rows, alone = (audited(CODE[name], monkeypatch, together=together) for together in (True, False))
+    assert rows.together is (name not in ONE_BY_ONE)
+    assert not alone.together
+    for field in ("mean", "exact", "variance"):
+        torch.testing.assert_close(getattr(rows, field), getattr(alone, field), rtol=1e-10, atol=1e-12)
+    assert (rows.outcomes, rows.objective_outcomes) == (alone.outcomes, alone.objective_outcomes)
+    assert rows.verdict == alone.verdict
+    assert rows.value == pytest.approx(alone.value, rel=1e-12, abs=1e-14)
+    assert abs(rows.contributions[0].gradient) == pytest.approx(abs(alone.contributions[0].gradient))
+    assert "as rows of one run" in str(rows) or not rows.together
+
+
+# Code that could tell whether it runs on rows
+
+
+def branches(th):
+    b = torch.bernoulli(th.sigmoid())
+    return (th * b).sum() * (3 if b.sum() > 2 else 1)
+
+
+def catches(th):
+    """It does in one outcome what it does in no row."""
+    b = torch.bernoulli(th.sigmoid())
+    with contextlib.suppress(RuntimeError):
+        return (th * b).sum() * (1 + int(b.sum()) // 3)
+    return (th * b).sum()
+
+
+def prints(th):
+    b = torch.bernoulli(th.sigmoid())
+    return (th * b).sum() * (1 + ("1., 1., 1." in str(b)))
+
+
+LOG = []
+
+
+def logs(th):
+    b = torch.bernoulli(th.sigmoid())
+    LOG.append(b.sum())
+    return (th * b).sum()
+
+
+def clips(th):
+    hooked = th * 1.0
+    hooked.register_hook(lambda gradient: gradient.clamp(max=0.5))
+    return (hooked * torch.bernoulli(th.sigmoid())).sum()
+
+
+def differentiates(th):
+    b = torch.bernoulli(th.sigmoid())
+    slope = torch.autograd.grad((th.square() * b).sum(), th, create_graph=True)[0]
+    return (slope * b).sum()
+
+
+def steps_back(th):
+    (th * torch.bernoulli(th.sigmoid())).sum().backward()
+
+
+def leaves_torch(th):
+    b = torch.bernoulli(th.sigmoid())
+    return (th * b).sum() * float(b.detach().numpy().sum())
+
+
+def seeds(th):
+    """The second draw is the first one again."""
+    torch.manual_seed(3)
+    first = torch.bernoulli(tensor(0.5, 0.5, 0.5))
+    torch.manual_seed(3)
+    return (th * first * torch.bernoulli(tensor(0.5, 0.5, 0.5))).sum()
+
+
+def knows(th):
+    """It asks torch itself."""
+    b = torch.bernoulli(th.sigmoid())
+    return (th * b).sum() * (2 if torch._C._functorch.is_batchedtensor(b) else 1)
+
+
+TELLING = {
+    "branches": branches, "catches the error of a branch": catches, "prints": prints, "keeps what it drew": logs,
+    "hooks": clips, "differentiates": differentiates, "calls backward": steps_back, "leaves torch": leaves_torch,
+    "seeds": seeds, "asks torch": knows,
+}  # fmt: skip
+
+
+def report_of(loss, monkeypatch, fewest):
+    monkeypatch.setattr(audit_mean, "FEWEST", fewest)
+    monkeypatch.setattr(outcome_runs, "FEWEST", fewest)
+    th = logits()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", numeric.AuditWarning)
+        return numeric.audit(lambda: loss(th), th, lambda: th.sum(), raise_exception=False)
+
+
+@pytest.mark.parametrize("name", TELLING)
+def test_code_that_could_tell_is_run_one_by_one(name, monkeypatch):
+    found, alone = (report_of(TELLING[name], monkeypatch, fewest) for fewest in (2, math.inf))
+    assert not found.together
+    torch.testing.assert_close(found.mean, alone.mean)
+    assert found.verdict == alone.verdict
+
+
+class Never:
+    """An attribute that is false whatever it is set to."""
+
+    def __get__(self, *_):
+        return False
+
+    def __set__(self, *_):
+        pass
+
+
+GUARDS = {
+    "a step that failed": ("catches the error of a branch", outcome_rows.OneOfMany, "failed", Never()),
+    "what is printed": ("prints", outcome_rows, "_TELLS", set()),
+    "rows are confirmed by runs alone": ("asks torch", Runs, "is_same", lambda *_: True),
+    "what is kept": ("keeps what it drew", outcome_rows.Keeping, "keeps", False),
+}
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_without_a_guard_it_would_be_run_on_rows(guard, monkeypatch):
+    name, thing, attribute, value = GUARDS[guard]
+    monkeypatch.setattr(thing, attribute, value, raising=False)
+    monkeypatch.setattr(Runs, "is_same", lambda *_: True)
+    assert report_of(TELLING[name], monkeypatch, 2).together
+    LOG.clear()
+
+
+@contextlib.contextmanager
+def started(th, loss):
+    runs = Runs({"th": th})
+    with put_back(runs.params, (), runs.generators, {"loss": loss}) as start:
+        runs.reset, runs.bystanders = start.reset, start.bystanders
+        yield runs
+
+
+def test_a_hook_at_a_parameter_is_seen_in_runs_alone_only():
+    th = torch.ones(7, dtype=D, requires_grad=True)
+    th.register_hook(lambda gradient: 2 * gradient)
+    loss = lambda: (th * torch.bernoulli(torch.full((7,), 0.5))).sum()  # noqa: E731
+    with started(th, loss) as runs:
+        moments = audit_mean.moments_of(runs, loss, 1000, Count(128, False, 128))
+    assert not moments.together
+    torch.testing.assert_close(moments.mean[0], torch.ones(7, dtype=D))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [([[0, 1], [0, 1], [1]], "sum to 0.62"), ([[0, 1]] * 2, "draw more"), ([[0, 1]] * 4, "3 choices and a run alone 4")],
+)
+def test_rows_that_are_not_all_outcomes_are_refused(options, message):
+    th = logits()
+    loss = lambda: bits(th)[0]  # noqa: E731
+    with started(th, loss) as runs, pytest.raises(NotInRows, match=message):
+        outcome_runs.OutcomeRuns(runs, loss, by_numbers=False, options=options, most=100).moments_of_outcomes(lambda each: each)
+
+
+def test_a_law_that_is_overwritten_after_its_draw_is_refused(monkeypatch):
+    def overwrites():
+        p = th.sigmoid() * 1.0
+        b = torch.bernoulli(p)
+        p.data.mul_(0.5)
+        return (b * REWARD).sum()
+
+    th = logits()
+    monkeypatch.setattr(outcome_runs, "FEWEST", 2)
+    with pytest.raises(numeric.NotAuditable, match="overwritten in place"):
+        numeric.audit(lambda: (th * torch.bernoulli(th.sigmoid())).sum(), th, overwrites)
+
+
+def test_many_outcomes_take_a_share_of_the_time_that_runs_alone_take():
+    """Runs are counted, not seconds."""
+    runs = []
+    th = torch.linspace(-1, 1, 10, dtype=D).requires_grad_()
+
+    def loss():
+        runs.append(1)
+        law = laws.Bernoulli(logits=th)
+        b = law.sample()
+        return b.sum().square() * law.log_prob(b).sum()
+
+    def objective():
+        return torch.bernoulli(th.sigmoid()).sum().square()
+
+    assert numeric.audit(loss, th, objective).together
+    assert len(runs) < 100
+
+
+def test_large_parameters_are_rows_of_several_runs(monkeypatch):
+    monkeypatch.setattr(outcome_runs, "MOST_CELLS", 3 * 64)
+    th = torch.linspace(-1, 1, 3, dtype=D).requires_grad_()
+    code = lambda: bits(th)[0] + 0 * torch.bernoulli(tensor(*[0.5] * 5)).sum()  # noqa: E731
+    report = numeric.audit(code, th, lambda: bits(th)[1])
+    assert report.together
+    assert report.outcomes == 256
+
+
+def test_every_law_of_rows_is_one_that_runs_alone_enumerate():
+    assert outcome_rows._DRAWS.keys() < DISCRETE.keys()
