@@ -21,7 +21,7 @@ from torch import Tensor
 from numeric.auditing.integration.rows import MOST_ROWS, RowRuns, rows_or_refused
 from numeric.draws.moments import Moments
 from numeric.draws.noise_rows import NotInRows
-from numeric.draws.outcome_rows import Keeping, OneOfMany, OutcomeRows, options_of, outcomes_of
+from numeric.draws.outcome_rows import Keeping, OutcomeRows, options_of, outcomes_of
 from numeric.draws.tape import Choice, Count, Tape
 from numeric.means.exact_mean import ByNumbers, ExactMean, is_one
 from numeric.means.runs import Runs, default_tolerance
@@ -163,14 +163,6 @@ class OutcomeRuns(RowRuns):
         few = max(1, math.ceil(ALONE * len(size) / self.outcomes))
         spread = torch.linspace(0, len(size) - 1, few).round().long().tolist()
         return sorted({0, len(size) - 1, int(size.argmax()), int((rows.weights * size).argmax()), *spread})
-
-    def _one(self, row: Tensor, *own: Tensor) -> Tensor:
-        with OneOfMany(row, list(self.runs.params.values()), own) as mode:
-            value = self._value()
-        if mode.failed:
-            message = "a step of the code fails on rows, and the code goes on."
-            raise NotInRows(message)
-        return value
 
     def _slope(self, gradient: list[Tensor], size: float) -> float:
         standard = default_tolerance(self.runs.coarsest)

@@ -32,6 +32,12 @@ _OUTSIDE_ROWS = {
     torch.Tensor.backward, torch.Tensor.register_hook, torch.Tensor.retain_grad, torch.autograd.grad, torch.autograd.backward,
 }  # fmt: skip
 
+_TELLS = {
+    torch.Tensor.__repr__, torch.Tensor.__format__, torch.Tensor.__reduce_ex__, torch.Tensor.__deepcopy__,
+    torch.Tensor.data_ptr, torch.Tensor.storage, torch.Tensor.untyped_storage,
+}  # fmt: skip
+"""What would tell code about all rows at once, without an error."""
+
 _IN_PLACE: dict[Any, Callable[..., Tensor]] = {
     torch.Tensor.clamp_: torch.clamp, torch.Tensor.clamp_min_: torch.clamp_min, torch.Tensor.clamp_max_: torch.clamp_max,
 }  # fmt: skip
@@ -75,15 +81,16 @@ class NoiseRows(DispatchMode):
     """Fill each draw of noise of a run under `torch.vmap(..., randomness="different")` with the rows of some points.
 
     Args
-        points  (rows, columns) of normal scores, float64
+        points    (rows, columns) of normal scores, float64
+        discrete  makes the discrete draws; else they are refused
     """
 
     points: Tensor
     used: int
 
-    def __init__(self, points: Tensor) -> None:
+    def __init__(self, points: Tensor, discrete: Callable[[Call], Tensor] | None = None) -> None:
         super().__init__()
-        self.points, self.used = points, 0
+        self.points, self.used, self._discrete = points, 0, discrete
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -91,6 +98,8 @@ class NoiseRows(DispatchMode):
         call = Call(func, args, dict(kwargs or {}))
         if torch.Tag.nondeterministic_seeded not in func.tags or draws_nothing(call):
             return call()
+        if call.name not in NOISE and self._discrete is not None:
+            return self._discrete(call)
         if call.name not in NOISE:
             message = f"{func} has discrete outcomes, which are run one by one."
             raise NotInRows(message)
@@ -112,23 +121,40 @@ class NoiseRows(DispatchMode):
 class FreshRows(TorchFunctionMode):
     """Under `torch.vmap`, give each row a tensor of its own where code makes one, since it may be filled with noise in place.
 
+    `require_held` refuses code of which a step failed, if it caught that: it would do in all rows what it does alone in none.
+
     Raises
-        NotInRows, from hooks and backward passes of the code: they would see all rows as one.
+        NotInRows, from hooks and backward passes of the code, and where it prints, copies or pickles a tensor: it would see all
+        rows as one.
     """
 
     def __init__(self, row: Tensor) -> None:
         super().__init__()
         self._row = row
+        self.failed: bool = False
+
+    def require_held(self) -> None:
+        """Raise NotInRows if a step failed."""
+        if self.failed:
+            message = "a step of the code fails on rows, and the code goes on."
+            raise NotInRows(message)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if func in _OUTSIDE_ROWS:
+        try:
+            return self._run(func, args, kwargs or {})
+        except Exception:
+            self.failed = True
+            raise
+
+    def _run(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        if func in _OUTSIDE_ROWS | _TELLS:
             message = f"the code calls {getattr(func, '__name__', func)}, which would see all rows as one."
             raise NotInRows(message)
         if func in _IN_PLACE:
-            return args[0].copy_(_IN_PLACE[func](args[0].clone(), *args[1:], **(kwargs or {})))
-        output = func(*args, **(kwargs or {}))
+            return args[0].copy_(_IN_PLACE[func](args[0].clone(), *args[1:], **kwargs))
+        output = func(*args, **kwargs)
         if func in _MADE and output.is_floating_point() and not output.requires_grad:
             return output + (0 * self._row).to(output.dtype)
         return output

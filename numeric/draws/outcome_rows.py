@@ -16,18 +16,10 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from numeric.draws.decided_rows import OwnParameters
 from numeric.draws.dispatch import DispatchMode
 from numeric.draws.noise_rows import NotInRows
 from numeric.draws.random_ops import Call, draws_nothing, multinomial_row_probabilities
 from numeric.draws.tape import Tape
-
-_TELLS = {
-    torch.Tensor.__repr__, torch.Tensor.__format__, torch.Tensor.__reduce_ex__, torch.Tensor.__deepcopy__,
-    torch.Tensor.data_ptr, torch.Tensor.storage, torch.Tensor.untyped_storage,
-}  # fmt: skip
-"""What would tell code about all rows at once, without an error."""
-
 
 _GRADIENT = vars(torch._C.TensorBase)["grad"].__get__
 
@@ -55,8 +47,16 @@ class OutcomeRows(DispatchMode):
         call = Call(func, args, dict(kwargs or {}))
         if torch.Tag.nondeterministic_seeded not in func.tags or draws_nothing(call):
             return call()
+        return self.draw(call)
+
+    def draw(self, call: Call) -> Tensor:
+        """Make a discrete draw.
+
+        Raises
+            NotInRows, if its law is none that is known here.
+        """
         if call.name not in _DRAWS:
-            message = f"{func} is run one by one."
+            message = f"{call.func} is run one by one."
             raise NotInRows(message)
         return _DRAWS[call.name](self, call)
 
@@ -92,6 +92,18 @@ class OutcomeRows(DispatchMode):
             message = "a law was overwritten in place."
             raise NotInRows(message)
         return product
+
+    def total_weights(self, parts: int, *, differentiable: bool) -> Tensor:
+        """Return the weights of rows of which each of so many parts has all outcomes, (rows,).
+
+        Raises
+            NotInRows, if the weights of a part do not sum to one.
+        """
+        totals = self.weights.reshape(parts, -1).sum(1)
+        if not torch.allclose(totals, torch.ones_like(totals), rtol=0.0, atol=1e-9):
+            message = "the rows are not all outcomes."
+            raise NotInRows(message)
+        return self.differentiable_weights() if differentiable else self.weights
 
     def require_all_drawn(self) -> None:
         """Raise NotInRows unless the run made every choice."""
@@ -146,33 +158,6 @@ _DRAWS: dict[str, Callable[[OutcomeRows, Call], Tensor]] = {
     "randint_like": _integers,
     "random_": _integers,
 }
-
-
-class OneOfMany(OwnParameters):
-    """Under `torch.vmap`, let code see nothing of the rows beside its own.
-
-    `failed` says whether a step failed. Code may catch that and go on: it would do in all rows what it does alone in none.
-
-    Raises
-        NotInRows, where it prints, copies or pickles a tensor, which would hold all rows.
-    """
-
-    def __init__(self, row: Tensor, params: Sequence[Tensor], own: Sequence[Tensor]) -> None:
-        super().__init__(row, params, own)
-        self.failed: bool = False
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        if func in _TELLS:
-            self.failed = True
-            message = f"the code calls {getattr(func, '__name__', func)}, which would tell it all rows."
-            raise NotInRows(message)
-        try:
-            return super().__torch_function__(func, types, args, kwargs)
-        except Exception:
-            self.failed = True
-            raise
 
 
 class Keeping(TorchFunctionMode):

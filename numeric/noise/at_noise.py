@@ -5,6 +5,7 @@ Rows are made from plain code by `torch.vmap`. They are used only where rows tha
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from derive.language.errors import UsageError
 from numeric.draws.noise_rows import AtPoint, FreshRows, NoiseRows, NotInRows
+from numeric.draws.outcome_rows import OutcomeRows, options_of, outcomes_of
 from numeric.draws.tape import Tape, explore
 from numeric.means.derivatives import dirichlet
 from numeric.means.exact_mean import ByNumbers, as_scalar
@@ -60,13 +62,15 @@ class AtNoise:
     columns: int
     rough: frozenset[str]
     jumps: bool
+    outcomes: int
 
     def __init__(
         self, runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], *, still: bool = False
     ) -> None:
         self._still = still
         self.runs, self._loss, self._objective = runs, loss, objective
-        self.columns, self.rough, self.jumps = 1, frozenset(), False
+        self.columns, self.rough, self.jumps, self.outcomes = 1, frozenset(), False, 1
+        self._tapes: dict[bool, list[Tape]] = {}
         first = torch.randn(MOST_COLUMNS, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
         self.at(first)
         runs.integrated = AtPoint(first, refuse=False)
@@ -98,7 +102,7 @@ class AtNoise:
         """
         sums, value = torch.zeros(2, self.coordinates, dtype=torch.float64), 0.0
         largest, total = torch.zeros(2, 2, dtype=torch.float64)
-        size = max(1, MOST_CELLS // self.columns)
+        size = max(1, MOST_CELLS // (self.columns * self.outcomes))
         for chunk, weight in zip(points.split(size), weights.split(size), strict=True):
             first, second = self._both(chunk, check=check)
             sums = sums + torch.stack([self._gradient(weight @ each) for each in (first, second)])
@@ -157,29 +161,47 @@ class AtNoise:
         """
 
         def one(row: Tensor) -> Tensor:
-            with FreshRows(row):
+            with FreshRows(row) as rows:
                 returned = function()
+                rows.require_held()
                 if returned is None:
                     message = "loss() calls backward itself."
                     raise NotInRows(message)
                 return as_scalar(returned, "the function").double()
 
         self.runs.reset()
-        start = torch.zeros(len(points), dtype=torch.float64)
+        every = self._outcomes_of(function)
+        drawn = OutcomeRows(every.repeat(len(points), 1))
+        noise = NoiseRows(points.repeat_interleave(len(every), 0), drawn.draw)
+        start = torch.zeros(len(drawn.choices), dtype=torch.float64)
         try:
-            with laws_in_rows(), NoiseRows(points), ByNumbers() if by_numbers else nullcontext():
+            with laws_in_rows(), noise, ByNumbers() if by_numbers else nullcontext():
                 values: Tensor = torch.vmap(one, randomness="different")(start)
         except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError, UsageError) as error:
             raise NotInRows(str(error)) from error
-        return values
+        drawn.require_all_drawn()
+        return (drawn.total_weights(len(points), differentiable=by_numbers) * values).reshape(len(points), -1).sum(1)
+
+    def _outcomes_of(self, function: Callable[[], Any]) -> Tensor:
+        """Return the outcomes of the discrete draws of a function, (outcomes, choices).
+
+        Raises
+            NotInRows, if it does not draw alike in all of them.
+        """
+        options = options_of(self._tapes[function is self._objective])
+        return outcomes_of(options, 0, math.prod(map(len, options)))
 
     def _explored(self, point: Tensor, run: Callable[[Tape], tuple[Tensor, float]], *, refuse: bool) -> tuple[Tensor, float]:
         at = self.runs.integrated = AtPoint(point, refuse, self._still)
         gradient, value = torch.zeros(self.coordinates, dtype=torch.float64), 0.0
+        tapes = list[Tape]()
         for tape, (one, number) in explore(run, MOST_OUTCOMES):
+            tapes.append(tape)
             gradient, value = gradient + tape.weight * one, value + tape.weight * number
         self.columns, self.rough = max(self.columns, at.used), self.rough | at.decisions.rough
         self.jumps = self.jumps or any(decided for _, *decided in at.decisions.made)
+        self._tapes[refuse] = tapes
+        self.outcomes = max(map(len, self._tapes.values()))
         return gradient, value
 
     def _loss_of(self, tape: Tape) -> tuple[Tensor, float]:

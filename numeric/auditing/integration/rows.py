@@ -165,15 +165,13 @@ class RowRuns:
         return found.detach()[: len(values)], gradients[: len(values)], decisions
 
     def _one(self, row: Tensor, *own: Tensor) -> Tensor:
-        with OwnParameters(row, list(self.runs.params.values()), own):
-            return self._value()
-
-    def _value(self) -> Tensor:
-        returned = self.function()
-        if returned is None:
-            message = "loss() calls backward itself."
-            raise NotInRows(message)
-        return as_scalar(returned, "the function").double()
+        with OwnParameters(row, list(self.runs.params.values()), own) as rows:
+            returned = self.function()
+            rows.require_held()
+            if returned is None:
+                message = "loss() calls backward itself."
+                raise NotInRows(message)
+            return as_scalar(returned, "the function").double()
 
     def _gradients(self, values: Tensor, own: Sequence[Tensor]) -> Tensor:
         """Return the gradient of each row, (rows, coordinates)."""
