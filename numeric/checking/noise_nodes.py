@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, permutations, product
+from itertools import combinations, pairwise, permutations, product
 from math import comb, cos, exp, factorial, pi, sin, sqrt
 
 import torch
@@ -108,6 +108,8 @@ def _uniform_table(
     if not all(_standard(draw) for draw in noises):
         message = "the crosscheck knows uniform noise on (0, 1) only."
         raise UsageError(message)
+    if known.mirrored:
+        return _mirrored_table(names, torch.sigmoid(parameters["logits"][i]), x, w)
     if len(names) == 1 and not known.deciding:  # nothing jumps: the pieces add up, and the integrand is steep where they meet
         known = replace(known, deciding=frozenset(names))
     tables = []
@@ -117,6 +119,16 @@ def _uniform_table(
         rule = _towards(bits[0], x, w) if known.unbounded and bits else (x, w)
         tables.append(_piece(names, decided, p, *rule, known))
     return _stack(tables)
+
+
+def _mirrored_table(names: list[str], p: Tensor, x: Tensor, w: Tensor) -> Table:
+    """The nodes of one noise u where u and 1 - u decide bits: u < 1 - p gives the one a 0, and u > p the other."""
+    if len(names) != 1:
+        message = "the crosscheck knows noise that is mirrored, 1 - u, where no other noise is drawn."
+        raise UsageError(message)
+    ends = torch.stack([p.new_zeros(()), torch.minimum(p, 1 - p), torch.maximum(p, 1 - p), p.new_ones(())])
+    pieces = [(low, high - low) for low, high in pairwise(ends)]
+    return _stack([Table({names[0]: _column(low + width * x)}, width * w) for low, width in pieces])
 
 
 def _towards(end: int, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
@@ -159,7 +171,7 @@ def _class_tables(estimator: Estimator, logits: Tensor, nodes: int) -> Iterator[
     names, known = [draw.name for draw in noises], roles(estimator)
     if len(names) == 1 and not known.deciding:  # nothing jumps: the pieces of the domain add up all the same
         known = replace(known, deciding=frozenset(names))
-    if len(known.deciding) != 1 or not all(_standard(draw) for draw in noises):
+    if known.mirrored or len(known.deciding) != 1 or not all(_standard(draw) for draw in noises):
         message = (
             "the crosscheck of a categorical relaxation needs noise uniform on (0, 1), of which exactly one decides the class; "
             f"deciding here: {', '.join(sorted(known.deciding)) or 'none'}."

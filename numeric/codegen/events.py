@@ -53,6 +53,7 @@ from numeric.codegen.expressions import (
 )
 from numeric.codegen.families import Family, Finite
 from numeric.codegen.inventory import NO_PARAMETER, constants_of, used_as_number
+from numeric.codegen.laws import mirrored
 from numeric.codegen.meaning.vectors import functions_of_numbers
 from numeric.codegen.tensors import Tensors
 
@@ -286,6 +287,8 @@ class Events(Tensors):
         raise UsageError(message)
 
     def _noise(self, term: Term) -> str:
+        if (inner := mirrored(term)) is not None:
+            return self.write.assign(f"{self._noise(inner)}_mirrored", f"1 - {self._noise(inner)}")
         if not (isinstance(term, RandomVariable) and term.law == UniformLaw(zero(), one())):
             message = "the noise of a relaxation must be a variable that is uniform on (0, 1), such as uniform('u')."
             raise UsageError(message)

@@ -9,6 +9,7 @@ from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
 from derive.language.scope import depends
 from derive.language.term import (
+    Add,
     Apply,
     ConditionalLatent,
     Density,
@@ -17,6 +18,8 @@ from derive.language.term import (
     FiniteLaw,
     Latent,
     Law,
+    Mul,
+    Number,
     Over,
     RandomVariable,
     Score,
@@ -126,6 +129,20 @@ def law_of(outcome: Term) -> FiniteLaw | None:
     match outcome:
         case RandomVariable(law=FiniteLaw() as law) | Apply(Threshold(law=FiniteLaw() as law), _):
             return law
+    return None
+
+
+def mirrored(term: Term) -> RandomVariable | None:
+    """The variable u of 1 - u, None for another term.
+
+    >>> from derive.notation import uniform
+    >>> u = uniform("u")
+    >>> mirrored(1 - u) == u, mirrored(u)
+    (True, None)
+    """
+    match term:
+        case Add((Number(value=1), Mul((Number(value=-1), RandomVariable() as noise)))):
+            return noise
     return None
 
 

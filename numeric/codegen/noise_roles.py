@@ -37,6 +37,7 @@ from derive.language.term import (
     parts,
 )
 from numeric.codegen.expressions import one, zero
+from numeric.codegen.laws import mirrored
 
 MANY = 10**6
 SHIFT_DEGREE = 2
@@ -51,6 +52,7 @@ class Roles:
         separate  whether no summand multiplies functions of two different uniform draws, other than through outcomes
         order     at most so many coordinates interact in one coordinate of the estimate, when functions are quadratic
         unbounded whether a derivative by the temperature makes the integrand contain z itself, which is infinite at the ends
+        mirrored  whether an outcome is decided by 1 - u, for a draw u
         shifted   whether functions of a latent variable itself occur, at most two multiplied: a common shift of its entries
                   is then seen, and two moments of it are enough
     """
@@ -60,6 +62,7 @@ class Roles:
     order: int
     unbounded: bool = False
     shifted: bool = False
+    mirrored: bool = False
 
 
 def roles(estimator: Estimator) -> Roles:
@@ -67,13 +70,18 @@ def roles(estimator: Estimator) -> Roles:
 
     >>> from derive.catalogue import catalogue
     >>> roles(catalogue["rebar"])
-    Roles(deciding=frozenset({'u'}), separate=True, order=3, unbounded=False, shifted=False)
+    Roles(deciding=frozenset({'u'}), separate=True, order=3, unbounded=False, shifted=False, mirrored=False)
     """
     deciding = frozenset(_deciding(estimator.formula))
     groups = _groups(estimator.formula)
     separate, order = all(len(group) <= 1 for group in groups), _order(estimator.formula)
     shifted = 1 <= max(map(_latent_degree, (estimator.formula, estimator.objective))) <= SHIFT_DEGREE
-    return Roles(deciding, separate, order, _by_temperature(estimator), shifted)
+    both = anywhere(estimator.formula, _is_mirrored)
+    return Roles(deciding, separate, order, _by_temperature(estimator), shifted, both)
+
+
+def _is_mirrored(term: Term) -> bool:
+    return isinstance(term, Apply) and isinstance(term.function, Latent) and mirrored(term.args[0]) is not None
 
 
 def _by_temperature(estimator: Estimator) -> bool:

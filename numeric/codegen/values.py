@@ -31,6 +31,7 @@ from derive.language.term import (
     Stop,
     Symbol,
     Term,
+    UniformLaw,
 )
 from numeric.codegen.events import Events, unknown
 from numeric.codegen.expressions import (
@@ -48,6 +49,7 @@ from numeric.codegen.expressions import (
 )
 from numeric.codegen.families import Finite, Normal
 from numeric.codegen.inventory import standardised
+from numeric.codegen.laws import noise_of
 from numeric.codegen.logarithms import Exponentials, exponentials
 from numeric.codegen.meaning.vectors import Inner, inner_product
 
@@ -103,13 +105,24 @@ class Values(Events):
                 return self.derivative(body) or number(Fraction(0))
             case Stop(body):
                 return self.stopped(self.value(body))
-            case RandomVariable() if self.family.name == "vector":
+            case RandomVariable() if self.family.name == "vector" or self._is_noise_of_bits(term):
                 return self.event_code(term)
             case RandomVariable():
                 self._refuse_vector(term)
         unknown(term)
 
+    def _is_noise_of_bits(self, noise: RandomVariable) -> bool:
+        """Whether a uniform variable is the noise behind the bits of the one law: a number for each coordinate, as the estimate."""
+        behind = not self.several and self.family.name == "bernoulli" and self.theta == self.law_parameter
+        return behind and bool(noise_of(self.estimator.formula, noise))
+
     def _refuse_vector(self, term: Term) -> NoReturn:
+        if isinstance(term, RandomVariable) and isinstance(term.law, UniformLaw):
+            message = (
+                f"the formula of {self.estimator.name!r} uses the noise {term.name} as a number; that it is for the bits of one"
+                " law only, one for each coordinate (--family bernoulli)."
+            )
+            raise UsageError(message)
         name = term.name if isinstance(term, RandomVariable) else "a vector"
         message = (
             f"the formula of {self.estimator.name!r} uses {name} as a number; in the {self.family.name} family it is a vector: "

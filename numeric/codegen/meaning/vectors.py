@@ -29,6 +29,7 @@ from derive.language.term import (
     Symbol,
     Term,
     Threshold,
+    UniformLaw,
     parts,
 )
 
@@ -46,6 +47,8 @@ class Inner:
 def is_vector(term: Term) -> bool:
     """Whether a term is a vector where the formula has a number: b itself, its mean, a power, and what is added to it.
 
+    The noise of bits is none: it is one number for each coordinate, as the estimate is.
+
     A formula is about one bit b; of n bits, b is the vector. A constant times a vector is their inner product, a number; the
     constant is then a vector of n entries, or one number for all of them.
 
@@ -54,8 +57,8 @@ def is_vector(term: Term) -> bool:
     (True, False)
     """
     match term:
-        case RandomVariable():
-            return True
+        case RandomVariable(_, law):
+            return not isinstance(law, UniformLaw)
         case Apply(function, _):
             return isinstance(function, VECTOR_MAPS)
         case Expect(body, _) | Stop(body):
