@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 
 import pytest
@@ -186,6 +187,18 @@ def test_a_matrix_that_is_put_together_wrongly_is_told(name, was, now, family, m
 
 
 # The source
+
+
+@pytest.mark.parametrize(
+    ("formula", "target"),
+    [(-SECOND_SCORE * F(B), HESSIAN), (SECOND_SCORE * F(B), HESSIAN), (grad(V * score(B), THETA), PRODUCT)],
+)
+def test_every_helper_that_is_called_is_there(formula, target):
+    tree = ast.parse(emit(mine(formula, target=target)))
+    called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    assert called & {"jacobian", "gradient"}
+    assert called & {"jacobian", "gradient"} <= defined
 
 
 def test_a_matrix_reads_as_it_would_be_written_by_hand():

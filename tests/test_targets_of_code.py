@@ -27,6 +27,7 @@ from derive.notation import (
     uniform,
 )
 from numeric.checking.crosscheck import CrosscheckReport, crosscheck
+from numeric.codegen.meaning.instances import mean_alone
 from numeric.codegen.torchgen import emit, natural_family, usual_families
 
 THETA, C, STEP, TEMPERATURE = parameter("theta"), constant("c"), constant("s"), constant("lambda")
@@ -91,6 +92,38 @@ def test_a_density_that_is_no_normal_law_is_refused(draws, family, message):
         emit(mine(formula, *draws, target=grad(E(F(*draws), *draws), THETA)), family)
 
 
+# A mean beside a scale that does not move
+
+M, SIGMA = function("mu", differentiable=True), function("sigma", differentiable=True)
+ACTION, EPSILON = normal("a", M(THETA), STEP), normal("epsilon")
+MOVED = M(THETA) + STEP * EPSILON
+POLICY = grad(E(F(ACTION), ACTION), THETA)
+MEANS = {
+    "the score": (mine(F(ACTION) * score(ACTION, THETA), ACTION, target=POLICY), True),
+    "the path": (mine(grad(F(MOVED), THETA), EPSILON, target=POLICY), True),
+    "the path, with another scale": (mine(grad(F(M(THETA) + 2 * STEP * EPSILON), THETA), EPSILON, target=POLICY), False),
+    "both": (mine(F(ACTION) * score(ACTION, THETA) + grad(F(M(THETA)), THETA), ACTION, target=POLICY), False),
+}
+
+
+@pytest.mark.parametrize("name", MEANS)
+def test_the_mean_of_a_normal_law_whose_scale_does_not_move_is_a_vector(name):
+    estimator, right = MEANS[name]
+    assert usual_families(estimator) == ("vector",)
+    report = quick(estimator, size=1)
+    assert report.agrees == right, str(report)
+    assert told_without_noise(report) == (not right)
+    assert "theta is the mean mu(theta)." in " ".join(emit(estimator).split())
+
+
+@pytest.mark.parametrize("law", [normal("a", M(THETA), SIGMA(THETA)), normal("a", M(THETA) + THETA, STEP)])
+def test_it_is_none_where_theta_stands_elsewhere(law):
+    estimator = mine(F(law) * score(law, THETA), law, target=grad(E(F(law), law), THETA))
+    assert mean_alone(estimator) is None
+    beside = mine(F(ACTION, THETA) * score(ACTION, THETA), ACTION, target=grad(E(F(ACTION, THETA), ACTION), THETA))
+    assert mean_alone(beside) is None
+
+
 # Means over the noise of a relaxation
 
 B, U, V = finite("b", THETA), uniform("u"), uniform("v")
@@ -123,7 +156,7 @@ def test_a_mean_over_the_noise_of_a_relaxation_has_an_exact_gradient(name, famil
     assert told_without_noise(report) == (not right)
 
 
-@pytest.mark.parametrize("objective", [E(F(HARD), U), E(F(GIVEN), B, V), exp(E(F(SOFT), U))])
+@pytest.mark.parametrize("objective", [E(F(HARD), U), E(F(GIVEN), B, V), exp(E(F(SOFT), U)), grad(E(F(SOFT), U), THETA)])
 def test_a_mean_that_jumps_with_the_noise_has_none(objective):
     with pytest.raises(UsageError, match="the target of 'mine'"):
         quick(mine(F(HARD) * score(B, at=HARD), U, target=grad(objective, THETA)), "bernoulli")

@@ -26,7 +26,7 @@ from numeric.codegen.families import family_of
 from numeric.codegen.inputs import Gradient, Objective
 from numeric.codegen.inventory import has_coordinates, is_coordinatewise, is_summed, used_as_number, vector_constants
 from numeric.codegen.laws import Logits, laws_of, logits_of_laws
-from numeric.codegen.meaning.densities import in_family
+from numeric.codegen.meaning.instances import in_family
 from numeric.codegen.noise_roles import exact_rule, is_polynomial, latent_controls, reparameterized, roles, uses_raw_latent
 from numeric.codegen.torchgen import Generated, generate
 
@@ -246,8 +246,9 @@ class Case:
             message = f"the crosscheck has no exact gradient of the variance of {self.estimator.name!r}, under several laws."
             raise UsageError(message)
         derived = has_coordinates(self.estimator.objective, self.estimator.parameter)
-        relaxed = exact_relaxed_target if is_relaxed(self.estimator.objective) else exact_target
-        exact = exact_variance_gradient if self.summed else exact_derivatives if derived else relaxed
+        exact = exact_derivatives if derived else exact_target
+        exact = exact_relaxed_target if is_relaxed(self.estimator.objective) else exact
+        exact = exact_variance_gradient if self.summed else exact
         every = self._every_parameter(k)
         given = every if self.joint or self.beside else parameters
         return exact(self.estimator, self.family, given, functions, constants, nodes)

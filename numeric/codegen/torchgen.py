@@ -46,8 +46,7 @@ from derive.language.term import (
     Symbol,
     Term,
 )
-from numeric.codegen.backward import SLOPE_GRADIENT
-from numeric.codegen.curvature import GRADIENT, JACOBIAN, VALUE_AND_SLOPE, Curvature
+from numeric.codegen.curvature import Curvature
 from numeric.codegen.expressions import (
     LINE,
     Code,
@@ -65,28 +64,13 @@ from numeric.codegen.expressions import (
 from numeric.codegen.families import Family, Vector, family_of
 from numeric.codegen.inventory import constants_of, functions_of, is_coordinatewise, law_parameter
 from numeric.codegen.laws import Logits, laws_of, taken_at, unstopped
-from numeric.codegen.meaning.densities import densities_of, in_family
-from numeric.codegen.statements.calls import AT_ONCE, VALUES_AND_GRADIENTS, Call, calls_in, joined, said_of
+from numeric.codegen.meaning.instances import in_family, mean_alone
+from numeric.codegen.statements.calls import calls_in, joined
 from numeric.codegen.statements.draw_source import draw_groups, draw_source, drawn_with
+from numeric.codegen.statements.module_source import header, helpers_of, with_imports
 from numeric.codegen.walk import sum_of
 
 DEFAULTS = {"c": 0.0, "eta": 1.0, "lambda_": 0.5}
-
-VALUE_AND_GRADIENT = '''
-def value_and_gradient(f, x):
-    """Return f(x), shape (*batch), and its derivative at x, shape (*batch, n)."""
-    if torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None:
-        y, pull = torch.func.vjp(f, x)
-        return y, *pull(torch.ones_like(y))
-    x = x.detach().requires_grad_()
-    with torch.enable_grad():
-        y = f(x)
-    if not y.requires_grad:
-        return y, torch.zeros_like(x)
-    (dy,) = torch.autograd.grad(y, x, torch.ones_like(y), materialize_grads=True)
-    return y.detach(), dy
-'''
-
 
 @dataclass(frozen=True)
 class Generated:
@@ -144,13 +128,16 @@ def natural_family(estimator: Estimator) -> str:
 
     An abstract density is run as a normal law.
 
-    Where no law has parameters but theta stands in the formula, as that of evolution strategies does, it is a vector.
+    Where no law has parameters but theta stands in the formula, as that of evolution strategies does, it is a vector, and so is
+    the mean mu(theta) of a normal law whose scale does not move.
 
     >>> from derive.catalogue import catalogue
     >>> natural_family(catalogue["pathwise"]), natural_family(catalogue["rebar"])
     ('normal', 'bernoulli')
     """
     theta, laws = law_parameter(estimator), laws_of(estimator)
+    if mean_alone(estimator) is not None:
+        return "vector"
     if any((isinstance(law, NormalLaw) and _is_map(law.loc, theta)) or isinstance(law, DensityLaw) for law in laws):
         return "normal"
     return "bernoulli" if any(isinstance(law, FiniteLaw) for law in laws) else "vector"
@@ -192,9 +179,9 @@ def generate(estimator: Estimator, family: str | None = None) -> Generated:
     statements = _statements(estimator, walk, estimates, functions)
     public = [draw_source(estimator, _walk(estimator, law))]
     public += [_estimate_source(estimator, walk, statements, estimates, functions, symbols)]
-    blocks = [_header(given, walk, calls_in(walk.write.lines, functions)), *_helpers(walk, "\n".join(public)), *public]
+    blocks = [header(given, walk, calls_in(walk.write.lines, functions)), *helpers_of(walk, "\n".join(public)), *public]
     return Generated(
-        source=_with_imports("\n\n\n".join(block.strip("\n") for block in blocks) + "\n"),
+        source=with_imports("\n\n\n".join(block.strip("\n") for block in blocks) + "\n"),
         family=family,
         functions=functions,
         symbols=symbols,
@@ -348,43 +335,6 @@ def _signature_symbols(estimator: Estimator, names: Names) -> tuple[tuple[str, f
     symbols = {names.of(symbol): symbol for symbol in constants_of(estimator)}
     defaults = {name: None if symbol == estimator.parameter else DEFAULTS.get(name) for name, symbol in symbols.items()}
     return tuple(sorted(defaults.items(), key=lambda item: item[1] is not None))
-
-
-def _header(estimator: Estimator, walk: Curvature, calls: list[Call]) -> str:
-    lines = [f"{_plain(estimator.name)}, {walk.family.name} family."]
-    lines += ["", *wrap(_plain(estimator.summary), LINE)] if estimator.summary else []
-    lines += ["", f"Source: {_plain(estimator.source)}."] if estimator.source else []
-    densities = [f"{law.name} is any density, and normal here." for law in densities_of(estimator)]
-    lines += ["", *wrap(" ".join([f"{walk.shapes_of_parameters()}.", *densities]), LINE)]
-    text = "\n".join(lines + ["", *wrap(" ".join(said_of(calls)), LINE)] * bool(calls))
-    return f'"""{text}\n"""\n\nIMPORTS'
-
-
-def _plain(text: str) -> str:
-    """A user's text made harmless inside a docstring: one line, no quotes, no backslashes."""
-    return " ".join(text.replace("\\", "/").replace('"', "'").split())
-
-
-def _with_imports(source: str) -> str:
-    lines = ["import math\n" if "math." in source else "", "import torch"]
-    if "logsigmoid(" in source:
-        lines.append("\nfrom torch.nn.functional import logsigmoid")
-    return source.replace("IMPORTS", "\n".join(lines).replace("\n\n", "\n").strip(), 1)
-
-
-def _helpers(walk: Curvature, text: str) -> list[str]:
-    """The functions that the text of `draw` and `estimate` calls."""
-    helpers = [walk.outcomes.sampler] if "bernoulli(" in text else []
-    calls = "\n".join([text, VALUES_AND_GRADIENTS * ("values_and_gradients(" in text)])
-    helpers += [VALUE_AND_GRADIENT] if "value_and_gradient(" in calls else []
-    helpers += [VALUE_AND_SLOPE] if "value_and_slope(" in text else []
-    helpers += [helper for name, helper in (("jacobian(", JACOBIAN), ("gradient(", GRADIENT)) if f" {name}" in text]
-    helpers += [AT_ONCE] if "at_once(" in text else []
-    helpers += [VALUES_AND_GRADIENTS] if "values_and_gradients(" in text else []
-    helpers += [SLOPE_GRADIENT] if walk.differentiates_twice else []
-    helpers += [walk.outcomes.every_outcome] if walk.enumerates else []
-    rows = walk.outcomes.every_row if any(one.conditions for one in walk.laws) else ""
-    return helpers + ([rows] if rows else [])
 
 
 def _estimate_source(

@@ -112,7 +112,7 @@ class Values(Events):
         unknown(term)
 
     def _is_noise_of_bits(self, noise: RandomVariable) -> bool:
-        """Whether a uniform variable is the noise behind the bits of the one law: a number for each coordinate, as the estimate."""
+        """Whether a uniform variable is the noise behind the bits of the one law: a number for each coordinate."""
         behind = not self.several and self.family.name == "bernoulli" and self.theta == self.law_parameter
         return behind and bool(noise_of(self.estimator.formula, noise))
 

@@ -82,7 +82,8 @@ def location_and_scale(estimator: Estimator, family: Family, theta: Symbol) -> L
     if maps or loc is None or scale is None or loc.function == scale.function:
         message = (
             f"{estimator.name!r} needs one normal law, normal('z', mu(theta), sigma(theta)) with abstract mu and sigma; these"
-            " may be functions of outcomes too, as mu(k, theta) for k of a finite law."
+            " may be functions of outcomes too, as mu(k, theta) for k of a finite law. A mean beside a scale that does not move"
+            " runs in the vector family."
         )
         raise UsageError(message)
     return Location(theta, (("loc", loc), ("scale", scale)))

@@ -1,1 +1,1 @@
-"""What does a generated function say beside the formula? Its draws, and the calls of the user's functions."""
+"""What does a generated module say beside the formula? Its head and helpers, its draws, the calls of the user's functions."""
