@@ -1,5 +1,16 @@
 """The names that a user writes formulas with, after the papers. They are defined in `derive.language.notation`."""
 
+from derive.language.named import (
+    beta as beta,
+    exponential as exponential,
+    gamma as gamma,
+    geometric as geometric,
+    gumbel as gumbel,
+    laplace as laplace,
+    logistic as logistic,
+    poisson as poisson,
+    weibull as weibull,
+)
 from derive.language.notation import (
     E as E,
     Over as Over,
@@ -31,6 +42,15 @@ from derive.language.notation import (
 )
 
 __all__ = [
+    "beta",
+    "exponential",
+    "gamma",
+    "geometric",
+    "gumbel",
+    "laplace",
+    "logistic",
+    "poisson",
+    "weibull",
     "sign",
     "sqrt",
     "minimum",

@@ -29,6 +29,7 @@ from derive.language.term import (
     Law,
     Log,
     Mul,
+    NamedLaw,
     NormalLaw,
     Number,
     Over,
@@ -47,8 +48,9 @@ from derive.language.term import (
     rebuild,
 )
 from derive.laws.densities import DensityReading
-from derive.laws.integrals import Latents, NormalMoments, UniformMoments, integrate
+from derive.laws.integrals import KnownMoments, Latents, NormalMoments, UniformMoments, integrate
 from derive.laws.models import Model, SymbolicModel
+from derive.laws.named import KNOWN
 from derive.laws.occurrences import (
     chain_of,
     depends_on_symbol,
@@ -100,7 +102,7 @@ class Reader(DensityReading):
     def _expect(self, term: Expect | Over, places: Places, order: int) -> Jet:
         variable, law = term.variable, term.variable.law
         if isinstance(term, Expect) and self.slot(variable) not in self.slots_in(term.body):
-            return self.read(term.body, places, order) if not isinstance(law, DensityLaw) else self._refuse(law)
+            return self.read(term.body, places, order) if type(law) is not DensityLaw else self._refuse(law)
         split = self._split(term) if isinstance(term, Expect) else None
         if split is not None:
             return self._sum_of_products(split, places, order)
@@ -119,7 +121,27 @@ class Reader(DensityReading):
                 return integrate(self._symbolic(), inner, noise, moments)
             case UniformLaw():
                 return self._uniform(term, law, places, order)
+            case NamedLaw():
+                return self._named(term, law, places, order)
         self._refuse(law)
+
+    def _named(self, term: Expect | Over, law: NamedLaw, places: Places, order: int) -> Jet:
+        if isinstance(term, Over):
+            message = f"an integral or a sum over {term.variable.name} without the probabilities of {law.name} as a weight."
+            raise NotEvaluable(message)
+        for positive in law.positives:
+            self._kept.append(positive)
+            self.model.demand_positive(self.read(positive, places, 0)[0])
+        noise, known, orders = self.noise_name(term.variable), KNOWN[law.name], dict[int, Jet]()
+        inner = self.read(term.body, {**places, self.slot(term.variable): Real(noise)}, order)
+
+        def moment(degree: int) -> Jet:
+            if degree not in orders:
+                self._kept.append(known.moment(degree, *law.parameters))
+                orders[degree] = self.read(self._kept[-1], places, order)
+            return orders[degree]
+
+        return integrate(self._symbolic(), inner, noise, KnownMoments(self._symbolic(), noise, law.name, moment))
 
     def _refuse_frozen(self, term: Expect | Over) -> None:
         """Refuse what holds a sample fixed that moves with the parameter here, and integrals without a density."""
@@ -243,7 +265,7 @@ class Reader(DensityReading):
         """Return a mean over several draws as a sum of products of means over fewer draws, None where it is no such sum."""
         if id(term) not in self._splits:
             chain = nested(term)
-            known = len(chain) > 1 and not any(isinstance(node.variable.law, DensityLaw) for node in chain)
+            known = len(chain) > 1 and not any(type(node.variable.law) is DensityLaw for node in chain)
             summands = expand(chain[-1].body, SUMMANDS) if known else None
             self._splits[id(term)] = None if summands is None else self._means(chain, summands)
         return self._splits[id(term)]

@@ -181,6 +181,40 @@ class Ray:
         return exp(subtract(t, exp(scaled(t, -1))))
 
 
+@dataclass(frozen=True)
+class PowerRay:
+    """The positive half-line, x = scale * exp(power * (t - exp(-t))); `scale` and `power` do not move."""
+
+    scale: Array
+    power: Array
+    low: float = -3.8
+    high: float = 4.2
+    falls: bool = True
+
+    def point(self, t: Jet) -> Jet:
+        return scaled(exp(scaled(subtract(t, exp(scaled(t, -1))), self.power)), self.scale)
+
+    def slope(self, t: Jet) -> Jet:
+        return scaled(multiply(self.point(t), add(constant(1), exp(scaled(t, -1)))), self.power)
+
+
+@dataclass(frozen=True)
+class Leaning:
+    """The real line, x = loc + scale * (t + exp(t)), for laws that fall fast on the left."""
+
+    loc: Array
+    scale: Array
+    low: float = -4.2
+    high: float = 3.8
+    falls: bool = True
+
+    def point(self, t: Jet) -> Jet:
+        return add(constant(self.loc, self.loc.dtype), scaled(add(t, exp(t)), self.scale))
+
+    def slope(self, t: Jet) -> Jet:
+        return scaled(add(constant(1), exp(t)), self.scale)
+
+
 def spread(chart: Chart, rule: Rule, breaks: Jet | None, depth: int) -> tuple[Jet, Jet]:
     """Return nodes in the support and the weights of dx, along a new first axis.
 

@@ -22,6 +22,7 @@ from derive.instances.errors import UnreadableError
 from derive.instances.functions import POSITIVE
 from derive.instances.instance import Instance
 from derive.instances.jets import Array, Jet, add, chosen, coefficient, constant, multiply, scaled, subtract
+from derive.instances.named import COUNTED, FAMILIES, ended, kink, sums
 from derive.instances.place import Place
 from derive.instances.roots import ordered, zeros
 from derive.language.scope import depends, free, moves
@@ -40,6 +41,7 @@ from derive.language.term import (
     Law,
     Log,
     Mul,
+    NamedLaw,
     NormalLaw,
     Number,
     Over,
@@ -316,6 +318,7 @@ class Evaluator:
                 _demand(width[0] > 0, "an interval is empty.")
                 return add(scaled(jets.log(width), -1), scaled(jets.base(at), 0))
             case DensityLaw():
+                self._demand_law(law, place)
                 self._resolved(at, place)
                 return self.instance.family(law).log_density(at, args)
         return jets.log(self.density(law, at, place))
@@ -353,9 +356,14 @@ class Evaluator:
                 _demand(args[1][0] > args[0][0], "an interval is empty.")
                 return Interval(args[0], args[1])
             case DensityLaw():
+                self._demand_law(law, place)
                 return self.instance.family(law).chart(args)
         message = f"a {type(law).__name__} has no continuous support."
         raise UnreadableError(message)
+
+    def _demand_law(self, law: DensityLaw, place: Place) -> None:
+        for term in law.positives if isinstance(law, NamedLaw) else ():
+            _demand(self.read(term, place)[0] > 0, f"a parameter of a law {law.name} is not positive.")
 
     def _free_value(self, variable: RandomVariable) -> Jet:
         """Return the value that a free variable stands for, somewhere in its support."""
@@ -363,6 +371,8 @@ class Evaluator:
             rng = self.instance.random("free", variable.name)
             if isinstance(variable.law, FiniteLaw):
                 value = constant(rng.choice(self.instance.values[self.instance.support(variable.law)]), self.kind)
+            elif sums(variable.law):
+                value = constant(int(rng.integers(4)), self.kind)
             else:
                 chart = self.chart(variable.law, Place())
                 spot = (chart.low + chart.high) / 2 + (chart.high - chart.low) * rng.uniform(-0.08, 0.08)
@@ -378,15 +388,18 @@ class Evaluator:
         known = isinstance(term, Expect) and not (isinstance(law, DensityLaw) and not law.normalised)
         if known and not depends(body, variable):
             return self.read(body, place)
-        values, weights = self._outcomes(law, place) if isinstance(law, FiniteLaw) else self._nodes(body, variable, place)
-        weighted = weights if isinstance(law, FiniteLaw) else multiply(weights, self._own_density(law, values, place))
+        discrete = sums(law)
+        values, weights = self._outcomes(law, place) if discrete else self._nodes(body, variable, place)
+        weighted = weights if discrete else multiply(weights, self._own_density(law, values, place))
         if not isinstance(term, Expect):
-            weights = constant(np.ones(values[0].shape), self.kind) if isinstance(law, FiniteLaw) else weights
+            weights = constant(np.ones(values[0].shape), self.kind) if discrete else weights
         if self.careful:
             self._demand_reached(body, variable, values, place)
-        inner = place.binding(variable, values, None if isinstance(law, FiniteLaw) else _neighbours(values[0], weighted[0]))
-        summands = self._jittered(weighted if isinstance(term, Expect) else weights)
-        return jets.total(multiply(summands, self.read(body, inner)), place.depth)
+        inner = place.binding(variable, values, None if discrete else _neighbours(values[0], weighted[0]))
+        summands = multiply(self._jittered(weighted if isinstance(term, Expect) else weights), self.read(body, inner))
+        if discrete and not isinstance(law, FiniteLaw):
+            _demand(ended(summands, place.depth), "a sum has not ended.")
+        return jets.total(summands, place.depth)
 
     def _demand_reached(self, body: Term, variable: RandomVariable, values: Jet, place: Place) -> None:
         """Refuse a law that is sampled in place of another one which has mass where no node of it is."""
@@ -404,7 +417,10 @@ class Evaluator:
         errors = self.noise * self._dice.uniform(-1, 1, weights[0].shape)
         return scaled(weights, 1 + errors)
 
-    def _outcomes(self, law: FiniteLaw, place: Place) -> tuple[Jet, Jet]:
+    def _outcomes(self, law: Law, place: Place) -> tuple[Jet, Jet]:
+        if not isinstance(law, FiniteLaw):
+            counted = constant(np.arange(COUNTED).reshape((-1,) + (1,) * place.depth), self.kind)
+            return counted, self._own_density(law, counted, place)
         args = self._terms(law, place)
         here = self.instance.support(law)
         values = constant(self.instance.values[here].reshape((-1,) + (1,) * place.depth), self.kind)
@@ -421,6 +437,8 @@ class Evaluator:
     def _breaks(self, chart: Chart, body: Term, variable: RandomVariable, place: Place) -> Jet | None:
         """Return where the body jumps, in the chart's coordinate, in increasing order along a first axis."""
         roots: list[Jet] = []
+        if isinstance(variable.law, NamedLaw) and FAMILIES[variable.law.name].kinked:
+            roots.append(kink(self._terms(variable.law, place), place.depth))
         for switch, cuts in cuts_in(body, variable, self):
             for cut in cuts:
                 jump = partial(self._jump, switch, cut, chart, variable, place)

@@ -12,6 +12,7 @@ import numpy as np
 from derive.instances.densities import FIXED, Family, Logistic, ShiftedExponential, random_family
 from derive.instances.functions import NONZERO, POSITIVE, SIGNED, Smooth, Table, generator, random_function, random_table
 from derive.instances.jets import Array
+from derive.instances.named import FAMILIES
 from derive.language.term import (
     Add,
     Apply,
@@ -23,6 +24,7 @@ from derive.language.term import (
     Law,
     Log,
     Mul,
+    NamedLaw,
     NormalLaw,
     Over,
     Power,
@@ -95,7 +97,7 @@ class Needs:
         """Ask that one law is positive wherever another one is."""
         if isinstance(sampled, FiniteLaw) and isinstance(other, FiniteLaw):
             self.covers.add((named(sampled), named(other)))
-        if isinstance(sampled, DensityLaw) and sampled != other:
+        if type(sampled) is DensityLaw and sampled != other:
             self.wide.add(sampled.name)
 
     def _raise(self, key: tuple[type, str], sign: str) -> None:
@@ -126,7 +128,7 @@ def _assumed(premise: Any, needs: Needs) -> None:
             needs.cover(premise.sampled.law, premise.other.law)
         case "Differentiable":
             needs.rough -= _functions(premise.term)
-        case "SupportFixed" if isinstance(premise.variable.law, DensityLaw):
+        case "SupportFixed" if type(premise.variable.law) is DensityLaw:
             needs.fixed.add(premise.variable.law.name)
 
 
@@ -145,6 +147,8 @@ def _collect(term: Term, needs: Needs) -> None:
     for law in _laws(term):
         if isinstance(law, NormalLaw):
             needs.ask(law.scale, POSITIVE)
+        for term_ in law.positives if isinstance(law, NamedLaw) else ():
+            needs.ask(term_, POSITIVE)
         if isinstance(law, FiniteLaw):
             needs.laws[named(law)] = None
     for part in parts(term):
@@ -283,6 +287,8 @@ class Instance:
 
     def family(self, law: DensityLaw) -> Family:
         """Return the density of an abstract law: a family with fixed support, or where that is not assumed one that moves."""
+        if isinstance(law, NamedLaw):
+            return FAMILIES[law.name]
         key = (law.name, len(law.parameters), law.normalised)
         if key not in self._families:
             kind = FIXED[(self.number + int(generator(self.seed, law.name).integers(len(FIXED)))) % len(FIXED)]

@@ -31,6 +31,7 @@ from derive.language.term import (
     Law,
     Log,
     Mul,
+    NamedLaw,
     NormalLaw,
     Number,
     Over,
@@ -267,7 +268,7 @@ def _part(premise: Premise) -> Decision:
 
 def _support_fixed(variable: RandomVariable, parameter: Symbol) -> Decision:
     match variable.law:
-        case FiniteLaw() | NormalLaw():
+        case FiniteLaw() | NormalLaw() | NamedLaw():
             return HOLDS
         case UniformLaw() as law:
             moves = any(depends(term, parameter) for term in law.terms)
@@ -280,15 +281,24 @@ def _normalised(variable: RandomVariable) -> Decision:
     match variable.law:
         case DensityLaw(normalised=False):
             return Decision(f"the density of {variable.name} is declared as not normalised")
-        case NormalLaw(_, scale):
-            return _positive(tidy(scale))
         case UniformLaw(low, high):
             return _positive(tidy(high - low))
-    return HOLDS
+    return _is_law(variable.law)
+
+
+def _is_law(law: Law) -> Decision:
+    """Decide whether the parameters of a normal law, or of one that is known by its name, are those of a law."""
+    needed = (law.scale,) if isinstance(law, NormalLaw) else law.positives if isinstance(law, NamedLaw) else ()
+    return _all(_positive(tidy(term)) for term in needed)
 
 
 def _covers(premise: Premise, sampled: Law, other: Law) -> Decision:
-    """Decide from the supports: the line of a normal law, the interval of a uniform one; of other laws it is assumed."""
+    """Decide from the supports: the line of a normal law, the interval of a uniform one; of other laws it is assumed.
+
+    A law on 0, 1, 2, ... has probabilities and no density, so that it covers none that has.
+    """
+    if _counts(sampled) != _counts(other):
+        return Decision("one law has a density, and the other one probabilities")
     if isinstance(sampled, NormalLaw) or one_support(sampled, other) or _running(sampled) == _running(other):
         return HOLDS
     match sampled, other:
@@ -298,6 +308,10 @@ def _covers(premise: Premise, sampled: Law, other: Law) -> Decision:
             inside = low <= left and right <= high
             return HOLDS if inside else Decision(f"({low}, {high}) does not cover ({left}, {right})")
     return _assumed(premise)
+
+
+def _counts(law: Law) -> bool:
+    return isinstance(law, NamedLaw) and law.counts
 
 
 def _running(law: Law) -> Law:
@@ -372,6 +386,10 @@ def _density_differentiable(term: Density, law: Law, at: Term, parameter: Symbol
             return _all((*smooth, _part(Positive(high - low))))
         case UniformLaw():
             return Decision(f"a uniform density jumps at its bounds, which move with {parameter.name} against the point")
+        case NamedLaw("Laplace", (loc, _)) if moves(loc, parameter):
+            return Decision(f"a Laplace density has a kink at its middle, which moves with {parameter.name}")
+        case NamedLaw() if inside:
+            return _all((*smooth, _is_law(law)))
     if depends(at, parameter):
         return Decision(f"the outcome at which the density of {type(law).__name__} is taken moves with {parameter.name}")
     point = RandomVariable(re.sub(r"(?<=.)(_\d+)+$", "", at.name), law) if isinstance(at, RandomVariable) and inside else at
@@ -434,7 +452,7 @@ def _positive(term: Term) -> Decision:
         case Stop(body):
             return _positive(tidy(body))
         case Density(law, at) if in_support(law, at):
-            return _positive(tidy(law.scale)) if isinstance(law, NormalLaw) else HOLDS
+            return _is_law(law)
         case Power(base, exponent):
             return _non_zero(base) if exponent % 2 == 0 else _positive(base)
         case Add(args) | Mul(args) if positive(term):

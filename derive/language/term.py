@@ -248,6 +248,39 @@ class DensityLaw(Law):
 
 
 @dataclass(frozen=True)
+class NamedLaw(DensityLaw):
+    """A law of one of the names of `derive.language.named`, on a support that no parameter moves.
+
+    Written
+        exponential("x", rate=theta)                 Exponential(x; theta)
+        poisson("n", rate=theta)                     Poisson(n; theta), on 0, 1, 2, ...
+    Readings
+        derivations   as an abstract density, of which the support, the sum and the smoothness in the parameters are known
+        exact values  functions of it are read as polynomials, where its moments are rational in the parameters
+        instances     quadrature with the density itself, or a sum
+        torch         none: there is no sampler in generated code
+    """
+
+    @property
+    def counts(self) -> bool:
+        """Whether its values are 0, 1, 2, ..., so that there is a sum and no integral over it."""
+        return self.name in ("Poisson", "Geometric")
+
+    @property
+    def positives(self) -> tuple[Term, ...]:
+        """What must be positive of its parameters, so that there is such a law."""
+        match self.name:
+            case "Geometric":
+                return (self.parameters[0], 1 - self.parameters[0])
+            case "Laplace" | "Logistic" | "Gumbel":
+                return self.parameters[1:]
+        return self.parameters
+
+    def with_terms(self, terms: tuple[Term, ...]) -> NamedLaw:
+        return NamedLaw(self.name, terms)
+
+
+@dataclass(frozen=True)
 class UniformLaw(Law):
     """The uniform law on (low, high); the noise of a reparameterization is Uniform(0, 1).
 

@@ -6,7 +6,23 @@ from functools import partial
 from typing import NoReturn, TypeAlias
 
 from derive.language.errors import NotEvaluable
-from derive.language.term import Density, FiniteLaw, Law, NormalLaw, RandomVariable, Score, Symbol, Term, UniformLaw
+from derive.language.scope import moves
+from derive.language.term import (
+    Add,
+    Density,
+    FiniteLaw,
+    Grad,
+    Law,
+    NamedLaw,
+    NormalLaw,
+    RandomVariable,
+    Score,
+    Symbol,
+    Term,
+    UniformLaw,
+)
+from derive.laws.named import KNOWN
+from derive.laws.named.refusals import NONE, refuse
 from derive.laws.reading import Places, Reading
 from derive.numbers.jets import Jet, add, constant, exponential, multiply, reciprocal
 from derive.numbers.ring import Scalar
@@ -117,7 +133,22 @@ class DensityReading(Reading):
                     raise NotEvaluable(message)
                 mean, sd = self.read(loc, places, order + 1), self.read(scale, places, order + 1)
                 return self._normal_log_density((*at, self.model.zero), mean, sd)[1]
+            case NamedLaw():
+                return self._known_score(term, term.law, places, order)
         self._refuse(term.law)
+
+    def _known_score(self, term: Score, law: NamedLaw, places: Places, order: int) -> Jet:
+        """Return the jet of the score of a law that is known by its name, by the chain rule over its parameters."""
+        if not all(scalar == 0 for scalar in self.read(term.at, places, order)[1:]):
+            message = "the derivative of a score at a point that moves is not read: stop the gradient there."
+            raise NotEvaluable(message)
+        moving = [i for i, part in enumerate(law.parameters) if moves(part, term.parameter)]
+        slopes = KNOWN[law.name].slopes(term.at, *law.parameters)
+        if any(slopes[i] == NONE for i in moving):
+            refuse(law.name, "the score is no polynomial")
+        written = Add(tuple(slopes[i] * Grad(law.parameters[i], term.parameter) for i in moving))
+        self._kept.append(written)
+        return self.read(written, places, order)
 
     def _other_score(self, term: Score, places: Places, order: int) -> Jet:
         """Return the jet of a score along a parameter that is not that of the jet."""

@@ -96,6 +96,26 @@ class UniformMoments:
         return (next(ends) - next(ends)) / (degree + 1)
 
 
+class KnownMoments:
+    """The moments of a law that is known by its name, one jet for each power; `moment` gives them in order."""
+
+    model: SymbolicModel
+    variable: Generator
+    name: str
+    moment: Callable[[int], Jet]
+
+    def __init__(self, model: SymbolicModel, noise: str, name: str, moment: Callable[[int], Jet]) -> None:
+        self.model, self.variable, self.name, self.moment = model, Generator("noise", noise), name, moment
+
+    def __call__(self, monomial: Exponents, order: int) -> Scalar:
+        powers = {self.model.ring.keys[index]: n for index, n in monomial}
+        degree = powers.pop(self.variable, 0)
+        if powers:
+            _refuse(self.model, monomial, self.name)
+        refuse_power(degree)
+        return self.moment(degree)[order]
+
+
 def _refuse(model: SymbolicModel, monomial: Exponents, law: str) -> None:
     factors = ", ".join(readable(model.ring.keys[index], model.parameter) for index, _ in monomial)
     message = f"under a {law} law only polynomials in the variable are integrated, not the product of {factors or 1}."

@@ -15,6 +15,7 @@ from derive.language.term import (
     Latent,
     Law,
     Mul,
+    NamedLaw,
     NormalLaw,
     Over,
     Power,
@@ -113,7 +114,7 @@ def is_stopped_decision(term: Term, noise: RandomVariable) -> bool:
     return any(is_stopped_decision(part, noise) for part in parts(term))
 
 
-def polynomial_places(term: Term, laws: tuple[type[Law], ...] = (NormalLaw, UniformLaw)) -> Iterator[tuple[str, int]]:
+def polynomial_places(term: Term, laws: tuple[type[Law], ...] = (NormalLaw, UniformLaw, NamedLaw)) -> Iterator[tuple[str, int]]:
     """Yield the argument places of functions in which a variable stands that is integrated as a polynomial."""
     if isinstance(term, Apply) and not isinstance(term.function, (Latent, ConditionalLatent)):
         name = term.function.orders[0].name if isinstance(term.function, Slope) else term.function.name
@@ -169,6 +170,8 @@ def holds_for(terms: Iterable[Term], outcomes: int | None, degree: int, *, nodes
         result.append(functions + "a normal law")
     if UniformLaw in laws:
         result.append((functions or f"polynomials of degree {degree} under " if expanded else "") + "a uniform law")
+    known = sorted({variable.law.name for variable in drawn if isinstance(variable.law, NamedLaw)})
+    result += [f"{functions}{'an' if name[0] in 'AEIOU' else 'a'} {name} law" for name in known]
     return "; ".join(result) or "all values"
 
 

@@ -28,6 +28,7 @@ from derive.language.term import (
     Latent,
     Log,
     Mul,
+    NamedLaw,
     NormalLaw,
     Number,
     Over,
@@ -112,7 +113,7 @@ class Reading(ABC):
 
     def __init__(self, model: Model, terms: tuple[Term, ...], degree: int = 3, *, nodes: bool = False) -> None:
         self.model, self.terms, self.degree, self.nodes = model, terms, degree, nodes
-        expanded = (UniformLaw,) if nodes else (NormalLaw, UniformLaw)
+        expanded = (UniformLaw, NamedLaw) if nodes else (NormalLaw, UniformLaw, NamedLaw)
         self.polynomial = {place for term in terms for place in polynomial_places(term, expanded)}
         self._slots: dict[RandomVariable, int] = {}
         self._slot_of: dict[int, int] = {}

@@ -31,6 +31,7 @@ from derive.language.term import (
     Law,
     Log,
     Mul,
+    NamedLaw,
     NormalLaw,
     Number,
     Over,
@@ -229,6 +230,8 @@ class Printer(ABC):
     def drawn(self, variable: RandomVariable) -> str:
         """Return how a variable is drawn: b ~ p(b; theta), u ~ Uniform(0, 1)."""
         law, name = variable.law, self.called(variable.name)
+        if isinstance(law, NamedLaw):
+            return self.relation(name, "~", self.call(self.word(law.name), self._all(law.parameters)))
         if isinstance(law, (FiniteLaw, DensityLaw)):
             return self.relation(name, "~", self.distribution(law, name))
         return self.relation(name, "~", self.call(self.word(_family(law)), self._all(_shown_terms(law))))
@@ -374,6 +377,8 @@ class Printer(ABC):
         name, inner = self.called(variable.name), self._inside(variable).show(body, Level.PRODUCT)
         match variable.law:
             case FiniteLaw():
+                return self.summation(name, inner)
+            case NamedLaw() if variable.law.counts:
                 return self.summation(name, inner)
             case UniformLaw(low, high):
                 return self.integral(name, (self.show(low), self.show(high)), inner)

@@ -26,6 +26,7 @@ from derive.language.term import (
     Law,
     Log,
     Mul,
+    NamedLaw,
     NormalLaw,
     Number,
     Over,
@@ -188,12 +189,19 @@ def _calculus(term: Term) -> Any:
 
 def _over(variable: RandomVariable, body: Any) -> Any:
     name = sympy.Symbol(variable.name)
+    _refuse_named(variable.law)
     match variable.law:
         case FiniteLaw():
             return sympy.Sum(body, (name, 1, sympy.Symbol(_OUTCOMES)))
         case UniformLaw(low, high):
             return sympy.Integral(body, (name, _written(low), _written(high)))
     return sympy.Integral(body, (name, -sympy.oo, sympy.oo))
+
+
+def _refuse_named(law: Law) -> None:
+    if isinstance(law, NamedLaw):
+        message = f"the law {law.name} is not written for SymPy: sympy.stats has it, with parameters of its own."
+        raise UnknownNode(message)
 
 
 def _score(law: Law, at: Any, parameter: Any) -> Any:
@@ -206,6 +214,7 @@ def _score(law: Law, at: Any, parameter: Any) -> Any:
 
 def _density(law: Law, at: Any, *, inside: bool = False) -> Any:
     """Return a density at a point, which `inside` says to be in the support."""
+    _refuse_named(law)
     terms = [_written(term) for term in law.terms]
     match law:
         case NormalLaw():

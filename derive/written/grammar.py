@@ -17,6 +17,7 @@ from math import isqrt
 from typing import NoReturn
 
 from derive.language.errors import UsageError
+from derive.language.named import PARAMETERS, named
 from derive.language.notation import continuous, finite
 from derive.language.term import (
     Density,
@@ -27,6 +28,7 @@ from derive.language.term import (
     Grad,
     Law,
     Log,
+    NamedLaw,
     NormalLaw,
     Number,
     Over,
@@ -48,6 +50,7 @@ _TOKEN = re.compile(r"\s*(?:(?P<number>\d{1,40})|(?P<name>[A-Za-z_]\w*)|(?P<sign
 _WORDS: dict[str, tuple[int, Callable[..., Term]]] = {
     "log": (1, Log), "exp": (1, Exp), "sigmoid": (1, Sigmoid), "sign": (1, Sign), "sg": (1, Stop), **WORDS,
 }  # fmt: skip
+_PARAMETERS = {"Normal": 2, "Uniform": 2, **{name: len(taken) for name, taken in PARAMETERS.items()}}
 _DRAWN = re.compile(r"\s*(continuous\s+)?([A-Za-z_]\w*)\s*~\s*(.*)", re.DOTALL | re.ASCII)
 
 
@@ -177,7 +180,7 @@ class _Parser:
         if token.startswith("sum_"):
             self.take()
             variable = self.variable(token.removeprefix("sum_"))
-            if not isinstance(variable.law, FiniteLaw):
+            if not _sums(variable.law):
                 self.refuse(f"{variable.name} is continuous: write int ... d{variable.name}")
             return Over(self.under([variable], self.product), variable)
         return self.integral() if token in ("int", "int_") else None
@@ -204,7 +207,7 @@ class _Parser:
             self.refuse("expected the variable of the integral, as du,")
         self.take()
         variable = self.variable(token.removeprefix("d"))
-        if isinstance(variable.law, FiniteLaw):
+        if _sums(variable.law):
             self.refuse(f"{variable.name} is discrete: write sum_{variable.name}")
         if variable.name in self.setting.names:
             self.refuse(f"{variable.name} abbreviates a term: an integral over it may be read in two ways")
@@ -309,7 +312,7 @@ class _Parser:
 
     def call(self, head: str) -> Term:
         args, given, parameters = self.arguments()
-        if head in ("Normal", "Uniform") and len(args) == 1 and len(parameters) == 2:
+        if head in _PARAMETERS and len(args) == 1 and len(parameters) == _PARAMETERS[head]:
             return Density(_named(head, parameters), args[0])
         if given or parameters or (self.setting.called(head) and head not in self.setting.functions):
             if len(args) != 1:
@@ -346,10 +349,10 @@ class _Parser:
 
     def drawn(self, name: str, *, dense: bool) -> RandomVariable:
         head = self.take()
-        if head in ("Normal", "Uniform"):
+        if head in _PARAMETERS:
             args, given, parameters = self.arguments()
-            if given or parameters or len(args) != 2:
-                self.refuse(f"expected {head} with two parameters")
+            if given or parameters or len(args) != _PARAMETERS[head]:
+                self.refuse(f"expected {head} with {'one parameter' if _PARAMETERS[head] == 1 else 'two parameters'}")
             return RandomVariable(name, _named(head, args))
         self.take("(")
         self.take(name)
@@ -362,7 +365,13 @@ class _Parser:
         return continuous(name, *symbols, law=head) if dense else finite(name, *symbols, law=head, given=given)
 
 
+def _sums(law: Law) -> bool:
+    return isinstance(law, FiniteLaw) or (isinstance(law, NamedLaw) and law.counts)
+
+
 def _named(head: str, parameters: tuple[Term, ...]) -> Law:
+    if head in PARAMETERS:
+        return named(head, *parameters)
     first, second = parameters
     return UniformLaw(first, second) if head == "Uniform" else NormalLaw(first, _root(second))
 

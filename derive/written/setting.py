@@ -8,12 +8,14 @@ from itertools import chain
 
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
+from derive.language.named import PARAMETERS
 from derive.language.term import (
     Apply,
     Density,
     Expect,
     Function,
     Law,
+    NamedLaw,
     Over,
     RandomVariable,
     Score,
@@ -25,7 +27,7 @@ from derive.printing.folding import WORDS
 
 RESERVED = frozenset((
     "E", "Var", "Cov", "KL", "sum", "prod", "int", "grad", "lim", "log", "exp", "sigmoid", "sign", "sg", "Normal", "Uniform",
-    *WORDS, "estimator", "continuous", "by", "with",
+    *WORDS, *PARAMETERS, "estimator", "continuous", "by", "with",
 ))  # fmt: skip
 """What a reader takes for an operation, and what a derivation says in words: no names."""
 _OPERATOR = re.compile(r"(E|sum|int|d|grad)_.*")
@@ -139,7 +141,7 @@ def _keep_function(setting: Setting, function: Function) -> None:
 
 
 def _called(law: Law) -> str:
-    return str(getattr(law, "name", ""))
+    return "" if isinstance(law, NamedLaw) else str(getattr(law, "name", ""))
 
 
 def _base(name: str) -> str:

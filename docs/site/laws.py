@@ -11,19 +11,25 @@ import numeric
 from derive.catalogue import catalogue
 from derive.language.errors import GradproofError
 from derive.language.estimator import Estimator
-from derive.language.term import DensityLaw, FiniteLaw, Law, NormalLaw, RandomVariable, UniformLaw, subterms
-from derive.notation import E, continuous, finite, function, grad, normal, parameter, score, uniform
+from derive.language.term import DensityLaw, FiniteLaw, Law, NamedLaw, NormalLaw, RandomVariable, UniformLaw, subterms
+from derive.notation import E, continuous, exp, finite, function, grad, normal, parameter, poisson, score, uniform
 from docs.site.docstrings import restructured
 from docs.templates import filled
 
 TEMPLATES = Path(__file__).parent / "templates"
-LAWS: dict[str, type[Law]] = {"finite": FiniteLaw, "normal": NormalLaw, "uniform": UniformLaw, "density": DensityLaw}
-TITLES = {"finite": "Finite law", "normal": "Normal law", "uniform": "Uniform law", "density": "Abstract density"}
+LAWS: dict[str, type[Law]] = {
+    "finite": FiniteLaw, "normal": NormalLaw, "uniform": UniformLaw, "named": NamedLaw, "density": DensityLaw,
+}  # fmt: skip
+TITLES = {
+    "finite": "Finite law", "normal": "Normal law", "uniform": "Uniform law", "named": "Law with a name",
+    "density": "Abstract density",
+}  # fmt: skip
 _THETA, _F = parameter("theta"), function("f", differentiable=True)
 _DRAWN = {
     "finite": finite("b", _THETA),
     "normal": normal("z", _THETA, 1),
     "uniform": uniform("u"),
+    "named": poisson("n", rate=exp(_THETA)),
     "density": continuous("x", _THETA),
 }
 
@@ -38,7 +44,7 @@ def example(name: str) -> Estimator:
     if name == "uniform":
         moved = _F(_THETA + drawn)
         return Estimator("pathwise", grad(moved, _THETA), (drawn,), grad(E(moved, drawn), _THETA))
-    return Estimator("score-function", _F(drawn) * score(drawn), (drawn,), grad(E(_F(drawn), drawn), _THETA))
+    return Estimator("score-function", _F(drawn) * score(drawn, _THETA), (drawn,), grad(E(_F(drawn), drawn), _THETA))
 
 
 def asked(estimator: Estimator) -> list[tuple[str, str]]:

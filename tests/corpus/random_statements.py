@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import Random
 
+from derive.language.named import exponential, poisson
 from derive.language.notation import absolute, clip, indicator, maximum, minimum, sign
 from derive.language.scope import depends
 from derive.language.term import (
@@ -27,7 +28,25 @@ from derive.language.term import (
     rebuild,
 )
 from tests.corpus.judges import STATEMENTS
-from tests.corpus.notation import E, Over as over, Statement, c, copies, d, f, finite, function, g, p, phi, ref, s1, stop, theta
+from tests.corpus.notation import (
+    E,
+    Over as over,
+    Statement,
+    c,
+    copies,
+    d,
+    f,
+    finite,
+    function,
+    g,
+    p,
+    phi,
+    ref,
+    s1,
+    score,
+    stop,
+    theta,
+)
 
 UNUSED = finite("unused", law="unused")
 TRUE = tuple(statement for statement in STATEMENTS if statement.label)
@@ -77,6 +96,7 @@ def _detour(random: Random, term: Term) -> Term:
         term + E(f(ref) - f(ref), ref),
         _turned(random, term, leaf),
         _sloped(random, term, leaf),
+        _named(random, term, leaf),
     ]
     if isinstance(term, (Add, Mul)):
         ways += [type(term)(tuple(random.sample(term.args, len(term.args))))] * 3
@@ -105,6 +125,20 @@ def _sloped(random: Random, term: Term, leaf: Term) -> Term:
     return term + leaf * random.choice([inner, d(W.slope(at)) - W.slope.slope(at) * d(at), E(f(ref), ref) * inner])
 
 
+def _named(random: Random, term: Term, leaf: Term) -> Term:
+    """Write a term with a law that is known by its name."""
+    inner = random.choice([
+        E(rate * W(count + 1) - count * W(count), count),
+        E(W.slope(wait) - rate * W(wait), wait) + rate * W(0),
+        E(W(wait) * score(wait, phi), wait),
+        E(count * W(wait), count, wait) - rate * E(W(wait), wait),
+        d(E(W(arrivals), arrivals)) - E(W(arrivals + 1) - W(arrivals), arrivals) * d(1 + theta**2),
+    ])  # fmt: skip
+    return term + leaf * inner
+
+
+rate = lift(2)
+count, wait, arrivals = poisson("count", rate=rate), exponential("wait", rate=rate), poisson("arrivals", rate=1 + theta**2)
 W = function("w", differentiable=True)
 copies_of_b = copies(finite("b", theta), 2)
 
@@ -144,7 +178,8 @@ def random_true(seed: int) -> Statement:
 
 
 def _mistake(random: Random, term: Term) -> Term:
-    ways: list[Term] = [2 * term, -term, term + 1, term**2, stop(term), term * c, term * sign(c), maximum(term, c), absolute(c) * term]
+    ways: list[Term] = [2 * term, -term, term + 1, term**2, stop(term), term * c, term * sign(c)]
+    ways += [maximum(term, term + 1), absolute(c) * term, term + indicator(c**2), minimum(term, 2 * term - term - c**2)]
     match term:
         case Add(args) | Mul(args) if len(args) > 1:
             dropped = random.randrange(len(args))

@@ -1,0 +1,102 @@
+"""Laws that are known by their names, with their parameters by name: what they are called, and what their parameters must be.
+
+Where torch.distributions and scipy.stats take other parameters, the parameters here are torch's.
+"""
+
+from __future__ import annotations
+
+from derive.language.errors import UsageError
+from derive.language.expected import a_name
+from derive.language.term import Exact, NamedLaw, Number, RandomVariable, Term, lift
+
+PARAMETERS: dict[str, tuple[str, ...]] = {
+    "Exponential": ("rate",),
+    "Gamma": ("shape", "rate"),
+    "Beta": ("a", "b"),
+    "Poisson": ("rate",),
+    "Geometric": ("probability",),
+    "Laplace": ("loc", "scale"),
+    "Logistic": ("loc", "scale"),
+    "Gumbel": ("loc", "scale"),
+    "Weibull": ("shape", "scale"),
+}
+"""The parameters of each law, in their order."""
+
+
+def named(law: str, *parameters: Exact) -> NamedLaw:
+    """Return a law by its name, as it is printed.
+
+    Raises
+        UsageError, if there is none of this name, with so many parameters, or one that is a number is not positive.
+
+    >>> named("Gamma", 2, 1).counts, named("Poisson", 2).counts
+    (False, True)
+    """
+    if len(parameters) != len(PARAMETERS.get(law, ())):
+        known = ", ".join(f"{name}({', '.join(taken)})" for name, taken in PARAMETERS.items())
+        message = f"no law {law} of {len(parameters)} parameters is known; there are {known}."
+        raise UsageError(message)
+    made = NamedLaw(law, tuple(map(lift, parameters)))
+    numbers = [term for term in made.positives if _is_number(term)]
+    if any(_value(term) <= 0 for term in numbers):
+        message = f"no {law} law has such parameters: {', '.join(PARAMETERS[law])} must be positive, a probability below 1."
+        raise UsageError(message)
+    return made
+
+
+def _is_number(term: Term) -> bool:
+    return all(isinstance(part, Number) for part in getattr(term, "args", (term,)))
+
+
+def _value(term: Term) -> int:
+    total = sum(part.value for part in getattr(term, "args", (term,)) if isinstance(part, Number))
+    return (total > 0) - (total < 0)
+
+
+def exponential(name: str, *, rate: Exact = 1) -> RandomVariable:
+    """A variable with the density rate exp(-rate x) on x > 0; its mean is 1 / rate.
+
+    >>> print(exponential("x", rate=2).law)
+    Exponential(.; 2)
+    """
+    return RandomVariable(a_name(name, "variable"), named("Exponential", rate))
+
+
+def gamma(name: str, *, shape: Exact, rate: Exact = 1) -> RandomVariable:
+    """A variable with the density rate^shape x^(shape - 1) exp(-rate x) / Gamma(shape) on x > 0."""
+    return RandomVariable(a_name(name, "variable"), named("Gamma", shape, rate))
+
+
+def beta(name: str, *, a: Exact, b: Exact) -> RandomVariable:
+    """A variable with the density x^(a - 1) (1 - x)^(b - 1) / B(a, b) on (0, 1)."""
+    return RandomVariable(a_name(name, "variable"), named("Beta", a, b))
+
+
+def poisson(name: str, *, rate: Exact = 1) -> RandomVariable:
+    """A variable with the probabilities rate^x exp(-rate) / x! on x = 0, 1, 2, ..."""
+    return RandomVariable(a_name(name, "variable"), named("Poisson", rate))
+
+
+def geometric(name: str, *, probability: Exact) -> RandomVariable:
+    """A variable with the probabilities p (1 - p)^x on x = 0, 1, 2, ...: the failures before the first success."""
+    return RandomVariable(a_name(name, "variable"), named("Geometric", probability))
+
+
+def laplace(name: str, *, loc: Exact = 0, scale: Exact = 1) -> RandomVariable:
+    """A variable with the density exp(-|x - loc| / scale) / (2 scale)."""
+    return RandomVariable(a_name(name, "variable"), named("Laplace", loc, scale))
+
+
+def logistic(name: str, *, loc: Exact = 0, scale: Exact = 1) -> RandomVariable:
+    """A variable with the distribution function sigmoid((x - loc) / scale)."""
+    return RandomVariable(a_name(name, "variable"), named("Logistic", loc, scale))
+
+
+def gumbel(name: str, *, loc: Exact = 0, scale: Exact = 1) -> RandomVariable:
+    """A variable with the distribution function exp(-exp(-(x - loc) / scale))."""
+    return RandomVariable(a_name(name, "variable"), named("Gumbel", loc, scale))
+
+
+def weibull(name: str, *, shape: Exact, scale: Exact = 1) -> RandomVariable:
+    """A variable with the distribution function 1 - exp(-(x / scale)^shape) on x > 0."""
+    return RandomVariable(a_name(name, "variable"), named("Weibull", shape, scale))

@@ -1,0 +1,22 @@
+"""Poisson(rate): rate^x exp(-rate) / x! on 0, 1, 2, ...; mean and variance rate. So in torch, and in SciPy as mu."""
+
+from __future__ import annotations
+
+from derive.language.term import Add, Mul, Term, lift
+
+
+def moment(order: int, rate: Term) -> Term:
+    """Return E[x^order]: the sum of S(order, n) rate^n, with the Stirling numbers of the second kind.
+
+    >>> print(moment(2, lift(3)))
+    0 * 3^0 + 1 * 3^1 + 1 * 3^2
+    """
+    row = [1]
+    for _ in range(order):
+        row = [0, *(n * above + left for n, (left, above) in enumerate(zip(row, [*row[1:], 0], strict=True), 1))]
+    return Add(tuple(Mul((lift(number), rate**n)) for n, number in enumerate(row)))
+
+
+def slopes(at: Term, rate: Term) -> tuple[Term, ...]:
+    """Return the derivative of log p(at) along the rate."""
+    return (at / rate - 1,)
