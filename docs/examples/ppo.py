@@ -1,7 +1,7 @@
 """The clipped surrogate of PPO, at the samples of an older policy mu and at the policy's own.
 
 - `gradproof prove docs/examples/ppo.py:off_policy` answers refuted, with a witness: beyond the clip a sample has no gradient;
-- `gradproof prove docs/examples/ppo.py:on_policy` answers checked: both are one policy at first, and nothing is clipped.
+- `gradproof prove docs/examples/ppo.py:on_policy` answers proved: both are one policy at first, and nothing is clipped.
 
 Source: schulman-2017, eq. 7, with epsilon = 0.2. A constant epsilon would be any number, a negative one too.
 """
@@ -43,5 +43,5 @@ on_policy = Estimator(
     where=(("ratio", p(b) / stop(p(b))),),
     source="schulman-2017, eq. 7",
     summary="Samples of the policy itself: the ratio is one, and its gradient the score.",
-    verdict="checked",
+    verdict="proved",
 )
