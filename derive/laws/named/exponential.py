@@ -10,8 +10,9 @@ from derive.language.term import Term
 def moment(order: int, rate: Term) -> Term:
     """Return E[x^order].
 
-    >>> print(moment(2, lift(3)))
-    2 / 3^2
+    >>> from derive.notation import constant
+    >>> print(moment(2, constant("c")))
+    2 / c^2
     """
     return factorial(order) * rate**-order
 

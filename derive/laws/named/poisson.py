@@ -8,8 +8,9 @@ from derive.language.term import Add, Mul, Term, lift
 def moment(order: int, rate: Term) -> Term:
     """Return E[x^order]: the sum of S(order, n) rate^n, with the Stirling numbers of the second kind.
 
-    >>> print(moment(2, lift(3)))
-    0 * 3^0 + 1 * 3^1 + 1 * 3^2
+    >>> from derive.notation import constant
+    >>> print(moment(2, constant("c")))
+    0 * c^0 + 1 * c^1 + 1 * c^2
     """
     row = [1]
     for _ in range(order):
