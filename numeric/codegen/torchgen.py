@@ -138,7 +138,7 @@ def natural_family(estimator: Estimator) -> str:
     theta, laws = law_parameter(estimator), laws_of(estimator)
     if mean_alone(estimator) is not None:
         return "vector"
-    if any((isinstance(law, NormalLaw) and _is_map(law.loc, theta)) or isinstance(law, DensityLaw) for law in laws):
+    if any((isinstance(law, NormalLaw) and _is_map(law.loc, theta)) or type(law) is DensityLaw for law in laws):
         return "normal"
     return "bernoulli" if any(isinstance(law, FiniteLaw) for law in laws) else "vector"
 

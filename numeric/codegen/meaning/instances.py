@@ -55,7 +55,7 @@ def densities_of(estimator: Estimator) -> list[DensityLaw]:
     >>> [law.name for law in densities_of(mine)]
     ['rho']
     """
-    return [law for law in dict.fromkeys(laws_of(estimator)) if isinstance(law, DensityLaw)]
+    return [law for law in dict.fromkeys(laws_of(estimator)) if type(law) is DensityLaw]
 
 
 def _require_one_density(estimator: Estimator, family: str) -> None:
@@ -66,7 +66,7 @@ def _require_one_density(estimator: Estimator, family: str) -> None:
             " runs in the normal family only (--family normal)."
         )
         raise UsageError(message)
-    others = [law for law in laws_of(estimator) if not isinstance(law, DensityLaw)]
+    others = [law for law in laws_of(estimator) if type(law) is not DensityLaw]
     if len(found) > 1 or others or not found[0].normalised or len(found[0].parameters) != 1:
         message = (
             f"{estimator.name!r} uses {' and '.join(law.name for law in found)}, abstract densities, of which there is no"
@@ -77,7 +77,7 @@ def _require_one_density(estimator: Estimator, family: str) -> None:
 
 def _as_finite(law: Law) -> Law:
     """A finite law, which the normal family reads as a normal one."""
-    return FiniteLaw(law.name, law.parameters, (), law.default_of) if isinstance(law, DensityLaw) else law
+    return FiniteLaw(law.name, law.parameters, (), law.default_of) if type(law) is DensityLaw else law
 
 
 # Means
