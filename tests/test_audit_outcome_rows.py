@@ -12,7 +12,7 @@ from torch import distributions as laws
 
 import numeric
 from numeric.auditing import audit_mean, outcome_runs
-from numeric.draws import outcome_rows
+from numeric.draws import noise_rows, outcome_rows
 from numeric.draws.noise_rows import NotInRows
 from numeric.draws.random_ops import DISCRETE
 from numeric.draws.restoring import put_back
@@ -213,8 +213,8 @@ class Never:
 
 
 GUARDS = {
-    "a step that failed": ("catches the error of a branch", outcome_rows.OneOfMany, "failed", Never()),
-    "what is printed": ("prints", outcome_rows, "_TELLS", set()),
+    "a step that failed": ("catches the error of a branch", noise_rows.FreshRows, "failed", Never()),
+    "what is printed": ("prints", noise_rows, "_TELLS", set()),
     "rows are confirmed by runs alone": ("asks torch", Runs, "is_same", lambda *_: True),
     "what is kept": ("keeps what it drew", outcome_rows.Keeping, "keeps", False),
 }

@@ -232,7 +232,7 @@ def test_a_density_of_all_coordinates_weighs_each_of_them_once_only():
     ("estimator", "message"),
     [
         (mine(F(MU) * score(PI, at=MU) / E(score(A0) ** 2, A0), MU), "divides by what is zero for the logits"),
-        (mine(F(continuous("g", THETA)), continuous("g", THETA)), "an abstract density, of which there is no sampler"),
+        (mine(F(continuous("g", THETA)), continuous("g", THETA)), "abstract densities, of which there is no sampler"),
         (mine(F(finite("q", THETA, parameter("phi"))), finite("q", THETA, parameter("phi"))), "the law p of 2 parameters"),
         (mine(F(U), uniform("u", -1, 1), uniform("v", 0, THETA)), "uniform between terms"),
     ],

@@ -197,7 +197,7 @@ def test_a_file_is_swept_in_processes_with_the_status_of_the_worst(tmp_path, cap
 def test_a_crosscheck_of_one_row_is_what_the_command_says(capsys):
     answer = crosschecked("straight-through bernoulli")
     assert (answer["agrees"], answer["as_declared"], answer["declared"]) == (False, True, "refuted")
-    assert "reason" in crosschecked("dice-second-order bernoulli")
+    assert crosschecked("dice-second-order bernoulli")["agrees"]
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ _COMMANDS = {
     r"\,": 1.7, r"\quad": 10.0, r"\cdot": 7.2, r"\mid": 8.4, r"\sim": 13.4, r"\partial": 5.9, r"\sum": 16.2, r"\int": 11.2,
     r"\log": 14.5, r"\exp": 17.0, r"\cdots": 13.4, r"\colon": 5.0, r"\ ": 3.3, r"\left": 2.2, r"\right": 2.2, r"\bigl": 0.7,
     r"\Bigl": 1.5, r"\Bigr": 1.5, r"\enspace": 5.0, r"\psi": 6.9, r"\bigr": 0.7, r"\infty": 10.0, r"\displaystyle": 0.0,
+    r"\max": 20.3, r"\min": 18.4, r"\lvert": 2.8, r"\rvert": 2.8,
 }  # fmt: skip
-_FONTS = {r"\mathrm", r"\text", r"\mathbb", r"\mathcal", r"\tilde", r"\hat", r"\bar", r"\ensuremath", r"\operatorname"}
+_FONTS = {r"\mathrm", r"\text", r"\mathbb", r"\mathcal", r"\mathbf", r"\tilde", r"\hat", r"\bar", r"\ensuremath", r"\operatorname"}
 _SCRIPT, _GREEK, _LETTER, _BAR, _ROOT = 0.75, 6.0, 5.2, 2.4, 8.4
 
 

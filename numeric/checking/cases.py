@@ -216,8 +216,9 @@ class Case:
         return self._nodes_within(MAX_ROWS)
 
     def _nodes_within(self, rows: int) -> int:
-        noise = [draw for draw in self.estimator.draws if not isinstance(draw.law, FiniteLaw)]
-        dimensions = self.size * len(noise)
+        draws = self.estimator.draws
+        mixed = {FiniteLaw, NormalLaw} <= {type(draw.law) for draw in draws}  # else all draws are normal in that family
+        dimensions = self.size * sum(not (mixed and isinstance(draw.law, FiniteLaw)) for draw in draws)
         return max(nodes for nodes in range(2, MOST_NODES + 1) if nodes == 2 or nodes**dimensions <= rows)
 
     @property

@@ -1,16 +1,19 @@
-"""The dispatch mode that all others here are: it keeps torch.compile out of its own steps only where there is torch.compile.
+"""The dispatch mode that all others here are: its steps are kept out of torch.compile only where there is torch.compile.
 
 Torch does so for each subclass of `TorchDispatchMode`, and imports its compiler at the first step: seconds, more than a small
-audit takes. Who compiles has imported it, so nothing is lost by asking.
+audit takes. Who compiles has imported it before the mode is entered.
 """
 
 from __future__ import annotations
 
 import sys
-from functools import wraps
 from typing import Any
 
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+
+
+_KEPT_OUT: set[type[TorchDispatchMode]] = set()
 
 
 class DispatchMode(TorchDispatchMode):
@@ -21,26 +24,12 @@ class DispatchMode(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Tell torch that this is seen to here."""
+        """Whether torch wraps the steps of a class when it is made."""
         return False
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)  # type: ignore[no-untyped-call]
-        step = cls.__dict__.get("__torch_dispatch__")
-        if step is not None:
-            cls.__torch_dispatch__ = _uncompiled(step)  # type: ignore[method-assign]
-
-
-def _uncompiled(step: Any) -> Any:
-    disabled: list[Any] = []
-
-    @wraps(step)
-    def inner(*args: Any, **kwargs: Any) -> Any:
-        if not disabled:
-            compiler = sys.modules.get("torch._dynamo")
-            if compiler is None or not hasattr(compiler, "disable"):  # absent, or being imported
-                return step(*args, **kwargs)
-            disabled.append(compiler.disable(step, recursive=True, wrapping=False))
-        return disabled[0](*args, **kwargs)
-
-    return inner
+    def __enter__(self) -> Any:
+        kind = type(self)
+        if kind not in _KEPT_OUT and "torch._dynamo" in sys.modules:
+            _KEPT_OUT.add(kind)
+            kind.__torch_dispatch__ = torch._disable_dynamo(kind.__torch_dispatch__)  # type: ignore[method-assign, attr-defined]
+        return super().__enter__()  # type: ignore[no-untyped-call]

@@ -191,13 +191,11 @@ def options_of(tapes: Sequence[Tape]) -> list[list[int]]:
     Raises
         NotInRows, if the runs do not choose alike.
 
-    >>> tapes = [Tape(), Tape([Choice("coin", (0.5, 0.5), 1)])]
-    >>> [tape.choose((0.5, 0.5), "coin") or tape.choose((1.0, 0.0), "coin") for tape in tapes[:1]]
-    [0]
-    >>> tapes[1].choose((0.5, 0.5), "coin"), tapes[1].choose((0.0, 1.0), "coin")
-    (1, 1)
-    >>> options_of(tapes)
-    [[0, 1], [0, 1]]
+    >>> first, second = Tape(), Tape([Choice("a coin", (0.5, 0.5), 1)])
+    >>> [tape.choose((0.5, 0.5), "a coin") for tape in (first, second)]
+    [0, 1]
+    >>> options_of([first, second])
+    [[0, 1]]
     """
     if len({tuple((choice.draw, len(choice.probabilities)) for choice in tape.choices) for tape in tapes}) > 1:
         message = "the runs do not draw alike."
