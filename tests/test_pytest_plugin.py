@@ -508,7 +508,8 @@ def test_bounds_serve_where_the_code_is_no_estimator_of_the_catalogue():
 
 def test_a_file_with_a_negative_variance_contradicts_itself(tmp_path):
     document = oracle(problem_of(COIN)).to_json()
-    document["estimators"][0]["coordinates"][0]["variance"] = {"exact": "-1", "decimal": -1.0, "float64": "-0x1.0000000000000p+0"}
+    negative = {"exact": "-1", "decimal": -1.0, "float64": "-0x1.0000000000000p+0"}
+    document["estimators"][0]["coordinates"][0]["variance"] = negative
     path = tmp_path / "negative.json"
     path.write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(UsageError, match=r"negative\.json': the moments of score-function contradict"):

@@ -16,7 +16,9 @@ _COMMANDS = {
     r"\Bigl": 1.5, r"\Bigr": 1.5, r"\enspace": 5.0, r"\psi": 6.9, r"\bigr": 0.7, r"\infty": 10.0, r"\displaystyle": 0.0,
     r"\max": 20.3, r"\min": 18.4, r"\lvert": 2.8, r"\rvert": 2.8,
 }  # fmt: skip
-_FONTS = {r"\mathrm", r"\text", r"\mathbb", r"\mathcal", r"\mathbf", r"\tilde", r"\hat", r"\bar", r"\ensuremath", r"\operatorname"}
+_FONTS = {
+    r"\mathrm", r"\text", r"\mathbb", r"\mathcal", r"\mathbf", r"\tilde", r"\hat", r"\bar", r"\ensuremath", r"\operatorname",
+}  # fmt: skip
 _SCRIPT, _GREEK, _LETTER, _BAR, _ROOT = 0.75, 6.0, 5.2, 2.4, 8.4
 
 

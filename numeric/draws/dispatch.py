@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-
 _KEPT_OUT: set[type[TorchDispatchMode]] = set()
 
 
