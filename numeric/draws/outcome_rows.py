@@ -191,6 +191,7 @@ def options_of(tapes: Sequence[Tape]) -> list[list[int]]:
     Raises
         NotInRows, if the runs do not choose alike.
 
+    >>> from numeric.draws.tape import Choice
     >>> first, second = Tape(), Tape([Choice("a coin", (0.5, 0.5), 1)])
     >>> [tape.choose((0.5, 0.5), "a coin") for tape in (first, second)]
     [0, 1]
