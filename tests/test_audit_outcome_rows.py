@@ -212,20 +212,26 @@ class Never:
         pass
 
 
+TELLS = (Runs, "tells", Never())
+FAILED = (noise_rows.FreshRows, "failed", Never())
+PRINTED = (noise_rows, "_TELLS", set())
+KEPT = (outcome_rows.Keeping, "keeps", False)
 GUARDS = {
-    "a step that failed": ("catches the error of a branch", noise_rows.FreshRows, "failed", Never()),
-    "what is printed": ("prints", noise_rows, "_TELLS", set()),
-    "rows are confirmed by runs alone": ("asks torch", Runs, "is_same", lambda *_: True),
-    "what is kept": ("keeps what it drew", outcome_rows.Keeping, "keeps", False),
+    "catches the error of a branch": (TELLS, FAILED),
+    "prints": (TELLS, PRINTED),
+    "asks torch": (),
+    "keeps what it drew": (KEPT,),
 }
 
 
-@pytest.mark.parametrize("guard", GUARDS)
-def test_without_a_guard_it_would_be_run_on_rows(guard, monkeypatch):
-    name, thing, attribute, value = GUARDS[guard]
-    monkeypatch.setattr(thing, attribute, value, raising=False)
+@pytest.mark.parametrize(("name", "kept"), [(name, kept) for name, guards in GUARDS.items() for kept in (None, *guards)])
+def test_each_guard_alone_has_code_run_one_by_one(name, kept, monkeypatch):
+    """Without any of them, and with runs alone that confirm whatever rows give, it would be run on rows."""
     monkeypatch.setattr(Runs, "is_same", lambda *_: True)
-    assert report_of(TELLING[name], monkeypatch, 2).together
+    for guard in GUARDS[name]:
+        if guard is not kept:
+            monkeypatch.setattr(*guard, raising=False)
+    assert report_of(TELLING[name], monkeypatch, 2).together is (kept is None)
     LOG.clear()
 
 
@@ -249,7 +255,7 @@ def test_a_hook_at_a_parameter_is_seen_in_runs_alone_only():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [([[0, 1], [0, 1], [1]], "sum to 0.62"), ([[0, 1]] * 2, "draw more"), ([[0, 1]] * 4, "3 choices and a run alone 4")],
+    [([[0, 1], [0, 1], [1]], "none of the seen runs had"), ([[0, 1]] * 2, "draw more"), ([[0, 1]] * 4, "3 choices and a run alone 4")],
 )
 def test_rows_that_are_not_all_outcomes_are_refused(options, message):
     th = logits()
@@ -290,7 +296,7 @@ def test_many_outcomes_take_a_share_of_the_time_that_runs_alone_take():
 
 
 def test_large_parameters_are_rows_of_several_runs(monkeypatch):
-    monkeypatch.setattr(outcome_runs, "MOST_CELLS", 3 * 64)
+    monkeypatch.setattr(outcome_runs, "MOST_CELLS", 2**15)
     th = torch.linspace(-1, 1, 3, dtype=D).requires_grad_()
     code = lambda: bits(th)[0] + 0 * torch.bernoulli(tensor(*[0.5] * 5)).sum()  # noqa: E731
     report = numeric.audit(code, th, lambda: bits(th)[1])

@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,8 +31,8 @@ from numeric.noise.at_noise import laws_in_rows
 FEWEST = 64
 """Fewer outcomes are run one by one."""
 
-MOST_CELLS = 2**22
-"""So many numbers all copies of the parameters have together, in one run."""
+MOST_CELLS = 2**26
+"""So many numbers all rows of one run make together; of 8 bytes each, if none of them were let go."""
 
 ALONE = 24
 """So many outcomes, spread over all, are run alone too."""
@@ -65,10 +65,12 @@ class OutcomeRuns(RowRuns):
     Args
         options  those of each choice that it makes
         most     more rows than this, impossible ones among them, are no gain
+        numbers  so many are made in one run
     """
 
     options: Sequence[Sequence[int]] = ()
     most: int = 0
+    numbers: int = 1
 
     @property
     def outcomes(self) -> int:
@@ -78,13 +80,20 @@ class OutcomeRuns(RowRuns):
     @property
     def size(self) -> int:
         """How many outcomes are run together."""
-        return min(MOST_ROWS, MOST_CELLS // max(1, sum(param.numel() for param in self.runs.params.values())))
+        return min(MOST_ROWS, MOST_CELLS // max(self.numbers, *(param.numel() for param in self.runs.params.values())))
 
     def require_possible(self) -> None:
-        """Raise NotInRows where rows are known to be no gain, or not to be what runs alone are."""
+        """Raise NotInRows where rows are known to be no gain, or not to be what runs alone are.
+
+        What leaves torch would fail on rows in the middle of a run, and what the code has done until then cannot be undone.
+        """
         hooked = any(param._backward_hooks or param._post_accumulate_grad_hooks for param in self.runs.params.values())
-        if self.outcomes > self.most or self.size < FEWEST or self.runs.any_noise or hooked:
-            message = "mostly impossible outcomes, large parameters, continuous noise, or a hook at a parameter."
+        coarse = torch.finfo(self.runs.coarsest).eps > torch.finfo(torch.float32).eps
+        if self.runs.tells or self.runs.any_noise or hooked or coarse:
+            message = "values leave torch, or there is continuous noise, a hook at a parameter, or a dtype below float32."
+            raise NotInRows(message)
+        if self.outcomes > self.most or self.size < FEWEST:
+            message = "most outcomes are impossible, or one run makes too many numbers."
             raise NotInRows(message)
 
     def timed(self, expected: Count) -> Count:
@@ -103,7 +112,8 @@ class OutcomeRuns(RowRuns):
         moments = Moments(together=True)
         for rows in shown(self._every(differentiate=True)):
             moments.add_rows(rows.choices, rows.weights, self._by_parameter(rows.gradients))
-            usual = float((rows.weights @ rows.gradients.abs()).nan_to_num().amax())
+            moments.outcomes += int((rows.weights == 0).sum())  # possible, but for the precision of a number
+            usual = (rows.weights @ rows.gradients.abs()).nan_to_num()
             for row in self._confirmed(rows):
                 moments.kept.append(self._alone(rows.tape(row), rows.gradients[row], usual))
         _require_all(moments.total)
@@ -121,10 +131,11 @@ class OutcomeRuns(RowRuns):
             gradient += rows.gradients.sum(0)
             total, outcomes = total + math.fsum(rows.weights.tolist()), outcomes + len(rows.weights)
             values += (rows.weights * rows.values).tolist()
-            alone = replace(rows, gradients=rows.gradients / rows.weights[:, None])
-            usual = float(torch.cat([rows.gradients, rows.values[:, None]], 1).abs().nan_to_num().amax())
+            weights = rows.weights[:, None]
+            usual = torch.cat([rows.gradients, weights * rows.values[:, None]], 1).abs().nan_to_num().sum(0)
             for row in self._confirmed(rows):
-                self._require_alone(rows.tape(row), float(rows.values[row]), alone.gradients[row], usual)
+                of_value = rows.gradients[row] / rows.weights[row]
+                self._require_alone(rows.tape(row), float(rows.values[row]), of_value, usual)
         _require_all(total)
         by_name = self.runs.split(gradient)
         size = math.fsum(map(abs, values)) + float(gradient.norm())
@@ -138,17 +149,17 @@ class OutcomeRuns(RowRuns):
             NotInRows, if the code cannot be run on rows.
         """
         choices = outcomes_of(self.options, start, stop)
-        drawn = OutcomeRows(choices)
+        drawn = OutcomeRows(choices, self.options)
         own = [param.detach().expand(len(choices), *param.shape).clone() for param in self.runs.params.values()]
         own = [copy.requires_grad_(param.requires_grad) for copy, param in zip(own, self.runs.params.values(), strict=True)]
         self.runs.reset()
-        with rows_or_refused(), laws_in_rows():
+        with rows_or_refused(), laws_in_rows(validated=True):
             with drawn, ByNumbers() if self.by_numbers else nullcontext():
                 found = torch.vmap(self._one, randomness="different")(torch.zeros(len(choices), dtype=torch.float64), *own)
             drawn.require_all_drawn()
             total = found * drawn.differentiable_weights() if self.by_numbers else found
             gradients = self._gradients(total, own) if differentiate else found.detach()[:, None]
-        happens = drawn.weights > 0
+        happens = drawn.happens
         return Rows(choices[happens], drawn.weights[happens], found.detach()[happens], gradients[happens])
 
     def _every(self, *, differentiate: bool) -> Iterator[Rows]:
@@ -190,16 +201,18 @@ def outcome_runs(runs: Runs, function: Callable[[], Any], run: Callable[[Tape], 
     """
     generator = random.Random(0)
     tapes = [Tape(), *(Tape(probe=generator) for _ in range(PROBES))]
-    with Keeping() as keeping:
-        run(tapes[0])
-    if tapes[0].size < FEWEST:
-        message = "few outcomes."
-        raise NotInRows(message)
-    for tape in tapes[1:]:
-        run(tape)
-    found = OutcomeRuns(runs, function, by_numbers, options=options_of(tapes), most=MOST_IMPOSSIBLE * tapes[0].size)
+    numbers = 0
+    for tape in tapes:
+        with Keeping(list(runs.params.values())) as keeping:
+            run(tape)
+        if tape.size < FEWEST:
+            message = "few outcomes."
+            raise NotInRows(message)
+        if keeping.keeps:
+            message = "the code keeps a tensor of a run beyond its end."
+            raise NotInRows(message)
+        numbers = max(numbers, keeping.numbers)
+    options, most = options_of(tapes), MOST_IMPOSSIBLE * tapes[0].size
+    found = OutcomeRuns(runs, function, by_numbers, options=options, most=most, numbers=numbers)
     found.require_possible()
-    if keeping.keeps:
-        message = "the code keeps a tensor of a run beyond its end."
-        raise NotInRows(message)
     return found

@@ -27,6 +27,8 @@ from numeric.draws.tape import NotAuditable, Tape
 Source: TypeAlias = Callable[[Call, int, Tape, Tensor], Tensor]
 """Gives the values of a draw of continuous noise: for the call, its number among such draws, the tape, and the real output."""
 
+_DECIDING = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+
 FEW = 16
 _NOISE_SEED = 0xF0_2E_11
 
@@ -67,6 +69,10 @@ class Interceptor(DispatchMode):
         self.only_backward: bool = False
         self.lowered: dict[torch.dtype, str] = {}
         """Which operation was the first to take a tensor with a gradient of a coarser dtype."""
+        self.tells: bool = False
+        """Whether some values left torch, or decided how many there are of others: for more than laws that check arguments."""
+        self.indexes: bool = False
+        """Whether a tensor is being indexed, by numbers that torch reads itself."""
         self.implicit: bool = False
         """Whether torch took the derivative of gamma noise by its shape, which it knows to a few digits only."""
         self._generators, self._source, self._taint = generators, source, taint or Taint()
@@ -79,6 +85,7 @@ class Interceptor(DispatchMode):
         tensors = call.tensors
         self._note_precision(call, tensors)
         self.implicit |= call.name in ("_standard_gamma_grad", "_dirichlet_grad")
+        self.tells = self.tells or (not self.indexes and _decides(call) and not _is_a_law_checking())
         if torch.Tag.nondeterministic_seeded in func.tags:
             return self._random(call)
         touched = self._taint.among(tensors)
@@ -97,6 +104,7 @@ class Interceptor(DispatchMode):
 
     def require_stays(self, way: str, tensor: Tensor, *, is_shared: bool) -> None:
         """Raise NotAuditable if a tensor that leaves torch holds noise, or takes noise later into memory that it shares."""
+        self.tells = True
         if self._taint.among([tensor]):
             self._taint.leave(way)
         if is_shared:
@@ -218,6 +226,23 @@ class Interceptor(DispatchMode):
                     self.lowered[dtype] = f"{call.func}{_place()}"
             if tensor.dtype is not torch.float64 and (backward if self.only_backward else tensor.requires_grad):
                 self.coarsest = max(self.coarsest, tensor.dtype, key=lambda dtype: torch.finfo(dtype).eps)
+
+
+def _decides(call: Call) -> bool:
+    """Whether values leave torch, or the shape of the output depends on them; of indices, only where they are masks."""
+    if call.name == "index":
+        return any(each is not None and each.dtype in (torch.bool, torch.uint8) for each in call.bound["indices"])
+    return not _DECIDING.isdisjoint(call.func.tags)
+
+
+def _is_a_law_checking() -> bool:
+    """Whether a law of torch.distributions looks whether its arguments are valid."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and (name := frame.f_globals.get("__name__", "")).partition(".")[0] in {"torch", "numeric"}:
+        if name.startswith("torch.distributions."):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _seeds_a_loader() -> bool:

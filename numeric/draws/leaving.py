@@ -63,10 +63,18 @@ class Door(TorchFunctionMode):
         way = _CAPTURED.get(getattr(func, "__wrapped__", func))
         if way is not None and not _is_ours(sys._getframe(1).f_globals):
             self._intercepted.require_stays(f"Tensor.{way}", args[0], is_shared=way in _SHARING)
+        self._intercepted.indexes = func is Tensor.__getitem__ and not _has_a_mask(args[1])
         output = func(*args, **(kwargs or {}))
+        self._intercepted.indexes = False
         if func in _MAKING:
             self._intercepted.follow([each for each in tree_leaves(args) if isinstance(each, Tensor)], output)
         return output
+
+
+def _has_a_mask(index: Any) -> bool:
+    """Whether an index may be a mask, which decides how many values there are."""
+    each = index if isinstance(index, tuple) else (index,)
+    return any(isinstance(one, (list, bool)) or (isinstance(one, Tensor) and one.dtype == torch.bool) for one in each)
 
 
 @contextmanager

@@ -38,10 +38,22 @@ _TELLS = {
 }  # fmt: skip
 """What would tell code about all rows at once, without an error."""
 
+_TOLD = ("requires_grad", "grad_fn", "is_leaf", "_base")
+"""Properties that tensors have not, or otherwise, where there are rows."""
+
+_FULL = {getattr(place, name) for place in (torch, torch.Tensor) for name in ("max", "min", "median", "nanmedian")}
+"""Without a dimension they share the gradient among equal values alone, and give it to one of them on rows."""
+
+_OTHERWISE = {torch.embedding, torch.nn.functional.embedding, torch.nn.functional.embedding_bag}
+"""On rows these read what is not there, and know no padding."""
+
 _IN_PLACE: dict[Any, Callable[..., Tensor]] = {
     torch.Tensor.clamp_: torch.clamp, torch.Tensor.clamp_min_: torch.clamp_min, torch.Tensor.clamp_max_: torch.clamp_max,
 }  # fmt: skip
 """What `torch.vmap` runs row by row, and the same out of place."""
+
+
+_PROPERTIES = {vars(torch._C.TensorBase)[name].__get__ for name in _TOLD}
 
 
 class NotInRows(NotAuditable):
@@ -149,7 +161,9 @@ class FreshRows(TorchFunctionMode):
             raise
 
     def _run(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if func in _OUTSIDE_ROWS | _TELLS:
+        plain = getattr(func, "__wrapped__", func)
+        is_other = plain in _FULL and len(args) + len(kwargs) == 1
+        if plain in _OUTSIDE_ROWS | _TELLS | _OTHERWISE or func in _PROPERTIES or is_other:
             message = f"the code calls {getattr(func, '__name__', func)}, which would see all rows as one."
             raise NotInRows(message)
         if func in _IN_PLACE:

@@ -14,14 +14,11 @@ from weakref import ref
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from numeric.draws.dispatch import DispatchMode
 from numeric.draws.noise_rows import NotInRows
 from numeric.draws.random_ops import Call, draws_nothing, multinomial_row_probabilities
 from numeric.draws.tape import Tape
-
-_GRADIENT = vars(torch._C.TensorBase)["grad"].__get__
 
 
 class OutcomeRows(DispatchMode):
@@ -29,16 +26,20 @@ class OutcomeRows(DispatchMode):
 
     Args
         choices  the index of each choice in each row, (rows, choices)
+        options  those that each choice has in some row
     """
 
     choices: Tensor
     weights: Tensor
     """The probability of each row, (rows,) in float64."""
+    happens: Tensor
+    """Whether each row can happen, (rows,): its probability may be too small for a number."""
 
-    def __init__(self, choices: Tensor) -> None:
+    def __init__(self, choices: Tensor, options: Sequence[Sequence[int]]) -> None:
         super().__init__()
-        self.choices, self._used = choices, 0
+        self.choices, self._options, self._used = choices, options, 0
         self.weights = torch.ones(len(choices), dtype=torch.float64)
+        self.happens = torch.ones(len(choices), dtype=torch.bool)
         self._factors: list[Callable[[], Tensor]] = []
 
     def __torch_dispatch__(
@@ -60,24 +61,37 @@ class OutcomeRows(DispatchMode):
             raise NotInRows(message)
         return _DRAWS[call.name](self, call)
 
-    def take(self, output: Tensor) -> Tensor:
-        """Return the choices of a draw of which each row has a part of the output, (rows, choices).
+    def take(self, output: Tensor) -> tuple[int, Tensor]:
+        """Return the first of the choices of a draw of which each row has a part, and those choices, (rows, choices).
 
         Raises
             NotInRows, if it draws one value for all rows, or more than the run that was seen.
         """
-        rows = len(self.choices)
+        rows, first = len(self.choices), self._used
         each = output.numel() // rows
-        if output.dim() == 0 or output.shape[0] % rows or self._used + each > self.choices.shape[1]:
+        if output.dim() == 0 or output.shape[0] % rows or first + each > self.choices.shape[1]:
             message = "a draw is not one of each row, or the rows draw more than a run alone."
             raise NotInRows(message)
         self._used += each
-        return self.choices[:, self._used - each : self._used]
+        return first, self.choices[:, first : self._used]
 
     def weigh(self, factor: Callable[[], Tensor]) -> None:
-        """Multiply the weights by the probability of what was drawn, (rows,), differentiable in what the law depends on."""
-        self.weights = self.weights * factor()
+        """Multiply the weights by the probabilities of what was drawn, (rows, draws), differentiable in the law."""
+        found = factor().detach()
+        self.weights = self.weights * found.prod(-1)
+        self.happens = self.happens & (found > 0).all(-1)
         self._factors.append(factor)
+
+    def require_no_other(self, place: int, law: Tensor) -> None:
+        """Raise NotInRows if a choice of the last draw has an option that no row has: (rows, options) of its law.
+
+        However improbable it is: what it leads to may be divided by its probability.
+        """
+        other = torch.ones(law.shape[-1], dtype=torch.bool)
+        other[list(self._options[place])] = False
+        if bool(other.any()) and bool((law.detach()[self.happens][:, other] > 0).any()):
+            message = "a choice has an option that none of the seen runs had."
+            raise NotInRows(message)
 
     def differentiable_weights(self) -> Tensor:
         """Return the weights with their graph, (rows,).
@@ -87,7 +101,7 @@ class OutcomeRows(DispatchMode):
         """
         product = torch.ones(len(self.choices), dtype=torch.float64)
         for factor in self._factors:
-            product = product * factor()
+            product = product * factor().prod(-1)
         if not torch.allclose(product.detach(), self.weights, rtol=1e-9, atol=0.0):
             message = "a law was overwritten in place."
             raise NotInRows(message)
@@ -117,13 +131,14 @@ def _bernoulli(rows: OutcomeRows, call: Call) -> Tensor:
     law = bound["p"] if "p" in bound else bound["self"]
     output: Tensor = bound["self"] if call.name.endswith("_") else torch.empty_like(bound["self"])
     law = law.clone() if law is output else law
-    drawn = rows.take(output)
+    first, drawn = rows.take(output)
 
-    def factor() -> Tensor:
-        p = torch.as_tensor(law, dtype=torch.float64).broadcast_to(output.shape).reshape(drawn.shape)
-        return torch.where(drawn.bool(), p, 1 - p).prod(-1)
+    def ones() -> Tensor:
+        return torch.as_tensor(law, dtype=torch.float64).broadcast_to(output.shape).reshape(drawn.shape)
 
-    rows.weigh(factor)
+    for place, p in enumerate(ones().unbind(-1), first):
+        rows.require_no_other(place, torch.stack([1 - p, p], -1))
+    rows.weigh(lambda: torch.where(drawn.bool(), ones(), 1 - ones()))
     return output.copy_(drawn.reshape(output.shape))
 
 
@@ -131,12 +146,19 @@ def _multinomial(rows: OutcomeRows, call: Call) -> Tensor:
     law: Tensor = call.bound["self"]
     replacement = bool(call.bound.get("replacement", False))
     output = law.new_empty((*law.shape[:-1], int(call.bound["num_samples"])), dtype=torch.int64)
-    drawn = rows.take(output)
+    first, drawn = rows.take(output)
     if law.dim() != 2:
         message = f"{call.func} draws from one law for all rows."
         raise NotInRows(message)
     each = drawn.reshape(output.shape)
-    rows.weigh(lambda: multinomial_row_probabilities(law, each, replacement=replacement).reshape(len(drawn), -1).prod(-1))
+    tables = law.reshape(len(drawn), -1, law.shape[-1])
+    left = torch.ones_like(tables)
+    for place in range(drawn.shape[1]):
+        table = place // output.shape[-1]
+        rows.require_no_other(first + place, tables[:, table] * left[:, table])
+        if not replacement:
+            left[:, table] = left[:, table].scatter(1, drawn[:, place, None], 0)
+    rows.weigh(lambda: multinomial_row_probabilities(law, each, replacement=replacement).reshape(len(drawn), -1))
     return output.copy_(each)
 
 
@@ -144,9 +166,9 @@ def _integers(rows: OutcomeRows, call: Call) -> Tensor:
     bound = call.bound
     low, high = int(bound.get("low", bound.get("from")) or 0), bound.get("high", bound.get("to"))
     output: Tensor = call()
-    drawn = rows.take(output)
+    _, drawn = rows.take(output)
     each = 1 / (int(high or 0) - low)
-    rows.weigh(lambda: torch.full(drawn.shape, each, dtype=torch.float64).prod(-1))
+    rows.weigh(lambda: torch.full(drawn.shape, each, dtype=torch.float64))
     return output.copy_(low + drawn.reshape(output.shape))
 
 
@@ -160,29 +182,38 @@ _DRAWS: dict[str, Callable[[OutcomeRows, Call], Tensor]] = {
 }
 
 
-class Keeping(TorchFunctionMode):
-    """Whether code keeps a tensor of a run beyond its end: of a run on rows it would keep one that is none outside of it."""
+class Keeping(DispatchMode):
+    """Watch what a run makes: how many numbers, and whether code keeps a tensor beyond the end, which is none outside of rows.
 
-    def __init__(self) -> None:
+    The gradients of the parameters are kept by torch.
+    """
+
+    def __init__(self, params: Sequence[Tensor]) -> None:
         super().__init__()
+        self.numbers: int = 0
+        self._params = params
         self._made: list[ref[Tensor]] = []
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         output = func(*args, **(kwargs or {}))
-        if func != _GRADIENT:
-            made = output if isinstance(output, (tuple, list)) else [output]
-            given = {id(each) for arg in args for each in (arg if isinstance(arg, (tuple, list)) else [arg])}
-            self._made += [ref(each) for each in made if isinstance(each, Tensor) and id(each) not in given]
+        for each in output if isinstance(output, (tuple, list)) else [output]:
+            if isinstance(each, Tensor):
+                self.numbers += each.numel()
+                self._made.append(ref(each))
         return output
 
     @property
     def keeps(self) -> bool:
         """Whether some tensor is still there."""
-        if any(each() is not None for each in self._made):
+        if self._left():
             gc.collect()
-        return any(each() is not None for each in self._made)
+        return bool(self._left())
+
+    def _left(self) -> list[Tensor]:
+        known = {id(each) for param in self._params for each in (param, param.grad)}
+        return [each for made in self._made if (each := made()) is not None and id(each) not in known]
 
 
 def options_of(tapes: Sequence[Tape]) -> list[list[int]]:

@@ -112,6 +112,7 @@ class Runs:
         self.endless: tuple[str, ...] = ()
         self.neglected: float = 0.0
         self.implicit: bool = False
+        self.tells: bool = False
         self.has_constant_seed: bool = False
         self.rough: set[str] = set()
         self.has_graph: bool = False
@@ -155,9 +156,16 @@ class Runs:
         """The law of each draw of continuous noise in the last run, with the values of its parameters."""
         return tuple(self._signatures)
 
-    def is_same(self, row: Tensor, alone: Tensor, usual: float = 0.0) -> bool:
-        """Whether a row of a run on many rows is what a run alone gives, to rounding on the scale of that or of the mean."""
+    def is_same(self, row: Tensor, alone: Tensor, usual: float | Tensor = 0.0) -> bool:
+        """Whether a row of a run on many rows is what a run alone gives, to rounding on the scale of that or of the mean.
+
+        The scale is one for all coordinates, or one for each where that of the mean is.
+        """
         slack = ROW_ROUNDING * torch.finfo(self.coarsest).eps
+        if isinstance(usual, Tensor):
+            bound = slack * torch.maximum(usual, alone.abs().nan_to_num())
+            apart = (row - alone).abs()
+            return bool((((apart <= bound) | (row == alone)) | (row.isnan() & alone.isnan())).all())
         scale = max(usual, float(alone.abs().nan_to_num().amax()))
         return torch.allclose(row, alone, rtol=slack, atol=slack * scale, equal_nan=True)
 
@@ -277,6 +285,7 @@ class Runs:
         ended = (choice.draw for choice in intercepted.tape.choices if choice.ends)
         self.endless = tuple(dict.fromkeys((*self.endless, *ended)))
         self.implicit |= intercepted.implicit
+        self.tells |= intercepted.tells
         self.neglected = max(self.neglected, intercepted.neglected)
         self.coarsest = max(self.coarsest, intercepted.coarsest, key=lambda dtype: torch.finfo(dtype).eps)
         self.lowered = intercepted.lowered | self.lowered

@@ -170,8 +170,9 @@ class AtNoise:
                 return as_scalar(returned, "the function").double()
 
         self.runs.reset()
-        every = self._outcomes_of(function)
-        drawn = OutcomeRows(every.repeat(len(points), 1))
+        options = self._options_of(function)
+        every = outcomes_of(options, 0, math.prod(map(len, options)))
+        drawn = OutcomeRows(every.repeat(len(points), 1), options)
         noise = NoiseRows(points.repeat_interleave(len(every), 0), drawn.draw)
         start = torch.zeros(len(drawn.choices), dtype=torch.float64)
         try:
@@ -182,14 +183,17 @@ class AtNoise:
         drawn.require_all_drawn()
         return (drawn.total_weights(len(points), differentiable=by_numbers) * values).reshape(len(points), -1).sum(1)
 
-    def _outcomes_of(self, function: Callable[[], Any]) -> Tensor:
-        """Return the outcomes of the discrete draws of a function, (outcomes, choices).
+    def _options_of(self, function: Callable[[], Any]) -> list[list[int]]:
+        """Return the options of the discrete draws of a function.
 
         Raises
-            NotInRows, if it does not draw alike in all of them.
+            NotInRows, if it does not draw alike in all outcomes, or something that it draws may leave torch.
         """
         options = options_of(self._tapes[function is self._objective])
-        return outcomes_of(options, 0, math.prod(map(len, options)))
+        if options and self.runs.tells:
+            message = "values leave torch."
+            raise NotInRows(message)
+        return options
 
     def _explored(self, point: Tensor, run: Callable[[Tape], tuple[Tensor, float]], *, refuse: bool) -> tuple[Tensor, float]:
         at = self.runs.integrated = AtPoint(point, refuse, self._still)
@@ -270,10 +274,10 @@ def _functions_in_parts() -> Iterator[None]:
 
 
 @contextmanager
-def laws_in_rows() -> Iterator[None]:
-    """Laws as rows need them: without checks of their arguments, which branch on values; a row that runs alone has them."""
+def laws_in_rows(*, validated: bool = False) -> Iterator[None]:
+    """Laws as rows need them; without checks of their arguments, which a row that runs alone has, if not `validated`."""
     default = torch.distributions.Distribution._validate_args
-    torch.distributions.Distribution.set_default_validate_args(False)
+    torch.distributions.Distribution.set_default_validate_args(default and validated)
     try:
         with _quiet(), dirichlet(by_numbers=False), _functions_in_parts():
             yield

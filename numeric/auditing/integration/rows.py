@@ -189,20 +189,23 @@ class RowRuns:
         parts = gradients.split([param.numel() for param in params], 1)
         return [part.reshape(len(part), *param.shape) for part, param in zip(parts, params, strict=True)]
 
-    def _alone(self, tape: Tape, gradient: Tensor, usual: float) -> tuple[Tape, list[Tensor]]:
+    def _alone(self, tape: Tape, gradient: Tensor, usual: float | Tensor) -> tuple[Tape, list[Tensor]]:
         found = self.runs.loss(self.function, tape, salt=1)
         self.runs.remember_keys(tape)
         self._require_equal(gradient, torch.cat([part.reshape(-1).cpu() for part in found]), usual)
         return tape, found
 
-    def _require_alone(self, tape: Tape, value: float, gradient: Tensor, usual: float) -> None:
+    def _require_alone(self, tape: Tape, value: float, gradient: Tensor, usual: float | Tensor) -> None:
         alone, found = self.runs.objective(self.function, tape, differentiate=True)
         both = torch.cat([part.double().reshape(-1).cpu() for part in found]) / tape.weight
         numbers = torch.tensor([value, alone], dtype=torch.float64)
         self._require_equal(torch.cat([gradient, numbers[:1]]), torch.cat([both, numbers[1:]]), usual)
 
-    def _require_equal(self, row: Tensor, alone: Tensor, usual: float) -> None:
-        """Raise NotInRows if a row differs from a run alone by more than rounding, on the scale of the row or of the mean."""
+    def _require_equal(self, row: Tensor, alone: Tensor, usual: float | Tensor) -> None:
+        """Raise NotInRows if a row differs from a run alone by more than rounding, on the scale of the row or of the mean.
+
+        Where the scale of the mean is given for each coordinate, that of the row is taken for each too.
+        """
         if not self.runs.is_same(row, alone, usual):
             message = "a row that is run alone gives something else."
             raise NotInRows(message)
