@@ -9,7 +9,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from derive.cli.main import run
+from docs.site import estimators
 from docs.site.look import browser, picture
+from numeric.cli.main import app
 from numeric.report import drawing, figures, plots
 from numeric.report.drawing import COLOURS, DARK, PAPER
 from numeric.report.figures import Figure, Series
@@ -153,3 +156,36 @@ def test_a_browser_shows_a_plot_light_or_dark_as_its_reader_wants(dark, tmp_path
     background = np.median(pixels.reshape(-1, 3), axis=0) * 255
     wanted = DARK[PAPER] if dark else PAPER
     assert np.allclose(background, [int(wanted[i : i + 2], 16) for i in (1, 3, 5)], atol=2)
+
+
+# The command
+
+
+def test_the_command_writes_the_plot_of_the_site(tmp_path, capsys):
+    target = tmp_path / "plot.svg"
+    assert run(app, ["variance", "leave-one-out", "--plot", str(target), "--quiet"]) == 0
+    assert capsys.readouterr().out == "leave-one-out: 1/12000000\n"
+    drawn = target.read_text(encoding="utf-8")
+    assert drawn == estimators.known("leave-one-out").plot
+    assert "<path" in drawn
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pathwise"], "pathwise has no plot: only estimators of d_theta E_b[f(b)] for a finite b are drawn."),
+        (["--all"], "variance takes a NAME, with --at or --plot"),
+        (["docs/examples/multi_sample.py"], "say which object of docs/examples/multi_sample.py is meant"),
+    ],
+)
+def test_what_has_no_plot_writes_none(tmp_path, capsys, arguments, message):
+    target = tmp_path / "plot.svg"
+    assert run(app, ["variance", *arguments, "--plot", str(target)]) == 2
+    assert message in capsys.readouterr().err
+    assert not target.exists()
+
+
+def test_a_plot_without_matplotlib_names_what_to_install(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(plots, "available", lambda: False)
+    assert run(app, ["variance", "score-function", "--plot", str(tmp_path / "plot.svg")]) == 2
+    assert "install gradproof[docs]" in capsys.readouterr().err

@@ -64,6 +64,13 @@ Accept: TypeAlias = Annotated[Literal["checked"] | None, typer.Option(help="Exit
 At: TypeAlias = Annotated[
     list[str] | None, typer.Option("--at", metavar="NAME=VALUE", help="A value at the point, as 'p(1)=1/3'; may be repeated.")
 ]
+Plot: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.svg", help="Draw it over the probability of a coin, beside that of the score function."),
+]
+
+DRAWING: dict[str, Callable[[Estimator], str]] = {}
+"""What a command draws, as SVG: the package above has the plots, and enters them here."""
 
 _NUMBER = re.compile(r"-?\d{1,40}(\.\d{1,40}|/\d{1,40})?")
 _COLOURS = {
@@ -201,14 +208,17 @@ def variance(
     fragment: Fragment = False,
     width: Width = COLUMN,
     bibtex: Bibtex = False,
+    plot: Plot = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Print the exact variance of an estimator, as a formula and at a point; what the point leaves open has a default."""
     count = FEWEST_OUTCOMES if outcomes is None else _outcomes(outcomes)
-    if everything == (name is not None) or (everything and at):
-        message = "variance takes a NAME, with --at where wanted, or --all for the whole catalogue at its default points."
+    if everything == (name is not None) or (everything and (at or plot)):
+        message = "variance takes a NAME, with --at or --plot, or --all for the whole catalogue at its default points."
         raise UsageError(message)
+    if plot is not None:
+        deliver(DRAWING["variance"](derive.load(str(name))), plot)
     if paper.asked_for(notation, fragment=fragment, bibtex=bibtex):
         return _paper(_one(name), lambda estimator: paper.varied(estimator, count, width), bibtex=bibtex)
     if everything:

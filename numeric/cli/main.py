@@ -19,7 +19,7 @@ from rich.text import Text
 import derive
 from derive.catalogue import catalogue
 from derive.cli.check import register as register_check
-from derive.cli.main import Json, Name, OneOrMany, Output, Samples, app, complain_of, deliver, reasons, run, write
+from derive.cli.main import DRAWING, Json, Name, OneOrMany, Output, Samples, app, complain_of, deliver, reasons, run, write
 from derive.cli.oracle import register as register_oracle
 from derive.cli.schema import register as register_schema
 from derive.cli.sweeps import Backend, Jobs, Results, Sweeping
@@ -206,6 +206,13 @@ def _mark(as_declared: bool | None) -> Text:
     return Text("as declared") if as_declared else Text("NOT AS DECLARED", style="red")
 
 
+def _variance_plot(estimator: Estimator) -> str:
+    from numeric.report.plots import variance_plot
+
+    return variance_plot(estimator)[1]
+
+
+DRAWING["variance"] = _variance_plot
 register_oracle(app)
 register_schema(app)
 register_check(app)

@@ -6,9 +6,11 @@ import math
 from textwrap import fill
 from typing import Any
 
+from derive.language.errors import UsageError
+from derive.language.estimator import Estimator
 from numeric.report import drawing
 from numeric.report.drawing import COLOURS, FONT, PAPER, SOFT
-from numeric.report.figures import Figure, Series
+from numeric.report.figures import Figure, Series, variance_beside
 
 _STYLES: dict[str, dict[str, Any]] = {
     "dashed": {"linewidth": 1.0, "color": SOFT, "marker": ""},
@@ -44,6 +46,22 @@ def draw(figure: Figure) -> str:
         _label(axes, figure, sideways=bool(rows))
         drawing.legend(canvas, axes)
         return drawing.svg(canvas)
+
+
+def variance_plot(estimator: Estimator) -> tuple[Figure, str]:
+    """Return the variance of an estimator over the probability of a coin, beside that of the score function, and it as SVG.
+
+    Raises
+        UsageError, if matplotlib is not installed, or the estimator is of another problem.
+    """
+    if not available():
+        message = "a plot needs matplotlib, which is not installed; install gradproof[docs]."
+        raise UsageError(message)
+    figure = variance_beside(estimator)
+    if figure is None:
+        message = f"{estimator.name} has no plot: only estimators of d_theta E_b[f(b)] for a finite b are drawn."
+        raise UsageError(message)
+    return figure, draw(figure)
 
 
 def _merged(series: tuple[Series, ...]) -> list[Series]:
