@@ -102,6 +102,7 @@ PASSED = {
     "sentence": "A block ```derivation is one, and so is `derivation`.\n",
     "code at the start of a sentence": "``derivation`` blocks are checked.\n",
     "block at the start of a sentence": "```derivation``` blocks are checked.\n",
+    "name of a known derivation": "```{derivation} score-function\n```\n",
     "heading": "# Derivation\n\nDerivations: of a derivation.\n",
 }
 

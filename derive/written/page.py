@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 _OPENED = re.compile(r"derivation|\{derivation\}")
+_NAMED = re.compile(r"\{derivation\}[ \t]+\S+")  # the directive that shows a known derivation, which has no lines
 _COLONS = re.compile(r"(:{3,})[ \t]*(derivation|\{derivation\})[ \t]*")
 _MARKS = "`~:'\"´‘’“”＇｀～："
 _NEAR = re.compile(rf"(?:<!--|<(?!!--)[^>]*>|\d+[.)]|[^\w<{_MARKS}])*(?P<marks>[{_MARKS}]{{2,}})(?P<info>.*)")
@@ -73,6 +74,8 @@ def _read(lines: list[str], offset: int) -> tuple[list[tuple[int, tuple[int, lis
         if _OPENED.fullmatch(token.info.strip()):
             closed = _closed(token)
             found.append((number, (number + 1, inner) if closed else Unreadable(number, "the block is not closed.")))
+            known.update(range(number, offset + token.map[1] + 1))
+        elif _NAMED.fullmatch(token.info.strip()) and not token.content.strip():
             known.update(range(number, offset + token.map[1] + 1))
         elif token.info.startswith("{") and not _VERBATIM.match(token.info):
             more, seen = _read(inner, number)  # a directive, whose lines are Markdown again

@@ -21,10 +21,10 @@ extensions = [
     "sphinx_copybutton",
     "docs.site.mathml",
     "docs.site.docstrings",
-    "docs.site.typed",
+    "gradproof.sphinx",
 ]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
-myst_fence_as_directive = ["math", "derivation"]
+myst_fence_as_directive = ["math"]
 myst_heading_anchors = 4
 suppress_warnings = ["myst.header"]  # pages that are written from records skip levels of headings
 html_math_renderer = "mathml"

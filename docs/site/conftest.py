@@ -2,4 +2,4 @@
 
 from importlib.util import find_spec
 
-collect_ignore = ["conf.py"] if find_spec("sphinx") else ["conf.py", "mathml.py", "typed.py"]
+collect_ignore = ["conf.py"] if find_spec("sphinx") else ["conf.py", "mathml.py"]

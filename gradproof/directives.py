@@ -1,0 +1,193 @@
+"""The directives of `gradproof.sphinx`. A name is one of the catalogue, or FILE.py:OBJECT, with the file beside the page."""
+
+from __future__ import annotations
+
+import warnings
+from base64 import b64encode
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import Directive, directives
+from jinja2 import Environment
+
+import derive
+from derive.language.errors import GradproofError, UsageError
+from derive.language.estimator import Estimator
+from derive.printing import html
+from derive.printing.layout import Condition, Where
+from derive.printing.text import premises
+from derive.proofs.calc import Line
+from derive.verdicts.loading import split
+from derive.verdicts.verdict import Verdict
+from derive.written.block import WrongStep, check
+from derive.written.page import Unreadable
+from gradproof.sphinx import refuse
+
+_TEMPLATES = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+
+_LINES = _TEMPLATES.from_string("""\
+<div class="derivation"><ol>
+{% for reason, math in lines %}
+<li>{% if reason %}<div class="rule">= by {{ reason }}</div>{% endif %}
+<div class="formula" tabindex="0">{{ math | safe }}</div></li>
+{% endfor %}
+</ol>
+{% for condition in assumed %}
+<div class="needs">assumes {{ condition }}</div>
+{% endfor %}
+</div>
+""")
+
+_PLOT = _TEMPLATES.from_string("""\
+<figure class="gradproof-plot">
+<img alt="{{ figure.title }}: {{ labels }}." src="data:image/svg+xml;base64,{{ data }}">
+<figcaption>{{ figure.caption }}</figcaption>
+</figure>
+""")
+
+
+class Asked(Directive):  # type: ignore[misc]
+    """What is asked when a page is built; what is refused is an error with its file and line."""
+
+    required_arguments: ClassVar[int] = 1
+    option_spec: ClassVar[dict[str, Any]] = {}
+
+    def run(self) -> list[nodes.Node]:
+        try:
+            return self.answer()
+        except GradproofError as error:
+            refuse(self.state.document.settings.env)
+            line = error.line if isinstance(error, (WrongStep, Unreadable)) else self.lineno
+            return [self.state_machine.reporter.error(" ".join(str(error).split()), line=line)]
+
+    def answer(self) -> list[nodes.Node]:
+        """Return what the page shows."""
+        raise NotImplementedError
+
+    def named(self) -> str:
+        """Return the name that is asked about; the page is built again when its file changes."""
+        path, attribute = split(self.arguments[0])
+        if path is None:
+            return str(self.arguments[0])
+        env = self.state.document.settings.env
+        relative, found = env.relfn2path(str(path))
+        env.note_dependency(relative)
+        return f"{found}:{attribute}" if attribute else str(found)
+
+    def estimator(self) -> Estimator:
+        """Return the estimator that is named."""
+        return derive.load(self.named())
+
+    def expect(self, found: str, declared: str) -> None:
+        """Demand the word that the page says.
+
+        Raises
+            UsageError, if another was found.
+        """
+        said = self.options.get("expect", declared)
+        if found != said:
+            message = f"{self.arguments[0]} is {found}, and the page says {said}: mend one of them, or say ':expect: {found}'."
+            raise UsageError(message)
+
+
+class Proved(Asked):
+    """What needs the verdict on an estimator; it must be the word that the page says, or the estimator declares."""
+
+    option_spec: ClassVar[dict[str, Any]] = {"expect": directives.unchanged_required}
+
+    def verdict(self) -> Verdict:
+        """Return the verdict."""
+        estimator = self.estimator()
+        verdict = derive.prove(estimator)
+        self.expect(verdict.verdict, estimator.verdict)
+        return verdict
+
+
+class EstimatorPage(Proved):
+    """`estimator NAME`: what is drawn, the formula and its target, the derivation and the verdict."""
+
+    def answer(self) -> list[nodes.Node]:
+        verdict = self.verdict()
+        body = html.body(verdict.estimator, verdict.derivation, verdict.conclusion)
+        return [_raw(f'<div class="derivation">\n{body}\n</div>')]
+
+
+class VerdictBox(Proved):
+    """`verdict NAME`: all that there is to say of it."""
+
+    def answer(self) -> list[nodes.Node]:
+        return [_raw(self.verdict()._repr_html_())]
+
+
+class Derived(Asked):
+    """`derivation NAME`: the derivation that is known; without a name the lines of the block, each of which is checked."""
+
+    required_arguments: ClassVar[int] = 0
+    optional_arguments: ClassVar[int] = 1
+    has_content: ClassVar[bool] = True
+
+    def answer(self) -> list[nodes.Node]:
+        if self.arguments and self.content:
+            message = "a derivation is named or typed, and not both."
+            raise UsageError(message)
+        return [_raw(self._known() if self.arguments else self._typed())]
+
+    def _known(self) -> str:
+        verdict = derive.prove(self.estimator())
+        if verdict.derivation is None or verdict.verdict == "other-target":
+            message = f"{self.arguments[0]} is {verdict.verdict}, and has no derivation of its target."
+            raise UsageError(message)
+        return written(verdict.derivation.lines, verdict.derivation.theorem.assumptions, verdict.estimator.where)
+
+    def _typed(self) -> str:
+        first = self.lineno + self.content_offset + 1  # MyST counts the offset from the fence
+        found = check(list(self.content), first)
+        return written(found.lines, found.assumptions, () if found.estimator is None else found.estimator.where)
+
+
+class VariancePlot(Asked):
+    """`variance-plot NAME`: over the probability of a coin, beside that of the score function."""
+
+    def answer(self) -> list[nodes.Node]:
+        from numeric.report.plots import variance_plot
+
+        figure, drawn = variance_plot(self.estimator())
+        labels = ", ".join(series.label for series in figure.series)
+        return [_raw(_PLOT.render(figure=figure, labels=labels, data=b64encode(drawn.encode()).decode()))]
+
+
+class Audited(Asked):
+    """`audit FILE.py:CASE`: the code is run over every outcome; the page says whether it passes."""
+
+    option_spec: ClassVar[dict[str, Any]] = {"expect": directives.unchanged_required}
+
+    def answer(self) -> list[nodes.Node]:
+        from numeric.cli.audit import audit_case
+
+        case = audit_case(self.named())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the report has them
+            report = case(raise_exception=False)
+        self.expect(report.verdict, report.verdict if report else "unbiased")
+        shown = f"$ gradproof audit {self.arguments[0]}\n{self.arguments[0]}: {report}"
+        return [nodes.literal_block(shown, shown, language="console")]
+
+
+def written(lines: Iterable[Line], assumed: Iterable[Condition], where: Where) -> str:
+    """Return the lines of a derivation, and what it assumes, as HTML."""
+    rows = [(line.reason, html.render(line.term, where)) for line in lines]
+    return _LINES.render(lines=rows, assumed=premises(assumed, where))
+
+
+def _raw(text: str) -> nodes.Node:
+    return nodes.raw("", text, format="html")
+
+
+DIRECTIVES: dict[str, type[Asked]] = {
+    "estimator": EstimatorPage,
+    "derivation": Derived,
+    "verdict": VerdictBox,
+    "variance-plot": VariancePlot,
+    "audit": Audited,
+}

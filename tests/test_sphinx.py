@@ -1,0 +1,163 @@
+"""The directives of `gradproof.sphinx`: what a page shows is asked when it is built; what does not stand fails the build."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("myst_parser")
+sphinx = pytest.importorskip("sphinx.application")
+docutils = pytest.importorskip("sphinx.util.docutils")
+
+ROOT = Path(__file__).parent.parent
+CONF = 'project = "Tiny"\nextensions = ["myst_parser", "gradproof.sphinx"]\nmyst_enable_extensions = ["colon_fence"]\n'
+MINE = """
+from derive.estimator import Estimator
+from derive.notation import E, finite, function, grad, parameter, score
+theta, f = parameter("theta"), function("f")
+b = finite("b", theta)
+target = grad(E(f(b), b), theta)
+mine = Estimator("mine", f(b) * score(b), (b,), target)
+half = Estimator("half", f(b) * score(b) / 2, (b,), target)
+"""
+CASE = (ROOT / "docs" / "examples" / "moving_average.py").read_text(encoding="utf-8")
+STEPS = "b ~ p(b; theta)\nE_b[2 * f(b)]\n= {} * E_b[f(b)] by linearity\n"
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Build a document of one page; return the status, what was warned of, and the page."""
+
+    def built(page, *, name="index.md", jobs=1, **others):
+        source, out = tmp_path / "source", tmp_path / "out"
+        source.mkdir(exist_ok=True)
+        for file, text in {"conf.py": CONF, "mine.py": MINE, "case.py": CASE, name: page, **others}.items():
+            if not (source / file).exists() or (source / file).read_text(encoding="utf-8") != text:
+                (source / file).write_text(text, encoding="utf-8")
+        warned = io.StringIO()
+        with docutils.docutils_namespace():
+            app = sphinx.Sphinx(source, source, out, tmp_path / "trees", "html", status=None, warning=warned, parallel=jobs)
+            app.build()
+        html = (out / "index.html").read_text(encoding="utf-8")
+        return app.statuscode, re.sub(r"\x1b\[[\d;]*m", "", warned.getvalue()), html
+
+    return built
+
+
+def shown(html, between=" "):
+    return " ".join(re.sub(r"<[^>]*>", between, html).split())
+
+
+# What stands
+
+
+def test_an_estimator_is_shown_with_statement_derivation_and_verdict(build):
+    status, warned, html = build("# Page\n\n```{estimator} score-function\n```\n")
+    assert (status, warned) == (0, "")
+    for part in ("drawn and computed", "= by log derivative", "Verdict: proved"):
+        assert part in shown(html), part
+    assert html.count("<math") > 6
+    assert "gradproof.css" in html
+
+
+def test_a_derivation_is_shown_by_name_or_typed_line_by_line(build):
+    named = "```{derivation} score-function\n```\n"
+    status, warned, html = build(f"# Page\n\n{named}\n```derivation\n{STEPS.format(2)}```\n")
+    assert (status, warned) == (0, "")
+    rules = ["expectation", "leibniz", "log derivative", "expectation", "linearity"]
+    assert re.findall(r'class="rule">= by ([a-z ]+)', html) == rules
+    assert "assumes Differentiable" in shown(html)
+
+
+def test_a_verdict_is_shown_and_may_be_any_that_the_page_says(build):
+    status, warned, html = build("# Page\n\n```{verdict} mine.py:half\n:expect: scaled\n```\n")
+    assert (status, warned) == (0, "")
+    assert "half: scaled" in shown(html)
+
+
+def test_a_variance_is_drawn_into_the_page(build):
+    pytest.importorskip("matplotlib")
+    status, warned, html = build("# Page\n\n```{variance-plot} score-function\n```\n")
+    assert (status, warned) == (0, "")
+    assert re.search(r'<img alt="[^"]*: score-function\." src="data:image/svg\+xml;base64,[\w+/=]{9999,}">', html)
+
+
+def test_an_audit_is_run_and_shown_as_the_command_prints_it(build):
+    pytest.importorskip("torch")
+    status, warned, html = build("# Page\n\n```{audit} case.py:case\n:expect: scaled\n```\n")
+    assert (status, warned) == (0, "")
+    assert "$ gradproof audit case.py:case case.py:case: scaled: the mean of the gradient over every outcome" in shown(html, "")
+
+
+def test_a_page_of_restructured_text_has_the_same_directives(build):
+    page = "Page\n====\n\n.. derivation:: score-function\n\n.. verdict:: mine.py:mine\n"
+    status, warned, html = build(page, name="index.rst")
+    assert (status, warned) == (0, "")
+    assert "mine: proved" in shown(html)
+
+
+# What does not
+
+
+REFUSED = {
+    "a wrong line": (f"```derivation\n{STEPS.format(3)}```", 6, "linearity does not lead to this line"),
+    "a line that cannot be read": ("```derivation\na +\n```", 4, ""),
+    "what nearly opens a derivation": (f"```Derivation\n{STEPS.format(2)}```", 3, "opens with '```derivation' alone"),
+    "a derivation named and typed": (f"```{{derivation}} score-function\n{STEPS.format(2)}```", 3, ""),
+    "an unknown estimator": ("```{estimator} score-funktion\n```", 3, "did you mean score-function"),
+    "an unknown derivation": ("```{derivation} score-funktion\n```", 3, "did you mean score-function"),
+    "a derivation that there is not": ("```{derivation} mine.py:half\n```", 3, "mine.py:half is scaled, and has no derivation"),
+    "an unknown verdict": ("```{verdict} score-funktion\n```", 3, "did you mean score-function"),
+    "a verdict that is not the declared one": ("```{verdict} mine.py:half\n```", 3, "half is scaled, and the page says proved"),
+    "a verdict that is not the one said": ("```{verdict} mine.py:mine\n:expect: scaled\n```", 3, "mine is proved, and the"),
+    "an estimator that is not as declared": ("```{estimator} mine.py:half\n```", 3, "half is scaled, and the page says proved"),
+    "a file that is not there": ("```{verdict} none.py:mine\n```", 3, "there is no file"),
+    "an object that is not there": ("```{verdict} mine.py:yours\n```", 3, "yours"),
+    "a plot of another problem": ("```{variance-plot} pathwise\n```", 3, "pathwise has no plot"),
+    "an audit that fails": ("```{audit} case.py:case\n```", 3, "case.py:case is scaled, and the page says unbiased"),
+    "an audit that is not what is said": ("```{audit} case.py:case\n:expect: biased\n```", 3, "is scaled, and the page says"),
+    "an unknown case": ("```{audit} case.py:none\n```", 3, "case.py:none does not exist"),
+}
+
+
+@pytest.mark.parametrize(("block", "line", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_does_not_stand_fails_the_build_and_is_named_by_file_and_line(build, block, line, message):
+    if "audit" in block:
+        pytest.importorskip("torch")
+    status, warned, _ = build(f"# Page\n\n{block}\n")
+    assert status == 1
+    assert re.search(rf"source/index\.md:{line}: ERROR: .*{re.escape(message)}", warned), warned
+
+
+def test_a_directive_of_restructured_text_takes_a_name_or_lines(build):
+    status, warned, _ = build(
+        "Page\n====\n\n.. derivation:: score-function\n\n   a * 2\n   = 3 * a by algebra\n", name="index.rst"
+    )
+    assert status == 1
+    assert "index.rst:4: ERROR: a derivation is named or typed, and not both." in warned
+
+
+def test_a_build_fails_until_the_page_is_mended_though_nothing_has_changed(build):
+    wrong, right = (f"# Page\n\n```derivation\n{STEPS.format(factor)}```\n" for factor in (3, 2))
+    status, warned, _ = build(wrong)
+    assert (status, "index.md:6: ERROR" in warned) == (1, True)
+    assert build(wrong)[:2] == (status, warned)
+    assert build(right)[:2] == (0, "")
+
+
+def test_a_page_is_built_again_when_the_file_that_it_names_has_changed(build, monkeypatch):
+    page = "# Page\n\n```{verdict} mine.py:mine\n```\n"
+    assert build(page)[0] == 0
+    monkeypatch.setitem(globals(), "MINE", MINE.replace("f(b) * score(b), (b,)", "3 * f(b) * score(b), (b,)"))
+    assert build(page)[0] == 1
+
+
+def test_a_page_that_another_process_reads_fails_the_build_too(build):
+    others = {f"other{number}.md": f"---\norphan: true\n---\n\n# Page {number}\n" for number in range(9)}
+    others["other7.md"] += f"\n```derivation\n{STEPS.format(3)}```\n"
+    status, warned, _ = build("# Page\n", jobs=2, **others)
+    assert status == 1
+    assert "other7.md:" in warned
