@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -135,9 +136,10 @@ def gradproof_audit(request: pytest.FixtureRequest) -> Callable[..., AuditReport
     def audit(loss: Any, params: Any = None, objective: Any = None, **given: Any) -> AuditReport:
         module = _module("numeric")
         given = {"budget": _setting(request.node, "budget"), **given}
+        case = loss if isinstance(loss, module.AuditCase) else module.AuditCase(loss, params, objective)
+        said = {field.name: given.pop(field.name) for field in fields(case) if field.name in given}
         try:
-            case = isinstance(loss, module.AuditCase)
-            report: AuditReport = loss(**given) if case else module.audit(loss, params, objective, **given)
+            report: AuditReport = replace(case, **said)(**given)
         except (module.BiasedGradient, module.UndecidedAudit, module.UnexpectedVerdict, module.VacuousAudit) as error:
             record(error.report)
             raise
