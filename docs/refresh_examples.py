@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from derive.cli.main import run
+from docs.given import beside
 from numeric.cli.main import app
 
 ROOT = Path(__file__).parent.parent
@@ -26,7 +27,9 @@ def refreshed(block: re.Match[str]) -> str:
 def main() -> None:
     for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
         text = path.read_text(encoding="utf-8")
-        path.write_text(BLOCK.sub(refreshed, text), encoding="utf-8")
+        with beside(text):
+            new = BLOCK.sub(refreshed, text)
+        path.write_text(new, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from derive.cli.main import run
+from docs.given import beside
 from numeric.cli.main import app
 
 ROOT = Path(__file__).parent.parent
@@ -27,17 +28,18 @@ def plain(output):
     return [line.rstrip() for line in output.strip("\n").splitlines()]
 
 
-EXAMPLES = [(path.name, *example) for path in DOCUMENTS for example in shown_commands(path.read_text(encoding="utf-8"))]
+EXAMPLES = [(path, *example) for path in DOCUMENTS for example in shown_commands(path.read_text(encoding="utf-8"))]
 
 
-@pytest.mark.parametrize(("document", "arguments", "output"), EXAMPLES, ids=[f"{d}: {a}" for d, a, _ in EXAMPLES])
+@pytest.mark.parametrize(("document", "arguments", "output"), EXAMPLES, ids=[f"{d.name}: {a}" for d, a, _ in EXAMPLES])
 def test_a_command_prints_what_its_document_shows(capsys, document, arguments, output):
-    run(app, shlex.split(arguments))
+    with beside(document.read_text(encoding="utf-8")):
+        run(app, shlex.split(arguments))
     assert plain(capsys.readouterr().out) == output, document
 
 
 def test_the_readme_shows_commands():
-    assert len([document for document, _, _ in EXAMPLES if document == "README.md"]) >= 2
+    assert len([document for document, _, _ in EXAMPLES if document.name == "README.md"]) >= 2
 
 
 def test_an_example_is_read_with_its_output():
