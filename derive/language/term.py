@@ -231,7 +231,7 @@ class DensityLaw(Law):
         exact values  none, since nothing is known: a verdict rests on a derivation and on instances
         instances     random families, normal and logistic among them, whose location and scale are functions of the
                       parameters
-        torch         none: there is no sampler
+        torch         run as a normal law whose mean and scale are parameters
     """
 
     name: str
