@@ -16,7 +16,6 @@ from derive.language.errors import GradproofError, UsageError
 from derive.language.estimator import Estimator
 from derive.printing import html
 from derive.printing.layout import Condition, Where
-from derive.printing.text import premises
 from derive.proofs.calc import Line
 from derive.verdicts.loading import split
 from derive.verdicts.verdict import Verdict
@@ -34,7 +33,7 @@ _LINES = _TEMPLATES.from_string("""\
 {% endfor %}
 </ol>
 {% for condition in assumed %}
-<div class="needs">assumes {{ condition }}</div>
+<div class="needs">assumes: {{ condition }}</div>
 {% endfor %}
 </div>
 """)
@@ -177,7 +176,7 @@ class Audited(Asked):
 def written(lines: Iterable[Line], assumed: Iterable[Condition], where: Where) -> str:
     """Return the lines of a derivation, and what it assumes, as HTML."""
     rows = [(line.reason, html.render(line.term, where)) for line in lines]
-    return _LINES.render(lines=rows, assumed=premises(assumed, where))
+    return _LINES.render(lines=rows, assumed=sorted(html.sentence(condition, where) for condition in assumed))
 
 
 def _raw(text: str) -> nodes.Node:
