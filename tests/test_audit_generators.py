@@ -298,3 +298,18 @@ def test_the_search_stays_out_of_libraries_and_names_the_way():
     found = list(reachable([("loss", lambda: np.mean([rng.random(), torch.rand(1)]))]))
     assert len(found) < 100
     assert ("loss.rng", rng) in found
+
+
+class Remote:
+    """A client that answers for every name, and cannot while it is not connected."""
+
+    def __getattr__(self, name):
+        raise RuntimeError(name)
+
+
+def test_an_object_that_raises_at_any_name_is_walked():
+    client = Remote()
+    theta = torch.ones(1, requires_grad=True, dtype=torch.float64)
+    loss = lambda: theta.sum() * torch.bernoulli(torch.tensor(0.5)) if client else None  # noqa: E731
+    assert audit(loss, theta, loss).unbiased
+    assert any(thing is client for _, thing in reachable([("loss", loss)]))

@@ -255,7 +255,11 @@ def test_a_hook_at_a_parameter_is_seen_in_runs_alone_only():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [([[0, 1], [0, 1], [1]], "none of the seen runs had"), ([[0, 1]] * 2, "draw more"), ([[0, 1]] * 4, "3 choices and a run alone 4")],
+    [
+        ([[0, 1], [0, 1], [1]], "none of the seen runs had"),
+        ([[0, 1]] * 2, "draw more"),
+        ([[0, 1]] * 4, "3 choices and a run alone 4"),
+    ],
 )
 def test_rows_that_are_not_all_outcomes_are_refused(options, message):
     th = logits()

@@ -73,7 +73,8 @@ def _of_object(thing: Any) -> Iterator[Child]:
         yield from ((f"[{key!r}]" if isinstance(key, (str, int)) else "[...]", value) for key, value in dict.items(thing))
     if is_array(thing) and thing.dtype.hasobject:
         yield from (("[...]", each) for each in thing.ravel().tolist())
-    yield from (("", child) for child in (*gc.get_referents(thing), getattr(thing, "__self__", None)))
+    owner = thing.__self__ if hasattr(type(thing), "__self__") else None  # an object may answer for any name, or raise
+    yield from (("", child) for child in (*gc.get_referents(thing), owner))
 
 
 def _attributes(namespace: Any) -> list[Child]:
