@@ -27,6 +27,7 @@ from torch import Tensor
 
 from derive.language.errors import NotEvaluable, UsageError
 from derive.language.estimator import Estimator
+from numeric.checking.branches import Branches, has_signs, require_branches
 from numeric.checking.cases import TEMPERATURES, Case, flat
 from numeric.checking.exact_draws import draw_error
 from numeric.codegen.torchgen import natural_family
@@ -214,7 +215,8 @@ def crosscheck(
     Raises
         UsageError, if the formula cannot be run in the family, the target is of another form, or the device is not there.
         TooLarge, if feeding every outcome and node takes too many rows.
-        NotEvaluable, if the quadrature over the noise does not converge well enough to decide, and no other stage disagrees.
+        NotEvaluable, if the quadrature over the noise does not converge well enough to decide, and no other stage disagrees;
+        or if code and target agree but not every branch of a min, max, abs or clip was seen.
 
     >>> from derive.catalogue import catalogue
     >>> crosscheck(catalogue["score-function"], samples=1000).agrees
@@ -224,9 +226,9 @@ def crosscheck(
     family = family or natural_family(estimator)
     compiled, case = compile_estimator(estimator, family), Case(estimator, family, device, size)
     total = len(TEMPERATURES) + 1
-    checks = []
+    checks, branches = [], Branches()
     for k in range(len(TEMPERATURES)):
-        checks.append(_zero_noise(compiled, case, k))
+        checks.append(_zero_noise(compiled, case, k, branches))
         if progress is not None:
             progress(checks[-1].name, k + 1, total)
     sampling = _sampling(compiled, case, samples, false_alarm, seed)
@@ -235,6 +237,8 @@ def crosscheck(
     batch_error = _batch_error(compiled, case, seed)
     law_error = draw_error(case, compiled)
     report = CrosscheckReport(estimator.name, family, device, case.size, tuple(checks), sampling, batch_error, law_error)
+    if report.agrees and has_signs(estimator):
+        require_branches(estimator, family, branches)
     return _decided(report, case)
 
 
@@ -271,13 +275,14 @@ def _check_arguments(size: int | None, samples: int, false_alarm: float, device:
 # Without noise
 
 
-def _zero_noise(compiled: Compiled, case: Case, k: int) -> ZeroNoiseCheck:
+def _zero_noise(compiled: Compiled, case: Case, k: int, branches: Branches) -> ZeroNoiseCheck:
     nodes = case.nodes()
-    exact = case.exact(k, nodes)
-    mean, rows, silent = _mean(compiled, case, k, nodes)
+    with branches.of("target"):
+        exact = case.exact(k, nodes)
+    mean, rows, silent = _mean(compiled, case, k, nodes, branches)
     change = 0.0
     if case.converges or not case.polynomial:
-        change = float((_mean(compiled, case, k, case.fewer(nodes))[0] - mean).abs().max()) if nodes > 1 else float("inf")
+        change = float((_mean(compiled, case, k, case.fewer(nodes), branches)[0] - mean).abs().max()) if nodes > 1 else float("inf")
     error = float((mean - exact).abs().max())
     tolerance = max(TOLERANCE, change * case.share) if case.converges else TOLERANCE
     same = not case.polynomial and not case.converges
@@ -292,13 +297,14 @@ def _named(case: Case, k: int) -> str:
     return f"parameters {k + 1}{': ' + constants if constants else ''}"
 
 
-def _mean(compiled: Compiled, case: Case, k: int, nodes: int) -> tuple[Tensor, int, bool]:
+def _mean(compiled: Compiled, case: Case, k: int, nodes: int, branches: Branches) -> tuple[Tensor, int, bool]:
     """The weighted mean of the estimate over every row of noise, the number of rows, and whether every estimate is zero."""
     parameters, keywords, leading = case.parameters(k), case.keywords(k), int(bool(compiled.noise))
     total, rows, silent = torch.zeros((), dtype=torch.float64, device=case.device), 0, True
     for noise, weights in case.rows(k, nodes):
         named = dict(zip(compiled.noise, (noise[draw.name] for draw in case.estimator.draws), strict=True))
-        estimates = flat(compiled.estimate(case.shaped(parameters), named, *case.objective, **keywords), leading)
+        with branches.of("code"):
+            estimates = flat(compiled.estimate(case.shaped(parameters), named, *case.objective, **keywords), leading)
         estimates = estimates if leading else estimates[None]
         total, silent = total + weights @ estimates, silent and float(estimates.abs().max()) <= TOLERANCE
         rows += weights.numel()
