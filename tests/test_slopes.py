@@ -8,7 +8,6 @@ import pytest
 import sympy
 
 import derive
-import numeric
 from derive.estimator import Estimator
 from derive.exact.comparison import identically_equal
 from derive.instances import compare
@@ -146,11 +145,6 @@ def test_a_slope_has_one_argument_and_no_other_function_its_name():
         f.slope(theta, c)
     with pytest.raises(UsageError, match="derivative"):
         function("f'")
-
-
-def test_code_is_refused_by_name():
-    with pytest.raises(UsageError, match="slope of a function"):
-        numeric.compile(Estimator("mine", f.slope(z) * score(z), (z,), pathwise))
 
 
 # Doors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,10 +27,12 @@ from numeric.codegen.inputs import Gradient, Objective
 from numeric.codegen.inventory import has_coordinates, is_coordinatewise, is_summed, used_as_number, vector_constants
 from numeric.codegen.laws import Logits, laws_of, logits_of_laws
 from numeric.codegen.meaning.instances import in_family
+from numeric.codegen.meaning.vectors import functions_with_slopes
 from numeric.codegen.noise_roles import exact_rule, is_polynomial, latent_controls, reparameterized, roles, uses_raw_latent
 from numeric.codegen.torchgen import Generated, generate
 
 HERMITE_NODES = 5
+SLOPED_NODES = 8  # of a quartic function, which is differentiated
 LEGENDRE_NODES = 14
 JOINT_NODES = 12  # of three classes, where noise in h and in h_tilde is multiplied: the rows are their fourth power
 UNBOUNDED_NODES = (30, 18)
@@ -93,6 +95,9 @@ class Case:
         raw = squash if uses_raw_latent(self.estimator.formula) else None
         make = _generic if self.joint else _objective if self.polynomial else _log_joint
         made = {name: make(i, raw) for i, name in enumerate(self.generated.functions)}
+        bent = {self.generated.names[function] for function in functions_with_slopes(self.estimator.formula)}
+        curved = partial(_curved, other=make) if self.family == "normal" else _generic
+        made |= {name: curved(i, raw) for i, name in enumerate(made) if name in bent and not self.joint}
         made |= {name: _sloped(i, raw) for i, name in enumerate(made) if name in self.generated.vectors}
         if raw is not None and self.family == "categorical" and roles(self.estimator).shifted:
             controls = {self.generated.names[function] for function in latent_controls(self.estimator.formula)}
@@ -212,7 +217,7 @@ class Case:
                 return JOINT_NODES
             return LEGENDRE_NODES - fewer if self.size > large else LEGENDRE_NODES
         if self.polynomial:
-            return HERMITE_NODES
+            return hermite_nodes(self.estimator)
         return self._nodes_within(MAX_ROWS)
 
     def _nodes_within(self, rows: int) -> int:
@@ -236,10 +241,18 @@ class Case:
         return 0.25 if self.polynomial and not self.unbounded else 1.0
 
     def exact(self, k: int, nodes: int) -> Tensor:
-        """The exact gradient of the target at the k-th point, all coordinates in one dimension."""
+        """The exact gradient of the target at the k-th point, all coordinates in one dimension.
+
+        Raises
+            UsageError, if there is none, as where a slope f'(x) stands in the target.
+        """
+        if bent := functions_with_slopes(self.estimator.objective):
+            of = ", ".join(sorted(function.name for function in bent))
+            message = f"the target of {self.estimator.name!r} holds a slope of {of}; the crosscheck has no exact value for it."
+            raise UsageError(message)
         parameters = self.parameters(k)
         if self.plain:
-            nodes = HERMITE_NODES if self.polynomial else nodes
+            nodes = hermite_nodes(self.estimator) if self.polynomial else nodes
             return flat(exact_gradient(self.objective[0], self.shaped(parameters), self.family, nodes=nodes))
         names, constants = self.generated.names, self._constants(self.keywords(k))
         functions = {thing.name: self.function[name] for thing, name in names.items() if isinstance(thing, Function)}
@@ -268,7 +281,7 @@ class Case:
     def converged(self, k: int) -> tuple[Tensor, float]:
         """The exact gradient at as many nodes as are feasible, and by how much it moved in the last step."""
         if self.polynomial and not self.summed:
-            return self.exact(k, HERMITE_NODES), 0.0
+            return self.exact(k, hermite_nodes(self.estimator)), 0.0
         nodes = self.nodes() if self.summed else self._nodes_within(MAX_JUDGED)
         exact = self.exact(k, nodes)
         return exact, float((exact - self.exact(k, self.fewer(nodes))).abs().max()) if nodes > 2 else float("inf")
@@ -291,12 +304,22 @@ def natural_size(estimator: Estimator, family: str) -> int:
     if family == "normal" and {FiniteLaw, NormalLaw} <= set(map(type, laws_of(estimator))):
         return SIZE - 1  # as many outcomes as coordinates
     if family == "normal":
-        fits = [n for n in (1, 2, 3) if HERMITE_NODES ** (n * draws) <= MAX_POLYNOMIAL]
+        fits = [n for n in (1, 2, 3) if hermite_nodes(estimator) ** (n * draws) <= MAX_POLYNOMIAL]
         if is_polynomial(estimator):
             return max(fits, default=1)
         return max(1, min(SIZE, 4 // draws)) if reparameterized(estimator) else 1
     outcomes = {n: (n if family == "categorical" else 2**n) ** draws for n in (1, 2, 3)}
     return max((n for n in outcomes if outcomes[n] <= MAX_OUTCOMES), default=1)
+
+
+def hermite_nodes(estimator: Estimator) -> int:
+    """Return how many nodes are exact for the polynomials that the user's functions are in the normal family.
+
+    >>> from derive.catalogue import catalogue
+    >>> hermite_nodes(catalogue["pathwise"])
+    5
+    """
+    return SLOPED_NODES if functions_with_slopes(estimator.formula) else HERMITE_NODES
 
 
 def _is_plain(estimator: Estimator) -> bool:
@@ -369,6 +392,19 @@ def _generic(k: int, squash: Objective | None) -> Objective:
         return 1.2 + torch.sin(t + 0.3 * k) + 0.02 * (t + s) ** 3 + torch.exp(0.3 * s)
 
     return generic
+
+
+def _curved(k: int, squash: Objective | None, other: Callable[[int, Objective | None], Objective]) -> Objective:
+    """Another function less a quartic one: the mean of its slopes, first or second, is not the slope at the mean."""
+    less = other(k, squash)
+
+    def curved(*args: Tensor) -> Tensor:
+        x = _weighted_sum(args)
+        x = x if squash is None else squash(x)
+        w = torch.cos(torch.arange(1, x.shape[-1] + 1, device=x.device, dtype=x.dtype) * (0.8 + 0.37 * k))
+        return less(*args) - 0.02 * ((x * w).sum(-1) - 0.5) ** 4
+
+    return curved
 
 
 def flat(gradient: Gradient, leading: int = -1) -> Tensor:

@@ -30,6 +30,7 @@ from derive.language.term import (
 from numeric.checking.exact_target import Functions
 from numeric.checking.exact_variance import Rows, expectations, outer_value
 from numeric.checking.noise_nodes import noise_rows
+from numeric.codegen.meaning.vectors import functions_with_slopes
 
 
 def is_relaxed(objective: Term) -> bool:
@@ -92,7 +93,8 @@ def _mean(
         _refuse(estimator)
     program = Estimator(estimator.name, body, noise, Grad(term, estimator.parameter))
     total, slope = torch.zeros(1, dtype=torch.float64), torch.zeros_like(next(iter(point.values())))
-    for values, weights in noise_rows(program, family, dict(point), nodes):
+    quadratic = not functions_with_slopes(estimator.formula)
+    for values, weights in noise_rows(program, family, dict(point), nodes, quadratic=quadratic):
         leaves = {name: part.clone().requires_grad_() for name, part in point.items()}
         rows = {name: part.expand_as(next(iter(values.values()))) for name, part in leaves.items()}
         mean = weights @ Rows(program, family, rows, values, functions, constants).scalar(body).expand(len(weights), 1)

@@ -293,12 +293,15 @@ def _cube(dimensions: int, nodes: int, like: Tensor, *, unbounded: bool) -> tupl
 # Rows
 
 
-def noise_rows(estimator: Estimator, family: str, parameters: dict[str, Tensor], nodes: int) -> Iterator[Rows]:
+def noise_rows(
+    estimator: Estimator, family: str, parameters: dict[str, Tensor], nodes: int, *, quadratic: bool = True
+) -> Iterator[Rows]:
     """Yield chunks of noise, each entry of shape (rows, n), with their weights, shape (rows,); all weights add up to 1.
 
     Args
         parameters  {"logits": (n,)} or {"loc": (n,), "log_scale": (n,)}, float64
         nodes       Gauss nodes for each noise of a coordinate (and for the widest direction of a categorical)
+        quadratic   whether functions are quadratic, so that few coordinates interact; not where slopes stand in the formula
 
     Raises
         TooLarge, if there are more than 2**23 rows.
@@ -312,7 +315,8 @@ def noise_rows(estimator: Estimator, family: str, parameters: dict[str, Tensor],
         return
     n = next(iter(parameters.values())).numel()
     tables = [_coordinate_table(estimator, family, parameters, i, nodes) for i in range(n)]
-    for coordinates, coefficient in _plan(n, tables[0].weights.numel(), roles(estimator).order):
+    order = roles(estimator).order if quadratic else n
+    for coordinates, coefficient in _plan(n, tables[0].weights.numel(), order):
         yield from _product_rows(tables, coordinates, coefficient)
 
 

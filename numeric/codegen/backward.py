@@ -62,8 +62,6 @@ def slope_gradient(f, x, dx, y=None):
 class Backward(Walk):
     """The last part of a walk: derivatives by a constant, of sums over the coordinates of theta."""
 
-    differentiates_twice: bool = False
-
     def total(self, term: Term, factors: tuple[Term, ...] = ()) -> Code | None:
         """The sum over the coordinates of a scalar times the factors, shape of the parameter; None is zero.
 

@@ -60,6 +60,13 @@ def value_and_slope(f, x):
     return y, *pull(torch.ones_like(y))
 '''
 
+CURVATURE = '''
+def curvature(f, x):
+    """Return the second derivative of f(x), shape (*batch), by each entry of x, the others held fixed: shape (*batch, n)."""
+    units = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    return torch.stack([slope_gradient(f, x, unit)[..., i] for i, unit in enumerate(units)], -1)
+'''
+
 
 class Curvature(Backward):
     """The last part of a walk: what is differentiated twice by theta."""

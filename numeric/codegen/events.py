@@ -54,7 +54,7 @@ from numeric.codegen.expressions import (
 from numeric.codegen.families import Family, Finite
 from numeric.codegen.inventory import NO_PARAMETER, constants_of, used_as_number
 from numeric.codegen.laws import mirrored
-from numeric.codegen.meaning.vectors import functions_of_numbers
+from numeric.codegen.meaning.vectors import functions_of_numbers, slope_order, user_function
 from numeric.codegen.tensors import Tensors
 
 
@@ -81,8 +81,8 @@ class Events(Tensors):
         self.baselines: set[str] = set()
         self.applied: set[str] = set()
         applications = [part for part in subterms(estimator.formula) if isinstance(part, Apply)]
-        self.of_samples: set[Function] = {part.function for part in applications if self._is_of_samples(part)}
-        self.enumerates = False
+        self.of_samples = {user_function(part) or part.function for part in applications if self._is_of_samples(part)}
+        self.enumerates = self.differentiates_twice = self.has_curvature = False
 
     def constant(self, symbol: Symbol, kind: Kind) -> str:
         """The name of a constant, used where it may be of this kind; it must suit everywhere."""
@@ -127,7 +127,7 @@ class Events(Tensors):
     def _check_user_function(self, term: Apply) -> None:
         function = term.function
         if isinstance(function, Slope):
-            message = f"{function.name} is the slope of a function, of which no code is written yet: write grad(f(x), theta)."
+            message = f"the generated code does not differentiate {function.name} there: write grad(f(x), theta)."
             raise UsageError(message)
         if type(function) is not Function:
             message = f"{function.name} gives a vector: use it as an argument of a function, such as f({function.name}(...))."
@@ -196,6 +196,73 @@ class Events(Tensors):
     def _differentiating(self, text: str, i: int) -> str:
         return f"{text} by {i}"
 
+    # Their derivatives at a point
+
+    def _slope_at(self, term: Apply) -> Code:
+        """f'(x), the gradient of f; of coordinates that are read one by one f''(x) too, one number for each.
+
+        Raises
+            UsageError, if it is a matrix, is taken where there are no samples, or a derivative of a higher order.
+        """
+        alone = self.family.name == "vector"
+        if slope_order(term) > 1 + alone:
+            self._refuse_matrix(term)
+        if alone and self.order > 1 and not isinstance(self.write, Nested):
+            message = (
+                f"{term.function.name} is one number for each coordinate, and the target of {self.estimator.name!r} a matrix of"
+                " second derivatives: write grad(f(x), theta)."
+            )
+            raise UsageError(message)
+        if slope_order(term) > 1:
+            return self._curvature_at(term)
+        name, args, text = self._called(self._sloped(term))
+        self.differentiated.add(self._differentiating(text, 0))
+        return Code(self._value_and_slope(text, name, args, 0)[1], Shape.COORDINATE)
+
+    def _curvature_at(self, term: Apply) -> Code:
+        """The diagonal of f''(x)."""
+        self.differentiates_twice = self.has_curvature = True
+        name, args, _ = self._called(self._sloped(term))
+        return Code(self.write.assign(f"dd{_joined(name, args)}", f"curvature({name}, {args[0]})"), Shape.COORDINATE)
+
+    def _sloped(self, term: Apply) -> Apply:
+        """The value f(x) of f'(x), or of f''(x)."""
+        function = user_function(term)
+        if function is None or not self._is_of_samples(term):
+            message = (
+                f"the formula of {self.estimator.name!r} takes {term.function.name} at a constant: the generated code knows"
+                " slopes at samples, means, and points that move with the parameter."
+            )
+            raise UsageError(message)
+        if self.family.name != "vector" and any(map(self._is_theta, term.args)):
+            message = (
+                f"the formula of {self.estimator.name!r} takes {term.function.name} at {self.law_parameter.name} itself, where"
+                " it may be one number for each coordinate or a vector: write"
+                f" grad({function.name}(x), {self.law_parameter.name})."
+            )
+            raise UsageError(message)
+        return Apply(function, term.args)
+
+    def _bent(self, term: Apply, vector: Code) -> Code:
+        """The matrix of the second derivatives of f at x times a vector, for f'(x) or f''(x)."""
+        self.differentiates_twice = True
+        name, args, _ = self._called(self._sloped(term))
+        along = self.write.assign("along", vector.text)
+        both = f"slope_gradient({name}, *torch.broadcast_tensors({args[0]}, {along}))"
+        return Code(self.write.assign(f"dd{word(name)}", both), Shape.COORDINATE)
+
+    def _refuse_matrix(self, term: Apply) -> NoReturn:
+        name, order = term.function.name, slope_order(term)
+        if order > 2:
+            message = f"{name} is a derivative of order {order}; the generated code has the first and the second."
+            raise UsageError(message)
+        message = (
+            f"{name} of {self.estimator.name!r} is a matrix of second derivatives in the {self.family.name} family: it has code"
+            f" in the product with two vectors made of outcomes and means, such as {name}(m) * (b - m)**2, and in that with the"
+            f" derivative of a variance, {name}(z) * grad(sigma(theta)**2, theta)."
+        )
+        raise UsageError(message)
+
     # Events: the arguments of functions
 
     def event(self, term: Term) -> str:
@@ -217,6 +284,8 @@ class Events(Tensors):
                 return self.symbol(term)
             case Number():
                 return self.value(term)
+            case Apply(Slope(), _):
+                return self._slope_at(term)
             case Apply(function, _) if type(function) is Function and function not in self.numbers:
                 return self._call_slope(term)
             case Apply(function, args):

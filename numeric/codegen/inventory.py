@@ -30,7 +30,7 @@ from derive.language.term import (
     subterms,
 )
 from numeric.codegen.laws import laws_of, unstopped
-from numeric.codegen.meaning.vectors import is_vector
+from numeric.codegen.meaning.vectors import is_vector, user_function
 
 NO_PARAMETER = Symbol("no parameter of a law")
 
@@ -211,7 +211,7 @@ def is_coordinatewise(estimator: Estimator) -> bool:
 
 
 def _calls(term: Term) -> list[tuple[Term, ...]]:
-    own = [term.args] if isinstance(term, Apply) and type(term.function) is Function else []
+    own = [term.args] if isinstance(term, Apply) and user_function(term) is not None else []
     return own + [args for part in parts(term) for args in _calls(part)]
 
 
@@ -239,7 +239,8 @@ def constants_of(estimator: Estimator) -> list[Symbol]:
 
 def functions_of(term: Term) -> list[Function]:
     """The abstract functions of a term, in the order of their first occurrence."""
-    own = [term.function] if isinstance(term, Apply) and type(term.function) is Function else []
+    function = user_function(term)
+    own = [] if function is None else [function]
     return list(dict.fromkeys(own + [function for part in parts(term) for function in functions_of(part)]))
 
 
@@ -250,7 +251,7 @@ def used_as_number(term: Term, symbol: Symbol) -> bool:
     >>> [used_as_number(e.formula, e.parameter) for e in (catalogue["rebar-variance-eta"], catalogue["relax-variance-phi"])]
     [True, False]
     """
-    if isinstance(term, Apply) and type(term.function) is Function:
+    if isinstance(term, Apply) and user_function(term) is not None:
         return any(used_as_number(arg, symbol) for arg in term.args if not isinstance(arg, Symbol))
     return term == symbol or any(used_as_number(part, symbol) for part in parts(term))
 

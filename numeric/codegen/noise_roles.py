@@ -38,6 +38,7 @@ from derive.language.term import (
 )
 from numeric.codegen.expressions import one, zero
 from numeric.codegen.laws import mirrored
+from numeric.codegen.meaning.vectors import functions_with_slopes, user_function
 
 MANY = 10**6
 SHIFT_DEGREE = 2
@@ -50,7 +51,8 @@ class Roles:
     Args
         deciding  the uniform draws that decide an outcome, b = H(h(u, theta))
         separate  whether no summand multiplies functions of two different uniform draws, other than through outcomes
-        order     at most so many coordinates interact in one coordinate of the estimate, when functions are quadratic
+        order     at most so many coordinates interact in one coordinate of the estimate, when functions are quadratic; a large
+                  number where slopes stand in the formula, which tell a quadratic function from another one
         unbounded whether a derivative by the temperature makes the integrand contain z itself, which is infinite at the ends
         mirrored  whether an outcome is decided by 1 - u, for a draw u
         shifted   whether functions of a latent variable itself occur, at most two multiplied: a common shift of its entries
@@ -74,7 +76,8 @@ def roles(estimator: Estimator) -> Roles:
     """
     deciding = frozenset(_deciding(estimator.formula))
     groups = _groups(estimator.formula)
-    separate, order = all(len(group) <= 1 for group in groups), _order(estimator.formula)
+    separate = all(len(group) <= 1 for group in groups)
+    order = MANY if functions_with_slopes(estimator.formula) else _order(estimator.formula)
     shifted = 1 <= max(map(_latent_degree, (estimator.formula, estimator.objective))) <= SHIFT_DEGREE
     both = anywhere(estimator.formula, _is_mirrored)
     return Roles(deciding, separate, order, _by_temperature(estimator), shifted, both)
@@ -192,6 +195,8 @@ def _polynomial(term: Term) -> bool:
             return False
         case Power(_, exponent) if exponent < 0:
             return False
+        case Apply(_, args) if functions_with_slopes(*args):  # of a degree that no rule here is made for
+            return False
     return all(map(_polynomial, parts(term)))
 
 
@@ -212,8 +217,8 @@ def latent_controls(term: Term) -> set[Function]:
     found = {False: set[Function](), True: set[Function]()}
 
     def collect(part: Term) -> bool:
-        if isinstance(part, Apply) and type(part.function) is Function:
-            found[_is_raw(part)].add(part.function)
+        if (function := user_function(part)) is not None:
+            found[_is_raw(part)].add(function)
         return False
 
     anywhere(term, collect)
@@ -221,7 +226,7 @@ def latent_controls(term: Term) -> set[Function]:
 
 
 def _is_raw(term: Term) -> bool:
-    return isinstance(term, Apply) and type(term.function) is Function and any(_is_latent(arg) for arg in term.args)
+    return user_function(term) is not None and any(_is_latent(arg) for arg in parts(term))
 
 
 def _is_latent(arg: Term) -> bool:

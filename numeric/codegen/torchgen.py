@@ -11,8 +11,10 @@ coordinate tensor. The arguments of functions (`b`, `z`, `sigma(z, lambda)`) are
 Where a formula uses b as a number (`slope * b`, the mean E(b, b)), it is about one bit; of n bits, b is a vector, a constant
 times it is their inner product, and the constant may be a vector of n entries. So is the product of two vectors, and that of a
 vector and a function which is nowhere used as a number, as the slope df(b): it maps (..., n) to (..., n)
-(`numeric.codegen.meaning.vectors`). A one-hot class and a normal vector are treated in the same way. A constant that stands
-beside values of f, such as a baseline, may have one entry for each batch element.
+(`numeric.codegen.meaning.vectors`). So is f.slope(x), the gradient of f; of f.slope.slope(x), the matrix of second derivatives,
+there is the product with two vectors, such as b - m, and with the derivative of a diagonal covariance. A one-hot class and a
+normal vector are treated in the same way. A constant that stands beside values of f, such as a baseline, may have one entry for
+each batch element.
 
 Where the target is a second derivative, grad(grad(..., theta), theta), the formula is a square in the step that theta takes,
 and the estimate the symmetric matrix of that square, shape (*batch, n, n): of loc and log_scale, and of several laws, it is a

@@ -28,6 +28,7 @@ from derive.language.term import (
     Score,
     Sigmoid,
     Sign,
+    Slope,
     Stop,
     Symbol,
     Term,
@@ -51,7 +52,7 @@ from numeric.codegen.families import Finite, Normal
 from numeric.codegen.inventory import standardised
 from numeric.codegen.laws import noise_of
 from numeric.codegen.logarithms import Exponentials, exponentials
-from numeric.codegen.meaning.vectors import Inner, inner_product
+from numeric.codegen.meaning.vectors import Form, Inner, inner_product, quadratic_form, slope_order
 
 
 class Values(Events):
@@ -91,6 +92,8 @@ class Values(Events):
                 return self._log(arg)
             case Exp(arg) | Sigmoid(arg) | Sign(arg):
                 return call(type(term), self.value(arg))
+            case Apply(Slope(), _):
+                return self._slope_at(term) if self.family.name == "vector" else self._refuse_slope(term)
             case Apply():
                 return self._call_user(term)
             case Density(law, at):
@@ -123,11 +126,24 @@ class Values(Events):
                 " law only, one for each coordinate (--family bernoulli)."
             )
             raise UsageError(message)
+        if isinstance(term, Apply) and slope_order(term):
+            self._refuse_slope(term)
         name = term.name if isinstance(term, RandomVariable) else "a vector"
         message = (
             f"the formula of {self.estimator.name!r} uses {name} as a number; in the {self.family.name} family it is a vector: "
             f"use it as an argument of a function, such as f({name}), in its score, or in an inner product with a constant or "
             "with one other vector."
+        )
+        raise UsageError(message)
+
+    def _refuse_slope(self, term: Apply) -> NoReturn:
+        if slope_order(term) > 1:
+            self._refuse_matrix(term)
+        name = term.function.name
+        message = (
+            f"the formula of {self.estimator.name!r} uses {name} as a number; in the {self.family.name} family it is a vector, "
+            f"the gradient: use it in an inner product with one other vector, such as {name}(m) * (b - m) or"
+            f" {name}(x) * grad(x, theta)."
         )
         raise UsageError(message)
 
@@ -182,6 +198,8 @@ class Values(Events):
         return args
 
     def _quotient(self, args: tuple[Term, ...]) -> Code:
+        if (form := self._form(args)) is not None:
+            return times([*map(self.value, form.rest), self._form_value(form)])
         if (inner := self._inner_product(args)) is not None:
             return times([*map(self.value, inner.rest), self._inner_value(inner.vectors)])
         above: list[Code] = []
@@ -204,8 +222,10 @@ class Values(Events):
         """
         if self.family.name == "vector":
             return None
+        if (diagonal := self._through_variance(args)) is not None:
+            return diagonal
         try:
-            return inner_product(args, {self.theta, self.law_parameter}, self.numbers)
+            return inner_product(args, {self.theta, self.law_parameter}, self.numbers, frozenset(self.location.functions))
         except ValueError as error:
             vector: Term = error.args[0]
         self._refuse_vector(vector)
@@ -218,6 +238,48 @@ class Values(Events):
             return self.pull(vector.body, weights) or number(Fraction(0))
         return Code(f"({weights.text}).sum(-1)", Shape.BATCH)
 
+    def _form(self, args: Sequence[Term]) -> Form | None:
+        """The second derivative of a product, and the two vectors that it is contracted with; None where there is none.
+
+        Raises
+            UsageError, if it meets others.
+        """
+        if self.family.name == "vector" or self._through_variance(args) is not None:
+            return None
+        try:
+            return quadratic_form(args, self.location.means)
+        except ValueError as error:
+            matrix: Apply = error.args[0]
+        self._refuse_matrix(matrix)
+
+    def _through_variance(self, args: Sequence[Term]) -> Inner | None:
+        """f''(z) sigma d sigma, or f''(z) d(sigma^2): the covariance is diagonal, and so is what is left of the matrix.
+
+        None for all else. This is Price's theorem (Rezende et al. 2014, equation 8).
+        """
+        matrices = [arg for arg in args if slope_order(arg) == 2]
+        scales = [arg for arg in args if self._degree_in_scale(arg)]
+        moving = [arg for arg in scales if isinstance(arg, Grad)]
+        if len(matrices) != 1 or len(moving) != 1 or sum(map(self._degree_in_scale, scales)) != 2:
+            return None
+        return Inner((matrices[0], *scales), tuple(arg for arg in args if arg not in scales and arg != matrices[0]))
+
+    def _degree_in_scale(self, term: Term) -> int:
+        """How often sigma(theta) stands in a power of it, or in the derivative of one; 0 for all else."""
+        match term:
+            case Grad(body, _) | Stop(body):
+                return self._degree_in_scale(body)
+            case Power(base, exponent):
+                return exponent * self._degree_in_scale(base)
+        return int(self.location.of(term) == "scale")
+
+    def _form_value(self, form: Form) -> Code:
+        bent, other = self._bent(form.matrix, self._weight(form.vectors[0])), form.vectors[1]
+        if isinstance(other, Grad):
+            self._check_parameter(other.parameter)
+            return self.pull(other.body, bent) or number(Fraction(0))
+        return Code(f"({times([bent, self._weight(other)]).text}).sum(-1)", Shape.BATCH)
+
     def _weights(self, vectors: Sequence[Term]) -> Code:
         """The product of vectors, coordinate by coordinate; a constant may be a vector too."""
         return times([self._weight(vector) for vector in vectors])
@@ -225,6 +287,8 @@ class Values(Events):
     def _weight(self, vector: Term) -> Code:
         if isinstance(vector, Symbol):
             return Code(self.constant(vector, Kind.VECTOR), Shape.COORDINATE)
+        if isinstance(vector, Apply) and slope_order(vector) == 2:
+            return self._curvature_at(vector)
         return self.event_code(vector)
 
     # Logarithms

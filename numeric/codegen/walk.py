@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from fractions import Fraction
+from typing import NoReturn
 
 from derive.language.errors import UsageError
 from derive.language.scope import depends
@@ -29,6 +30,7 @@ from derive.language.term import (
     Score,
     Sigmoid,
     Sign,
+    Slope,
     SoftThreshold,
     Stop,
     Symbol,
@@ -40,6 +42,7 @@ from numeric.codegen.events import unknown
 from numeric.codegen.expressions import Code, Level, Shape, coordinate, number, plus, power, times
 from numeric.codegen.inventory import standardised
 from numeric.codegen.logarithms import exponentials
+from numeric.codegen.meaning.vectors import Form, slope_order
 from numeric.codegen.values import Values
 
 
@@ -71,6 +74,8 @@ class Walk(Values):
                 return self._chain(arg, lambda: [self.value(term), self.value(1 - term)])
             case Density(law, at):
                 return self._chain(Log(term), lambda: [self.value(term)])
+            case Apply(Slope() as function, (x,)):
+                return self.pull(x, self.value(function.slope(x))) if self._moves(x) else None
             case Apply():
                 return sum_of(self._through(term, i) for i in range(len(term.args)))
             case Expect(body, variable):
@@ -86,6 +91,8 @@ class Walk(Values):
         unknown(term)
 
     def _derivative_of_product(self, args: tuple[Term, ...]) -> Code | None:
+        if (form := self._form(args)) is not None:
+            return self._derivative_of_form(form)
         if (inner := self._inner_product(args)) is None:
             return sum_of(self._leibniz(args, i) for i in range(len(args)))
         vectors, rest = inner.vectors, inner.rest
@@ -93,6 +100,23 @@ class Walk(Values):
         through = slope and times([*map(self.value, rest), slope])
         others = sum_of(self._leibniz(rest, i) for i in range(len(rest)))
         return sum_of([through, others and times([self._inner_value(vectors), others])])
+
+    def _derivative_of_form(self, form: Form) -> Code | None:
+        if self._moves(form.matrix) or isinstance(form.vectors[1], Grad):
+            self._refuse_third(form.matrix)
+        first, second = form.vectors
+        pairs = [(v, w) for v, w in ((first, second), (second, first)) if self._moves(v)]
+        through = sum_of(self.pull(v, self._bent(form.matrix, self._weight(w))) for v, w in pairs)
+        others = sum_of(self._leibniz(form.rest, i) for i in range(len(form.rest)))
+        own = through and times([*map(self.value, form.rest), through])
+        return sum_of([own, others and times([self._form_value(form), others])])
+
+    def _refuse_third(self, matrix: Apply) -> NoReturn:
+        message = (
+            f"{self.estimator.name!r} differentiates {matrix.function.name}, or what it is multiplied with, once more: the"
+            " generated code has first and second derivatives of functions. stop(x) holds a point still."
+        )
+        raise UsageError(message)
 
     def _leibniz(self, args: tuple[Term, ...], i: int) -> Code | None:
         slope = self.derivative(args[i])
@@ -172,6 +196,11 @@ class Walk(Values):
         match term:
             case Symbol():
                 return slope
+            case Apply(Slope(), (x,)) if slope_order(term) == 1 and self.family.name != "vector":
+                return self.pull(x, self._bent(term, slope))
+            case Apply(Slope(), _):
+                through = self.derivative(term)
+                return through and times([slope, through])
             case Apply(function, _) if type(function) is Function:
                 message = f"{self.estimator.name!r} differentiates {function.name}, which gives a vector; no code does that."
                 raise UsageError(message)

@@ -51,6 +51,10 @@ class Location:
         return [arg for arg in term.args if arg != self.theta]
 
     @property
+    def means(self) -> frozenset[Function]:
+        return frozenset(part.function for name, part in self.parts if name == "loc")
+
+    @property
     def functions(self) -> set[Function]:
         return {part.function for _, part in self.parts}
 

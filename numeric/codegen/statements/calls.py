@@ -24,8 +24,12 @@ def values_and_gradients(f, *points):
 BY_ORDER = (
     re.compile(r"(?P<result>\w+) = (?P<function>\w+)\((?P<point>\w+)\)"),
     re.compile(r"(?P<result>\w+, \w+) = value_and_gradient\((?P<function>\w+), (?P<point>\w+)\)"),
-    re.compile(r"(?P<result>\w+) = slope_gradient\((?P<function>\w+), (?P<point>\w+), \w+\)"),
+    re.compile(
+        r"(?P<result>\w+) = slope_gradient\((?P<function>\w+), (?:\*torch\.broadcast_tensors\()?(?P<point>\w+), \w+\)+"
+    ),
+    re.compile(r"(?P<result>\w+) = curvature\((?P<function>\w+), (?P<point>\w+)\)"),
 )
+SECOND = 2
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,8 @@ def said_of(calls: list[Call]) -> list[str]:
 
 
 def _said(function: str, calls: list[Call]) -> str:
-    how = ("once", "once with its derivative", "once more with its second derivative")
+    second, more = "with its second derivative", " more" if any(call.order < SECOND for call in calls) else ""
+    how = ("once", "once with its derivative", f"once{more} {second}", f"once for each entry {second} by it")
     at = [", ".join(call.point for call in calls if call.order == order) for order in range(len(how))]
     parts = [f"{said} at {points}" for said, points in zip(how, at, strict=True) if points]
     return f"{function} is evaluated {', and '.join(parts)}."

@@ -7,7 +7,7 @@ from textwrap import wrap
 
 from derive.language.estimator import Estimator
 from numeric.codegen.backward import SLOPE_GRADIENT
-from numeric.codegen.curvature import GRADIENT, JACOBIAN, VALUE_AND_SLOPE, Curvature
+from numeric.codegen.curvature import CURVATURE, GRADIENT, JACOBIAN, VALUE_AND_SLOPE, Curvature
 from numeric.codegen.expressions import LINE
 from numeric.codegen.meaning.instances import densities_of, mean_alone
 from numeric.codegen.statements.calls import AT_ONCE, VALUES_AND_GRADIENTS, Call, said_of
@@ -65,6 +65,7 @@ def helpers_of(walk: Curvature, text: str) -> list[str]:
     helpers += [AT_ONCE] if "at_once(" in text else []
     helpers += [VALUES_AND_GRADIENTS] if "values_and_gradients(" in text else []
     helpers += [SLOPE_GRADIENT] if walk.differentiates_twice else []
+    helpers += [CURVATURE] if walk.has_curvature else []
     helpers += [walk.outcomes.every_outcome] if walk.enumerates else []
     rows = walk.outcomes.every_row if any(one.conditions for one in walk.laws) else ""
     return helpers + ([rows] if rows else [])
