@@ -61,14 +61,14 @@ def require_branches(estimator: Estimator, family: str, branches: Branches) -> N
     discrete = () if family in ("normal", "vector") else (FiniteLaw,)
     if any(_has_sign_of_noise(term, discrete) for term in (estimator.formula, estimator.target)):
         message = (
-            f"{estimator.name!r} has the sign, or the least, the largest or the size, of noise: at fixed nodes its jumps are not"
-            " seen, so that code and target agree says nothing; let the sign be one of a finite law."
+            f"{estimator.name!r} has the sign, or the least, the largest or the size, of noise: at fixed nodes its jumps are"
+            " not seen, so that code and target agree says nothing; let the sign be one of a finite law."
         )
         raise NotEvaluable(message)
     if not branches.are_taken:
         message = (
-            f"code and target of {estimator.name!r} agree, but a sign in them never changes among the cases, so the other branch"
-            " of a min, max, abs or clip was not seen; ask derive.prove."
+            f"code and target of {estimator.name!r} agree, but a sign in them never changes among the cases, so the other"
+            " branch of a min, max, abs or clip was not seen; ask derive.prove."
         )
         raise NotEvaluable(message)
 

@@ -282,7 +282,8 @@ def _zero_noise(compiled: Compiled, case: Case, k: int, branches: Branches) -> Z
     mean, rows, silent = _mean(compiled, case, k, nodes, branches)
     change = 0.0
     if case.converges or not case.polynomial:
-        change = float((_mean(compiled, case, k, case.fewer(nodes), branches)[0] - mean).abs().max()) if nodes > 1 else float("inf")
+        fewer = _mean(compiled, case, k, case.fewer(nodes), branches)[0] if nodes > 1 else torch.full_like(mean, torch.inf)
+        change = float((fewer - mean).abs().max())
     error = float((mean - exact).abs().max())
     tolerance = max(TOLERANCE, change * case.share) if case.converges else TOLERANCE
     same = not case.polynomial and not case.converges
