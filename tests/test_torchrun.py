@@ -340,3 +340,12 @@ def test_on_a_gpu_estimates_live_there_and_equal_those_of_the_cpu_for_the_same_n
         torch.testing.assert_close(b.cpu(), a, rtol=1e-10, atol=1e-12)
     drawn = compiled(there, objective, generator=torch.Generator("cuda").manual_seed(0), **keywords(name))
     assert all(part.is_cuda for part in tensors(drawn))
+
+
+@pytest.mark.parametrize("name", ["f", "samples", "self"])
+def test_a_function_that_is_called_as_an_argument_is_refused_by_name(name):
+    theta, g, other = parameter("theta"), function("g"), function(name)
+    b = finite("b", theta)
+    mine = Estimator("mine", (g(b) - other(b)) * score(b), (b,), grad(E(g(b) - other(b), b), theta))
+    with pytest.raises(UsageError, match=f"^{name} of 'mine' is given .* rename it"):
+        numeric.compile(mine)

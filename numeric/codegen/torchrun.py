@@ -24,6 +24,9 @@ Call: TypeAlias = tuple[Params, tuple[Objective, ...], dict[str, Any], dict[str,
 """The parameters, the objective, the keywords of `estimate`, and those of `draw`."""
 
 
+_ARGUMENTS = ("self", "params", "f", "noise", "generator", "samples", "check", "rowwise")
+
+
 class Compiled:
     """An estimator as a torch function, made by `compile`.
 
@@ -78,6 +81,7 @@ class Compiled:
         self.constants = tuple(name for name, _ in generated.symbols)
         self.parameter = generated.parameter
         self.noise = generated.noise
+        self._refuse_taken_names()
         self._generated = generated
         self._checks = Checks(self.name, generated, Laws(generated.laws, generated.location, generated.alike))
         self._last: object = None
@@ -85,6 +89,15 @@ class Compiled:
         module = module_of(generated.source, estimator.name)
         weakref.finalize(self, forget, module)
         self._draw, self._estimate = inspect.unwrap(module.draw), inspect.unwrap(module.estimate)
+
+    def _refuse_taken_names(self) -> None:
+        taken = [name for name in (*self.functions[1:], *self.constants) if name in _ARGUMENTS]
+        if taken:
+            message = (
+                f"{', '.join(taken)} of {self.name!r} is given to the compiled estimator by name, where {', '.join(_ARGUMENTS)}"
+                " are arguments of its own: rename it, or write the function that comes first in the formula as f."
+            )
+            raise UsageError(message)
 
     def __repr__(self) -> str:
         return f"<{self.name}, {self.family} family>"
