@@ -299,8 +299,8 @@ def test_many_outcomes_take_a_share_of_the_time_that_runs_alone_take():
     assert len(runs) < 100
 
 
-def test_large_parameters_are_rows_of_several_runs(monkeypatch):
-    monkeypatch.setattr(outcome_runs, "MOST_CELLS", 2**15)
+def test_outcomes_are_rows_of_several_runs(monkeypatch):
+    monkeypatch.setattr(outcome_runs.OutcomeRuns, "size", 100)
     th = torch.linspace(-1, 1, 3, dtype=D).requires_grad_()
     code = lambda: bits(th)[0] + 0 * torch.bernoulli(tensor(*[0.5] * 5)).sum()  # noqa: E731
     report = numeric.audit(code, th, lambda: bits(th)[1])

@@ -7,8 +7,8 @@ import pytest
 from derive.estimator import Estimator
 from derive.language.errors import NotEvaluable
 from derive.notation import E, absolute, clip, constant, finite, function, grad, minimum, normal, parameter, score, sign
-from numeric.checking import branches
 from numeric.checking.crosscheck import crosscheck
+from numeric.codegen.running import branches
 
 TH, F, C = parameter("theta"), function("f"), constant("c")
 G = function("g", differentiable=True)

@@ -27,9 +27,9 @@ from torch import Tensor
 
 from derive.language.errors import NotEvaluable, UsageError
 from derive.language.estimator import Estimator
-from numeric.checking.branches import Branches, has_signs, require_branches
 from numeric.checking.cases import TEMPERATURES, Case, flat
 from numeric.checking.exact_draws import draw_error
+from numeric.codegen.running.branches import Branches, has_signs, require_branches
 from numeric.codegen.torchgen import natural_family
 from numeric.codegen.torchrun import Compiled, compile as compile_estimator
 
