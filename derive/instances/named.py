@@ -98,7 +98,8 @@ class Weibull(Positive):
 class Beta(Known):
     """x^(a - 1) (1 - x)^(b - 1) / B(a, b)."""
 
-    name, count_of_ends = "Beta", 2
+    name = "Beta"
+    count_of_ends = 2
 
     def _at(self, x: Jet, *args: Jet) -> Jet:
         a, b = args
@@ -115,7 +116,8 @@ class Beta(Known):
 class Laplace(Known):
     """exp(-|x - loc| / scale) / (2 scale)."""
 
-    name, kinked = "Laplace", True
+    name = "Laplace"
+    kinked = True
 
     def _at(self, x: Jet, *args: Jet) -> Jet:
         y = multiply(subtract(x, args[0]), power(args[1], -1))

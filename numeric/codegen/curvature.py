@@ -71,7 +71,9 @@ def curvature(f, x):
 class Curvature(Backward):
     """The last part of a walk: what is differentiated twice by theta."""
 
+    wrt: str
     columns: str
+    write: Writer
 
     def matrix(self, term: Term) -> Code | None:
         """The second derivatives of a formula by the parameters `wrt` (rows) and `columns`, shape (*batch, n, m); None is zero.

@@ -63,6 +63,11 @@ class Events(Tensors):
 
     hints: dict[Term, str]
     sums: dict[tuple[Term, ...], Add]
+    numbers: frozenset[Function]
+    of_samples: set[Function]
+    enumerates: bool
+    differentiates_twice: bool
+    has_curvature: bool
 
     def __init__(self, estimator: Estimator, family: Family, names: Names, differentiated: frozenset[str]) -> None:
         super().__init__(estimator, family, names)
