@@ -185,6 +185,110 @@ TELLING = {
 }  # fmt: skip
 
 
+# Kinds of code that fresh eyes found to be another on rows: in one outcome of many, which no run alone need meet
+
+
+INDEX = 2.0 ** torch.arange(8, dtype=D)
+
+
+def drawn():
+    """A uniform number of 0 to 255, from eight bits."""
+    return (torch.bernoulli(torch.full((8,), 0.5, dtype=D)) * INDEX).sum()
+
+
+def rare_padding(th, _):
+    """An embedding that has no gradient in one outcome."""
+    i = drawn()
+    table = th.reshape(2, 1).expand(2, 3)
+    return torch.nn.functional.embedding((i == 77).long(), table, padding_idx=1).sum()
+
+
+def rare_tie(th, _):
+    """Where the two are equal, the gradient of the largest is shared."""
+    i = drawn()
+    first = torch.where(i == 77, th[0], th[0] + i)
+    second = torch.where(i == 77, th[1] + (th[0] - th[1]).detach(), th[1] - i - 1)
+    return torch.max(torch.stack([first, second]))
+
+
+def rare_option(th, _):
+    """The second coin can fall in one outcome only, once in 1e12 times, and what it leads to is divided by that."""
+    i = drawn()
+    p = torch.where(i == 77, 1e-12, 0.0).to(D)
+    coin = torch.bernoulli(p)
+    return th[0] * i + th[1] * torch.where(coin > 0, 1 / p, torch.zeros_like(p))
+
+
+def rare_error_of_a_law(th, _):
+    """One outcome is outside of the support, and code makes something of that."""
+    i = drawn()
+    try:
+        return laws.Exponential(th[0].exp()).log_prob(torch.where(i == 77, -0.5, 0.5 + i / 20)) + th[1]
+    except ValueError:
+        return 0 * th[0]
+
+
+def small_beside_large(th, large):
+    """In float32, a gradient that is small beside another."""
+    row = torch.randint(0, 128, ()).remainder(2)
+    return torch.nn.functional.embedding(row, th.reshape(2, 1), padding_idx=1).sum() * 1e-2 + large.sum() * 1e3
+
+
+def improbable(th, _):
+    """Products of probabilities that are too small for a number."""
+    law = laws.Bernoulli(logits=torch.cat([th[:1] * 0 - 500, th[:1] * 0 - 500, th[:1].expand(5) * 0]))
+    return law.sample().sum() * th.sum()
+
+
+def keeps_in_a_slot(th, _, slot={}):  # noqa: B006
+    slot["last"] = drawn()
+    return th.sum() * slot["last"]
+
+
+def counts_down_before_it_fails(th, _, left=[1]):  # noqa: B006
+    """What a run that fails in the middle leaves behind is no start for the next one."""
+    if not left:
+        return th.sum() * 0
+    left.pop()
+    scale = float(drawn())
+    left.append(1)
+    return th.sum() * scale
+
+
+def hooks_of_saved_tensors(th, _):
+    """One outcome is saved otherwise."""
+    i = drawn()
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: 2 * t if bool((t == 77).any()) else t, lambda t: t):
+        return th.sum() * i
+
+
+RARE = {
+    "padding": (rare_padding, D), "a tie": (rare_tie, D), "an option": (rare_option, D),
+    "an error of a law": (rare_error_of_a_law, D),
+    "small beside large": (small_beside_large, torch.float32), "improbable": (improbable, D), "a slot": (keeps_in_a_slot, D),
+    "a run that fails": (counts_down_before_it_fails, D), "hooks of saved tensors": (hooks_of_saved_tensors, D),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_what_is_otherwise_in_one_outcome_is_the_same_on_rows_and_alone(name, monkeypatch):
+    code, dtype = RARE[name]
+    found = []
+    for fewest in (64, math.inf):
+        monkeypatch.setattr(audit_mean, "FEWEST", fewest)
+        monkeypatch.setattr(outcome_runs, "FEWEST", fewest)
+        th, large = (torch.tensor(each, dtype=dtype, requires_grad=True) for each in ([0.3, -0.2], [1.0]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", numeric.AuditWarning)
+            objective = lambda: th.sum() + 1e3 * large.sum()  # noqa: E731, B023
+            loss = lambda: code(th, large)  # noqa: E731, B023
+            found.append(numeric.audit(loss, {"th": th, "large": large}, objective, raise_exception=False))
+    rows, alone = found
+    assert (rows.verdict, rows.outcomes) == (alone.verdict, alone.outcomes)
+    torch.testing.assert_close(rows.mean, alone.mean, rtol=1e-5 if dtype == torch.float32 else 1e-10, atol=1e-12)
+    assert not any(torch._C._functorch.is_functorch_wrapped_tensor(each) for each in keeps_in_a_slot.__defaults__[0].values())
+
+
 def report_of(loss, monkeypatch, fewest):
     monkeypatch.setattr(audit_mean, "FEWEST", fewest)
     monkeypatch.setattr(outcome_runs, "FEWEST", fewest)
