@@ -17,10 +17,10 @@ TARGET = grad(E(F(B), B), TH)
 NOISE, Z = normal("e"), normal("z", TH, 1)
 
 ONE_BRANCH = {
-    "abs of f": (F(B) * score(B), grad(E(absolute(F(B)), B), TH)),
-    "clip of f": (F(B) * score(B), grad(E(clip(F(B), -1, 1), B), TH)),
-    "a constant": (C * F(B) * score(B), minimum(C, 1) * TARGET),
-    "sign of a mean": (F(B) * score(B), grad(E(F(B), B) * sign(E(F(B), B)), TH)),
+    "abs of f": (F(B) * score(B), grad(E(absolute(F(B) + 99), B), TH)),
+    "clip of f": (F(B) * score(B), grad(E(clip(F(B), -99, 99), B), TH)),
+    "a constant": (C * F(B) * score(B), minimum(C, 99) * TARGET),
+    "sign of a mean": (F(B) * score(B), grad(E(F(B), B) * sign(E(F(B) + 99, B)), TH)),
 }
 
 

@@ -33,7 +33,7 @@ from derive.notation import (
     uniform,
 )
 from numeric.checking.crosscheck import CrosscheckReport, crosscheck
-from numeric.checking.noise_nodes import _log_gamma, noise_rows
+from numeric.checking.problem.noise_nodes import _log_gamma, noise_rows
 from numeric.codegen.noise_roles import roles
 from numeric.codegen.torchrun import Compiled
 
@@ -112,7 +112,8 @@ def test_a_control_variate_on_the_latent_variable_itself_agrees(family):
 def test_paired_and_full_products_of_nodes_give_the_same_mean(monkeypatch):
     paired = quick(catalogue["rebar"], "categorical")
     roles_of = roles
-    monkeypatch.setattr(sys.modules["numeric.checking.noise_nodes"], "roles", lambda e: replace(roles_of(e), separate=False))
+    nodes = sys.modules["numeric.checking.problem.noise_nodes"]
+    monkeypatch.setattr(nodes, "roles", lambda e: replace(roles_of(e), separate=False))
     for family, size in (("bernoulli", 1), ("categorical", 2)):
         full = quick(catalogue["rebar"], family, size)
         assert_exact(full)
@@ -313,6 +314,8 @@ def test_the_report_is_json_with_its_schema_and_says_what_was_checked():
     assert [check["name"] for check in answer["zero_noise"]] == [
         "parameters 1: eta=0.7, lambda_=1",
         "parameters 2: eta=0.7, lambda_=0.5",
+        "parameters 1, other functions at size 1: eta=0.7, lambda_=1",
+        "parameters 2, other functions at size 1: eta=0.7, lambda_=0.5",
     ]
     assert "agrees" in str(report)
     bad = json.dumps(quick(mine(0 * score(B))).to_json(), allow_nan=False)
@@ -322,7 +325,9 @@ def test_the_report_is_json_with_its_schema_and_says_what_was_checked():
 def test_progress_is_told_after_each_check():
     calls = []
     crosscheck(catalogue["score-function"], samples=10, progress=lambda *call: calls.append(call))
-    assert calls == [("parameters 1", 1, 3), ("parameters 2", 2, 3), ("sampling", 3, 3)]
+    others = ", other functions at size 1"
+    names = ["parameters 1", "parameters 2", f"parameters 1{others}", f"parameters 2{others}", "sampling"]
+    assert calls == [(name, i, 5) for i, name in enumerate(names, 1)]
 
 
 @pytest.mark.parametrize(

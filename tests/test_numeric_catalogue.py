@@ -98,7 +98,8 @@ def test_a_family_agrees_for_each_number_of_samples(name, samples):
 
 def test_importance_weighted_bounds_are_compared_over_the_same_nodes_and_the_report_says_so():
     checks = quick(catalogue["iwae"]).zero_noise
-    assert all(check.same_nodes and check.quadrature_change > check.tolerance for check in checks)
+    assert all(check.same_nodes for check in checks)
+    assert all(check.quadrature_change > check.tolerance for check in checks if "at size 1" not in check.name)
     assert not any(check.same_nodes for check in quick(catalogue["vimco"]).zero_noise)
 
 

@@ -39,7 +39,7 @@ from derive.verdicts.problem import problem_of
 from numeric.auditing.audit import NotAuditable, audit
 from numeric.checking.cases import Case, flat
 from numeric.checking.crosscheck import TOLERANCE, CrosscheckReport, crosscheck
-from numeric.checking.noise_nodes import noise_rows
+from numeric.checking.problem.noise_nodes import noise_rows
 from numeric.checking.sequential_test import sequential_test
 from numeric.codegen.noise_roles import roles
 from numeric.codegen.torchgen import Generated, generate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,8 +19,9 @@ from numeric.checking.exact_gradient import exact_gradient
 from numeric.checking.exact_relaxed import exact_relaxed_target, is_relaxed
 from numeric.checking.exact_target import Interpreter, exact_target
 from numeric.checking.exact_variance import exact_variance_gradient
-from numeric.checking.joint_rows import FiniteLaws, joint_rows
-from numeric.checking.noise_nodes import noise_rows
+from numeric.checking.problem.functions import functions_for, signed_constants
+from numeric.checking.problem.joint_rows import FiniteLaws, joint_rows
+from numeric.checking.problem.noise_nodes import noise_rows
 from numeric.codegen.expressions import Kind
 from numeric.codegen.families import family_of
 from numeric.codegen.inputs import Gradient, Objective
@@ -28,12 +29,13 @@ from numeric.codegen.inventory import has_coordinates, is_coordinatewise, is_sum
 from numeric.codegen.laws import Logits, laws_of, logits_of_laws
 from numeric.codegen.meaning.instances import in_family
 from numeric.codegen.meaning.vectors import functions_with_slopes
-from numeric.codegen.noise_roles import exact_rule, is_polynomial, latent_controls, reparameterized, roles, uses_raw_latent
+from numeric.codegen.noise_roles import degree, exact_rule, is_polynomial, reparameterized, roles
 from numeric.codegen.torchgen import Generated, generate
 
-HERMITE_NODES = 5
-SLOPED_NODES = 8  # of a quartic function, which is differentiated
+QUADRATIC, QUARTIC = 2, 4
+FEWEST_NODES = {QUADRATIC: 5, QUARTIC: 8}  # code that is wrong may be no polynomial, and must not be right at all nodes
 LEGENDRE_NODES = 14
+SMALLEST_NODES = 40  # of each noise, at the smallest size
 JOINT_NODES = 12  # of three classes, where noise in h and in h_tilde is multiplied: the rows are their fourth power
 UNBOUNDED_NODES = (30, 18)
 MOST_NODES = 220
@@ -45,6 +47,7 @@ MOST_JOINT_NODES = 48
 SIZE = 3
 CONSTANTS = {"c": 0.3, "eta": 0.7}
 TEMPERATURES = (1.0, 0.5)
+SIGNED = (4.0, -1.0)  # what constants that decide a branch are multiplied by
 
 
 class Case:
@@ -65,14 +68,21 @@ class Case:
     summed: bool
     unbounded: bool
     vectors: set[str]
+    smallest: bool
+    signed: set[str]
 
-    def __init__(self, estimator: Estimator, family: str, device: str, size: int | None) -> None:
+    def __init__(
+        self, estimator: Estimator, family: str, device: str, size: int | None, *, smallest: bool = False
+    ) -> None:
         estimator = in_family(estimator, family)
         self.estimator, self.family = estimator, family
         self.generated = generate(estimator, family)
         self.joint = bool(self.generated.laws) or family == "vector"
         self.polynomial = not self.joint and (family != "normal" or is_polynomial(estimator))
+        self.smallest, self.signed = smallest, signed_constants(estimator) if smallest else set()
         self.size = natural_size(estimator, family) if size is None else size
+        if smallest and not self.joint:
+            self.size = 2 if family == "categorical" else 1
         self.names = self.generated.gives or family_of(family).parameters
         laws = logits_of_laws(estimator, target=True)
         self.laws = laws if self.generated.laws else ()
@@ -84,25 +94,11 @@ class Case:
             )
             raise UsageError(message)
         self.device = torch.device(device)
-        self.function = self._functions()
+        kind = {"polynomial": self.polynomial, "joint": self.joint, "smallest": smallest}
+        self.function = functions_for(estimator, family, self.generated, **kind)
         self.plain, self.summed = not self.joint and _is_plain(estimator), is_summed(estimator)
         self.unbounded = roles(estimator).unbounded
         self.vectors = self._vectors()
-
-    def _functions(self) -> dict[str, Objective]:
-        """One for each function of the formula; a control of the latent variable of a class also gets a part that shifts."""
-        squash = {"bernoulli": torch.sigmoid, "categorical": lambda x: torch.softmax(x, -1)}.get(self.family)
-        raw = squash if uses_raw_latent(self.estimator.formula) else None
-        make = _generic if self.joint else _objective if self.polynomial else _log_joint
-        made = {name: make(i, raw) for i, name in enumerate(self.generated.functions)}
-        bent = {self.generated.names[function] for function in functions_with_slopes(self.estimator.formula)}
-        curved = partial(_curved, other=make) if self.family == "normal" else _generic
-        made |= {name: curved(i, raw) for i, name in enumerate(made) if name in bent and not self.joint}
-        made |= {name: _sloped(i, raw) for i, name in enumerate(made) if name in self.generated.vectors}
-        if raw is not None and self.family == "categorical" and roles(self.estimator).shifted:
-            controls = {self.generated.names[function] for function in latent_controls(self.estimator.formula)}
-            made |= {name: _shifted(i, raw) for i, name in enumerate(made) if name in controls}
-        return made
 
     @property
     def objective(self) -> tuple[Objective, ...]:
@@ -155,6 +151,8 @@ class Case:
                 constants[name] = (0.5 * self._wave(0.9 + 0.4 * i, k)).to(self.device, dtype)
             else:
                 constants[name] = known.get(name, 0.4 + 0.1 * i)
+            if name in self.signed:
+                constants[name] = SIGNED[k] * constants[name]
         return {name: self.function[name] for name in self.generated.functions[1:]} | constants
 
     def drawn_with(self, k: int, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
@@ -208,16 +206,18 @@ class Case:
         """Nodes for each noise: as many as are exact, or as reach rounding, or as are not too many together."""
         if self.joint:
             return min(MOST_JOINT_NODES, self._nodes_within(MAX_ROWS))
-        if self.unbounded:
+        if self.unbounded and not self.smallest:
             return UNBOUNDED_NODES[self.size > {"categorical": 2, "bernoulli": 1}[self.family]]
         if not exact_rule(self.estimator):
+            if self.smallest:
+                return SMALLEST_NODES
             large = {"categorical": 4, "bernoulli": 3, "normal": 3}[self.family]
             fewer = 3 if self.family == "categorical" else 1
             if self.family == "categorical" and self.size > 2 and not roles(self.estimator).separate:
                 return JOINT_NODES
             return LEGENDRE_NODES - fewer if self.size > large else LEGENDRE_NODES
         if self.polynomial:
-            return hermite_nodes(self.estimator)
+            return hermite_nodes(self.estimator, smallest=self.smallest)
         return self._nodes_within(MAX_ROWS)
 
     def _nodes_within(self, rows: int) -> int:
@@ -252,7 +252,7 @@ class Case:
             raise UsageError(message)
         parameters = self.parameters(k)
         if self.plain:
-            nodes = hermite_nodes(self.estimator) if self.polynomial else nodes
+            nodes = hermite_nodes(self.estimator, smallest=self.smallest) if self.polynomial else nodes
             return flat(exact_gradient(self.objective[0], self.shaped(parameters), self.family, nodes=nodes))
         names, constants = self.generated.names, self._constants(self.keywords(k))
         functions = {thing.name: self.function[name] for thing, name in names.items() if isinstance(thing, Function)}
@@ -281,7 +281,7 @@ class Case:
     def converged(self, k: int) -> tuple[Tensor, float]:
         """The exact gradient at as many nodes as are feasible, and by how much it moved in the last step."""
         if self.polynomial and not self.summed:
-            return self.exact(k, hermite_nodes(self.estimator)), 0.0
+            return self.exact(k, hermite_nodes(self.estimator, smallest=self.smallest)), 0.0
         nodes = self.nodes() if self.summed else self._nodes_within(MAX_JUDGED)
         exact = self.exact(k, nodes)
         return exact, float((exact - self.exact(k, self.fewer(nodes))).abs().max()) if nodes > 2 else float("inf")
@@ -312,14 +312,15 @@ def natural_size(estimator: Estimator, family: str) -> int:
     return max((n for n in outcomes if outcomes[n] <= MAX_OUTCOMES), default=1)
 
 
-def hermite_nodes(estimator: Estimator) -> int:
+def hermite_nodes(estimator: Estimator, *, smallest: bool = False) -> int:
     """Return how many nodes are exact for the polynomials that the user's functions are in the normal family.
 
     >>> from derive.catalogue import catalogue
-    >>> hermite_nodes(catalogue["pathwise"])
-    5
+    >>> hermite_nodes(catalogue["score-function"]), hermite_nodes(catalogue["score-function"], smallest=True)
+    (5, 8)
     """
-    return SLOPED_NODES if functions_with_slopes(estimator.formula) else HERMITE_NODES
+    of_functions = QUARTIC if smallest or functions_with_slopes(estimator.formula) else QUADRATIC
+    return max(FEWEST_NODES[of_functions], degree(estimator, of_functions) // 2 + 1)
 
 
 def _is_plain(estimator: Estimator) -> bool:
@@ -329,82 +330,6 @@ def _is_plain(estimator: Estimator) -> bool:
             known = type(function) is Function and isinstance(variable.law, (FiniteLaw, NormalLaw))
             return known and any(depends(term, estimator.parameter) for term in variable.law.terms)
     return False
-
-
-def _objective(k: int, squash: Objective | None) -> Objective:
-    """f(b) = mean (b_i - 0.499)^2 + (w . b)^2 / n, with weights w of their own for each k: quadratic, and all pairs interact.
-
-    A formula that applies functions to latent variables themselves gets f(squash(x)): there it is smooth at infinity.
-    """
-
-    def objective(*args: Tensor) -> Tensor:
-        x = _weighted_sum(args)
-        x = x if squash is None else squash(x)
-        n = x.shape[-1]
-        w = torch.cos(torch.arange(1, n + 1, device=x.device, dtype=x.dtype) * (1 + 0.37 * k))
-        return (x - 0.499).square().mean(-1) + (x * w).sum(-1).square() / n
-
-    return objective
-
-
-def _weighted_sum(args: Sequence[Tensor]) -> Tensor:
-    x = args[0]
-    for i, arg in enumerate(args[1:], 1):
-        x = x + (1 + 0.5 * i) * arg
-    return x
-
-
-def _sloped(k: int, squash: Objective | None) -> Objective:
-    """A function that gives a vector: the gradient of a quadratic one, with weights of its own for each k."""
-
-    def sloped(*args: Tensor) -> Tensor:
-        x = _weighted_sum(args)
-        x = x if squash is None else squash(x)
-        w = torch.cos(torch.arange(1, x.shape[-1] + 1, device=x.device, dtype=x.dtype) * (1.3 + 0.37 * k))
-        return 2 * (x - 0.3 - 0.2 * k) + (x * w).sum(-1, keepdim=True) * w
-
-    return sloped
-
-
-def _shifted(k: int, squash: Objective) -> Objective:
-    """One of latent variables that is linear in a common shift of its arguments: a soft minimum, times another function."""
-    other = _objective(k, squash)
-    return lambda *args: -torch.logsumexp(-_weighted_sum(args), -1) * other(*args)
-
-
-def _log_joint(k: int, squash: Objective | None) -> Objective:
-    """A log-density near a normal one: the weights exp(log_joint - log q) of a formula with exponentials stay moderate."""
-    other = _objective(k, squash)
-    return lambda *args: -0.5 * args[0].square().sum(-1) - 0.1 * other(*args)
-
-
-def _generic(k: int, squash: Objective | None) -> Objective:
-    """A function that is no polynomial, a cubic, a sine and an exponential, with weights of its own for each k; positive.
-
-    On outcomes it is a table: no two outcomes, and no two orders of the arguments, have the same value.
-    """
-
-    def generic(*args: Tensor) -> Tensor:
-        x = _weighted_sum(args)
-        x = x if squash is None else squash(x)
-        count = torch.arange(1, x.shape[-1] + 1, device=x.device, dtype=x.dtype)
-        t, s = (x * torch.cos(count * (1 + 0.37 * k))).sum(-1), (x * torch.sin(count + 0.21 * k)).sum(-1)
-        return 1.2 + torch.sin(t + 0.3 * k) + 0.02 * (t + s) ** 3 + torch.exp(0.3 * s)
-
-    return generic
-
-
-def _curved(k: int, squash: Objective | None, other: Callable[[int, Objective | None], Objective]) -> Objective:
-    """Another function less a quartic one: the mean of its slopes, first or second, is not the slope at the mean."""
-    less = other(k, squash)
-
-    def curved(*args: Tensor) -> Tensor:
-        x = _weighted_sum(args)
-        x = x if squash is None else squash(x)
-        w = torch.cos(torch.arange(1, x.shape[-1] + 1, device=x.device, dtype=x.dtype) * (0.8 + 0.37 * k))
-        return less(*args) - 0.02 * ((x * w).sum(-1) - 0.5) ** 4
-
-    return curved
 
 
 def flat(gradient: Gradient, leading: int = -1) -> Tensor:

@@ -9,6 +9,10 @@ Reparameterized estimates of targets that are no polynomials (importance-weighte
 sides are taken over the same nodes, z = loc + scale * x: the mean of a right estimate is the derivative of the quadrature of
 the objective, whatever the nodes, so the two still agree to 1e-12; `ZeroNoiseCheck.same_nodes` says so.
 
+The functions are quadratic at the size that is asked for, where formula and rules need it, and of another kind at the smallest
+size: of quadratic functions alone much is true that is no theorem. Where a formula has signs, those take both signs, and so do
+constants, that every branch of a min, max, abs or clip is seen.
+
 Last, a batch of two parameter vectors must get the estimates that each of them gets alone, and finite draws must have exactly
 the law that they should have.
 
@@ -225,12 +229,13 @@ def crosscheck(
     _check_arguments(size, samples, false_alarm, device)
     family = family or natural_family(estimator)
     compiled, case = compile_estimator(estimator, family), Case(estimator, family, device, size)
-    total = len(TEMPERATURES) + 1
-    checks, branches = [], Branches()
-    for k in range(len(TEMPERATURES)):
-        checks.append(_zero_noise(compiled, case, k, branches))
+    cases = [case, *_smallest(estimator, family, device, size)]
+    problems = [(case, k) for case in cases for k in range(len(TEMPERATURES))]
+    total, checks, branches = len(problems) + 1, [], Branches()
+    for one, k in problems:
+        checks.append(_zero_noise(compiled, one, k, branches))
         if progress is not None:
-            progress(checks[-1].name, k + 1, total)
+            progress(checks[-1].name, len(checks), total)
     sampling = _sampling(compiled, case, samples, false_alarm, seed)
     if progress is not None:
         progress("sampling", total, total)
@@ -240,6 +245,12 @@ def crosscheck(
     if report.agrees and has_signs(estimator):
         require_branches(estimator, family, branches)
     return _decided(report, case)
+
+
+def _smallest(estimator: Estimator, family: str, device: str, size: int | None) -> list[Case]:
+    """The smallest case, with other functions than quadratic ones; none where no case has such, unless there are signs."""
+    case = Case(estimator, family, device, size, smallest=True)
+    return [case] if has_signs(estimator) or not case.joint else []
 
 
 def _decided(report: CrosscheckReport, case: Case) -> CrosscheckReport:
@@ -295,7 +306,8 @@ def _zero_noise(compiled: Compiled, case: Case, k: int, branches: Branches) -> Z
 def _named(case: Case, k: int) -> str:
     given = {name: float(v) if isinstance(v, Tensor) and v.numel() == 1 else v for name, v in case.keywords(k).items()}
     constants = ", ".join(f"{name}={value:g}" for name, value in given.items() if isinstance(value, float))
-    return f"parameters {k + 1}{': ' + constants if constants else ''}"
+    other = f", other functions at size {case.size}" if case.smallest else ""
+    return f"parameters {k + 1}{other}{': ' + constants if constants else ''}"
 
 
 def _mean(compiled: Compiled, case: Case, k: int, nodes: int, branches: Branches) -> tuple[Tensor, int, bool]:

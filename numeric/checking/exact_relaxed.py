@@ -29,7 +29,7 @@ from derive.language.term import (
 )
 from numeric.checking.exact_target import Functions
 from numeric.checking.exact_variance import Rows, expectations, outer_value
-from numeric.checking.noise_nodes import noise_rows
+from numeric.checking.problem.noise_nodes import noise_rows
 from numeric.codegen.meaning.vectors import functions_with_slopes
 
 

@@ -45,7 +45,7 @@ from derive.language.term import (
     UniformLaw,
 )
 from numeric.checking.exact_gradient import gauss_hermite, gauss_legendre
-from numeric.checking.joint_rows import FiniteLaws
+from numeric.checking.problem.joint_rows import FiniteLaws
 from numeric.codegen.families import family_of
 from numeric.codegen.inventory import law_parameter
 from numeric.codegen.laws import logits_of_laws

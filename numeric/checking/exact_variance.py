@@ -39,7 +39,7 @@ from derive.language.term import (
     Threshold,
 )
 from numeric.checking.exact_target import Functions, fold
-from numeric.checking.noise_nodes import noise_rows
+from numeric.checking.problem.noise_nodes import noise_rows
 from numeric.codegen.families import family_of
 from numeric.codegen.inventory import law_parameter
 from numeric.codegen.meaning.location import Location, location_and_scale

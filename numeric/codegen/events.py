@@ -273,6 +273,9 @@ class Events(Tensors):
     def event(self, term: Term) -> str:
         """The name of a vector that is an argument of a function."""
         code = self.event_code(term)
+        if code.shape is Shape.NUMBER and any(isinstance(leaf, RandomVariable) for leaf in free(term)):
+            message = f"{term} in the formula of {self.estimator.name!r} is the number {code.text}: write that number."
+            raise UsageError(message)
         hint = self.hints.get(term) or _hint(term)
         return self.write.assign(hint, code.text)
 
@@ -305,7 +308,8 @@ class Events(Tensors):
             case Density() | Log(Density()):
                 return Code(f"{self.value(term).at(Level.ATOM)}[..., None]", Shape.COORDINATE)
             case Log(arg) | Exp(arg) | Sigmoid(arg) | Sign(arg):
-                return call(type(term), self.event_code(arg))
+                known = all(isinstance(leaf, Symbol) and self._is_constant(leaf) for leaf in free(arg))
+                return call(type(term), self.value(arg) if known else self.event_code(arg))
             case Stop(body):
                 return self.stopped(self.event_code(body))
             case Expect(body, variable):

@@ -200,6 +200,33 @@ def _polynomial(term: Term) -> bool:
     return all(map(_polynomial, parts(term)))
 
 
+def degree(estimator: Estimator, of_functions: int) -> int:
+    """The degree of a polynomial formula or objective in its normal variables, where the user's functions have this one.
+
+    >>> from derive.catalogue import catalogue
+    >>> [degree(catalogue[name], 4) for name in ("score-function", "pathwise")]  # a score has degree 2 in (z - loc) / scale
+    [6, 4]
+    """
+    return max(_degree(estimator.formula, of_functions), _degree(estimator.objective, of_functions))
+
+
+def _degree(term: Term, of_functions: int) -> int:
+    match term:
+        case RandomVariable(_, law):
+            return max([1, *(_degree(part, of_functions) for part in law.terms)])
+        case Add(args):
+            return max(_degree(arg, of_functions) for arg in args)
+        case Mul(args):
+            return sum(_degree(arg, of_functions) for arg in args)
+        case Power(base, exponent):
+            return max(exponent, 0) * _degree(base, of_functions)
+        case Log(Density(_, at)) | Score(_, at):
+            return 2 * _degree(at, of_functions)
+        case Apply(_, args):
+            return of_functions * max((_degree(arg, of_functions) for arg in args), default=0)
+    return max((_degree(part, of_functions) for part in parts(term)), default=0)
+
+
 def reparameterized(estimator: Estimator) -> bool:
     """Whether the estimate is a derivative of the objective at the same nodes: it draws standard normals and stops nothing."""
     if anywhere(estimator.formula, lambda part: isinstance(part, Stop)):
