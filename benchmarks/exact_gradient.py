@@ -1,4 +1,4 @@
-"""The exact gradient over 2**20 outcomes: numeric.exact_gradient, autograd over a table, and Pyro's TraceEnum_ELBO, in one run.
+"""The exact gradient of many outcomes: numeric.exact_gradient, autograd over a table, and Pyro's TraceEnum_ELBO, in one run.
 
     python benchmarks/exact_gradient.py
 
@@ -7,12 +7,14 @@ Ours evaluates f; how long that takes on the table of all bits is measured by it
 gets the table of f for nothing, and differentiates sum_b p(b) f(b) through a table of p(b): once built row by row from all
 bits, as one would write it, once by doubling, which only an integrand that is a table already allows. For TraceEnum_ELBO the
 model is the guide at fixed logits plus the factor f, so that the gradient of the bound is that of E[f(b)]; the results are
-compared. Pyro is optional: where it is not installed, its line says so. Last, 2**24 outcomes in a process of their own, with
-the largest resident memory.
+compared. Pyro is optional: where it is not installed, its line says so. Then from 2**10 outcomes on, against doubling, both
+with f; 64 categorical laws of 1,000 classes, and one of 50,000, against p (f - E f) as one writes it; last, 2**24 outcomes in
+a process of their own, with the largest resident memory.
 """
 
 from __future__ import annotations
 
+import math
 import resource
 import subprocess
 import sys
@@ -113,6 +115,34 @@ def large() -> None:
     print(f"{seconds:.2f} s, largest resident memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
 
+def by_size() -> None:
+    """From 2**10 outcomes on: both evaluate f."""
+    for bits in (10, 12, 14, 16, 18, 20):
+        logits, w = problem(bits)
+        outcomes = all_bits(bits)
+        of_ours, _ = best(lambda logits=logits, w=w: ours(logits, w))
+        doubling, _ = best(lambda logits=logits, w=w, outcomes=outcomes: by_doubling(logits, (outcomes @ w).square()))
+        print(f"2**{bits} outcomes: {of_ours * 1e3:9.2f} ms   ours / (doubling with f) {of_ours / doubling:.2f}")
+
+
+def of_classes(shape: tuple[int, ...]) -> None:
+    """Categorical laws: by the numbers of classes, and by one-hot rows."""
+    w = torch.linspace(-1, 1, shape[-1], dtype=torch.float64)
+    logits = torch.linspace(-1, 1, math.prod(shape), dtype=torch.float64).reshape(shape)
+
+    def hand() -> Tensor:
+        p = torch.softmax(logits, -1)
+        return p * (w - (p * w).sum(-1, keepdim=True))
+
+    by_hand, exact = best(hand)
+    by_number, gradient = best(lambda: exact_gradient(lambda k: w[k], logits, "categorical", of_classes=True))
+    by_row, _ = best(lambda: exact_gradient(lambda b: b @ w, logits, "categorical"), 1)
+    print(
+        f"{shape} logits: by hand {by_hand * 1e3:.2f} ms, by number {by_number / by_hand:.2f} x that, one-hot rows "
+        f"{by_row / by_hand:.0f} x; largest difference {float((gradient - exact).abs().max()):.0e}"
+    )
+
+
 def main() -> None:
     """Print one line a way."""
     torch.set_num_threads(1)
@@ -137,6 +167,9 @@ def main() -> None:
         print("Pyro's TraceEnum_ELBO: not run, pyro-ppl is not installed here")
     else:
         report("Pyro's TraceEnum_ELBO, table of f given", *best(run, 3), exact, seconds)
+    by_size()
+    for shape in ((64, 1000), (50_000,)):
+        of_classes(shape)
     alone = subprocess.run([sys.executable, __file__, "--large"], capture_output=True, text=True, check=True)
     print(f"numeric.exact_gradient, 2**{MORE_BITS} outcomes: {alone.stdout.strip()}")
 

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from derive.language.errors import UsageError
 from numeric.checking.exact_gradient import exact_gradient
 
 torch.set_num_threads(1)
@@ -43,3 +44,29 @@ def test_an_f_that_writes_into_its_outcomes_spoils_no_later_chunk(monkeypatch):
         return value
 
     torch.testing.assert_close(exact_gradient(careless, logits), by_hand(wave, logits), rtol=1e-12, atol=1e-14)
+
+
+def test_classes_by_number_have_the_gradient_of_one_hot_rows():
+    weights = torch.linspace(-1, 2, 5, dtype=torch.float64)
+    for shape in ((5,), (3, 5), (2, 3, 5)):
+        logits = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        of_rows = exact_gradient(lambda b: (b @ weights).sin(), logits, "categorical")
+        torch.testing.assert_close(exact_gradient(lambda k: weights[k].sin(), logits, "categorical", of_classes=True), of_rows)
+        each = logits.cos()
+        of_rows = exact_gradient(lambda b, each=each: (b * each).sum(-1), logits, "categorical")
+        torch.testing.assert_close(exact_gradient(lambda k, e=each: e[..., k], logits, "categorical", of_classes=True), of_rows)
+
+
+@pytest.mark.parametrize(
+    ("f", "family", "message"),
+    [
+        (lambda k: k, "bernoulli", "of_classes is for the categorical family"),
+        (lambda k: k[:2], "categorical", "one value each, of shape \\(4,\\); got shape \\(2,\\)"),
+        (lambda k: 1.0, "categorical", "got a float"),
+        (lambda k: k / 0, "categorical", "finite real numbers"),
+        (lambda k: k * 1j, "categorical", "finite real numbers"),
+    ],
+)
+def test_what_is_no_value_of_each_class_is_refused(f, family, message):
+    with pytest.raises(UsageError, match=message):
+        exact_gradient(f, torch.zeros(3, 4), family, of_classes=True)

@@ -227,7 +227,7 @@ def test_generated_code_that_is_wrong_is_rejected_without_noise(monkeypatch, wha
     monkeypatch.setattr(target, method, broken)
     size = 2 if family == "categorical" or what in OF_MANY else 1
     report = crosscheck(catalogue[name], family, size=size, samples=2000)
-    assert not any(check.passed for check in report.zero_noise)
+    assert not any(check.passed for check in report.zero_noise if what not in OF_MANY or "at size 1" not in check.name)
 
 
 @pytest.mark.parametrize("family", ["bernoulli", "categorical"])

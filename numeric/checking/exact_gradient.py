@@ -17,15 +17,22 @@ from torch import Tensor
 
 from derive.language.errors import TooLarge, UsageError
 from numeric.codegen.families import family_of
-from numeric.codegen.inputs import Gradient, Objective, Params, checked_function, checked_params
+from numeric.codegen.inputs import Gradient, Objective, Params, checked_function, checked_params, is_finite
 
-CHUNK_ELEMENTS = 2**20
+CHUNK_ELEMENTS, FEWER_ELEMENTS = 2**20, 2**17
+HIGH_BITS = 4  # so many at least run from chunk to chunk, where there is more than a small chunk: writing a table costs most
 MAX_BITS = 30
 MAX_NODES = 2**28
 
 
 def exact_gradient(
-    f: Objective, params: Params, family: str = "bernoulli", *, nodes: int = 32, dtype: torch.dtype = torch.float64
+    f: Objective,
+    params: Params,
+    family: str = "bernoulli",
+    *,
+    nodes: int = 32,
+    dtype: torch.dtype = torch.float64,
+    of_classes: bool = False,
 ) -> Gradient:
     """Return d/dparams E[f(b)] in float64.
 
@@ -37,29 +44,38 @@ def exact_gradient(
                 exact for polynomials f of degree up to 2 * nodes - 3 in each coordinate, and approximate otherwise
         nodes   quadrature nodes for each coordinate (normal only)
         dtype   the dtype of the outcomes that f is given; sums are always float64
+        of_classes  whether f maps the numbers of all classes, int64 (K,), to values (K,), or to (*batch, K) where they differ
+                from law to law, rather than one-hot rows (categorical only): 50,000 classes are then as many numbers
 
     Returns
         A float64 tensor of the shape of params, or a dictionary of two.
 
     Raises
-        UsageError, if params or a value of f is not as it must be.
+        UsageError, if params or a value of f is not as it must be, or classes are asked for in another family.
         TooLarge, for more than 30 bits, or more than 2**28 quadrature nodes.
 
     The mean of one bit has the slope p (1 - p):
 
     >>> exact_gradient(lambda b: b.sum(-1), torch.zeros(1))
     tensor([0.2500], dtype=torch.float64)
+    >>> exact_gradient(lambda k: (k == 1).double(), torch.zeros(4), "categorical", of_classes=True)
+    tensor([-0.0625,  0.1875, -0.0625, -0.0625], dtype=torch.float64)
     """
     family_of(family)
+    if of_classes and family != "categorical":
+        message = f"of_classes is for the categorical family, whose outcomes have numbers; got the {family} family."
+        raise UsageError(message)
     checked = checked_params(params, family)
-    f = checked_function(f, "f")
+    of_rows = checked_function(f, "f")
     with torch.no_grad():
         if isinstance(checked, Mapping):
-            return _normal(f, {name: part.double() for name, part in checked.items()}, nodes, dtype)
+            return _normal(of_rows, {name: part.double() for name, part in checked.items()}, nodes, dtype)
         logits = checked.double()
         flat = logits.reshape(-1, logits.shape[-1])
+        if of_classes:
+            return _centred(torch.softmax(logits, -1), _of_classes(f, logits))
         exact = _bernoulli if family == "bernoulli" else _categorical
-        return exact(_reshaping(f, logits.shape, dtype), flat).reshape(logits.shape)
+        return exact(_reshaping(of_rows, logits.shape, dtype), flat).reshape(logits.shape)
 
 
 def _reshaping(f: Objective, shape: torch.Size, dtype: torch.dtype) -> Objective:
@@ -83,7 +99,8 @@ def _bernoulli(f: Objective, logits: Tensor) -> Tensor:
     if n > MAX_BITS:
         message = f"{n} bits have 2**{n} outcomes; enumeration is limited to {MAX_BITS} bits."
         raise TooLarge(message)
-    low = min(n, max(0, int(math.log2(max(1, CHUNK_ELEMENTS // (batch * n))))))
+    most, fewer = (int(math.log2(max(1, elements // (batch * n)))) for elements in (CHUNK_ELEMENTS, FEWER_ELEMENTS))
+    low = max(0, min(n, most, max(n - HIGH_BITS, fewer)))
     p_low, p_high = _table(logits[:, :low]), _table(logits[:, low:])
     over_high, over_low = torch.zeros_like(p_low), torch.empty_like(p_high)
     for number, b in enumerate(_chunks(low, n, logits)):
@@ -129,8 +146,25 @@ def _by_bit(table: Tensor) -> tuple[Tensor, Tensor]:
     return zeros, ones
 
 
-def _categorical(f: Objective, logits: Tensor) -> Tensor:
+def _centred(p: Tensor, values: Tensor) -> Tensor:
     """d/dl_i = p_i (f_i - sum_k p_k f_k)."""
+    return p * (values - (p * values).sum(-1, keepdim=True))
+
+
+def _of_classes(f: Objective, logits: Tensor) -> Tensor:
+    """f of every class, shape (K,), or (*batch, K) where it differs from law to law."""
+    values: object = f(torch.arange(logits.shape[-1], device=logits.device))
+    if not isinstance(values, Tensor) or values.shape not in {logits.shape, logits.shape[-1:]}:
+        got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else f"a {type(values).__name__}"
+        message = f"f must map the numbers of all classes to one value each, of shape {tuple(logits.shape[-1:])}; got {got}."
+        raise UsageError(message)
+    if values.is_complex() or not is_finite(values):
+        message = f"f must return finite real numbers; of all classes it returned {values.dtype}, or nan or infinity."
+        raise UsageError(message)
+    return values.double()
+
+
+def _categorical(f: Objective, logits: Tensor) -> Tensor:
     batch, k = logits.shape
     p = torch.softmax(logits, -1)
     values = torch.empty_like(p)
@@ -139,7 +173,7 @@ def _categorical(f: Objective, logits: Tensor) -> Tensor:
         classes = torch.arange(start, min(k, start + step), device=logits.device)
         outcomes = torch.nn.functional.one_hot(classes, k).to(logits.dtype)
         values[:, classes] = f(outcomes[:, None, :].expand(-1, batch, -1)).T
-    return p * (values - (p * values).sum(-1, keepdim=True))
+    return _centred(p, values)
 
 
 def _normal(f: Objective, params: dict[str, Tensor], nodes: int, dtype: torch.dtype) -> dict[str, Tensor]:
