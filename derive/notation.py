@@ -40,8 +40,10 @@ from derive.language.notation import (
     total as total,
     uniform as uniform,
 )
+from derive.samples.statistic import samples as samples
 
 __all__ = [
+    "samples",
     "beta",
     "exponential",
     "gamma",

@@ -34,6 +34,7 @@ from derive.language.errors import GradproofError, UsageError
 from derive.language.estimator import Estimator
 from derive.printing import text
 from derive.printing.paper import COLUMN
+from derive.samples.statistic import EVERY
 from derive.verdicts.loading import load_all
 from derive.verdicts.sweep import proved
 from derive.verdicts.verdict import EXIT, Verdict
@@ -60,6 +61,9 @@ Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Answer in JSON.")
 Output: TypeAlias = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file.")]
 Outcomes: TypeAlias = Annotated[int | None, typer.Option(metavar="K", help="Check exactly on 2 to K outcomes.")]
 Samples: TypeAlias = Annotated[int | None, typer.Option(metavar="S", help="The number of samples, where it can vary.")]
+SamplesOrEvery: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="S", help="The number of samples, where it can vary; every: all numbers at once.")
+]
 Accept: TypeAlias = Annotated[Literal["checked"] | None, typer.Option(help="Exit with 0 where the verdict is this word.")]
 At: TypeAlias = Annotated[
     list[str] | None, typer.Option("--at", metavar="NAME=VALUE", help="A value at the point, as 'p(1)=1/3'; may be repeated.")
@@ -124,7 +128,7 @@ def prove(
     name: OneOrMany = None,
     *,
     outcomes: Outcomes = None,
-    samples: Samples = None,
+    samples: SamplesOrEvery = None,
     everything: Annotated[bool, typer.Option("--all", help="Prove the whole catalogue.")] = False,
     accept: Accept = None,
     notation: Notation = "text",
@@ -149,11 +153,13 @@ def prove(
     options, sweeping = _sizes(outcomes, samples), Sweeping(jobs, results, backend)
     if everything:
         return _prove_all(options, sweeping, as_json=as_json, quiet=quiet)
-    found = load_all(str(name), samples)
+    number = options.get("samples")
+    found = load_all(str(name), None if number == EVERY else number)
     if str(name) not in found and sweeping.asked_for:
         return _sweep_file(list(found), options, sweeping, accept, as_json=as_json, quiet=quiet)
     sweeping.refuse(str(name))
-    options.pop("samples", None)
+    if number != EVERY:
+        options.pop("samples", None)
     if str(name) not in found:
         return _prove_file(found, options, accept, as_json=as_json, quiet=quiet)
     verdict = derive.prove(found[str(name)], **options)
@@ -343,15 +349,17 @@ def _assigned(text: str) -> tuple[str, Fraction]:
     return name, Fraction(number)
 
 
-def _sizes(outcomes: int | None, samples: int | None) -> dict[str, Any]:
+def _sizes(outcomes: int | None, samples: str | None) -> dict[str, Any]:
     sizes: dict[str, Any] = {}
     if outcomes is not None:
         sizes["outcomes"] = tuple(range(FEWEST_OUTCOMES, _outcomes(outcomes) + 1))
-    if samples is not None:
-        if not 1 <= samples <= MOST_SAMPLES:
-            message = f"--samples must be from 1 to {MOST_SAMPLES}, which is feasible exactly; got {samples}."
-            raise UsageError(message)
+    if samples == EVERY:
         sizes["samples"] = samples
+    elif samples is not None:
+        if not re.fullmatch("[0-9]{1,9}", samples) or not 1 <= int(samples) <= MOST_SAMPLES:
+            message = f"--samples must be from 1 to {MOST_SAMPLES}, which is feasible exactly, or {EVERY}; got {samples}."
+            raise UsageError(message)
+        sizes["samples"] = int(samples)
     return sizes
 
 

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from derive.exact import comparison as exact
 from derive.exact.comparison import Comparison
+from derive.instances import opinions
 from derive.kernel.recheck import recheck
-from derive.language.errors import NotEvaluable, RuleError, TooLarge, UsageError
+from derive.language.errors import Disagreement, NotEvaluable, RuleError, TooLarge, UsageError
 from derive.language.estimator import Estimator
-from derive.language.scope import alpha_equal
+from derive.language.scope import alpha_equal, substitute
+from derive.language.term import lift
 from derive.printing import html, latex, markdown, text
 from derive.printing.conclusion import Conclusion
 from derive.proofs.calc import Derivation, chain_of
 from derive.proofs.tactic import Finding, find, find_further
+from derive.samples.reduction import Reduced, in_the_mean
+from derive.samples.statistic import EVERY, Sampled
 from derive.verdicts.conditions import conditions_of
 from derive.verdicts.instances import opinion_of
-from derive.verdicts.verdict import BY_HAND, Verdict
+from derive.verdicts.verdict import BY_HAND, Counterexample, Verdict
 from derive.verdicts.words import Evidence, judged
 
 _REMAINDER = "the search for a derivation left a remainder"
 OUTCOMES = (2, 3, 4)
+LONGEST_REMARK = 300
 MOST_OUTCOMES, MOST_TUPLES = 8, 20_000
 _DOCUMENTS: dict[str, Callable[[Estimator, Derivation | None, Conclusion], str]] = {
     "text": text.document,
@@ -31,14 +37,15 @@ _DOCUMENTS: dict[str, Callable[[Estimator, Derivation | None, Conclusion], str]]
 
 
 def prove(
-    estimator: Estimator, outcomes: Iterable[int] = OUTCOMES, samples: int | None = None, *, search: bool = True
+    estimator: Estimator, outcomes: Iterable[int] = OUTCOMES, samples: int | str | None = None, *, search: bool = True
 ) -> Verdict:
     """Decide whether an estimator is unbiased, and if not, by exactly how much.
 
     Args
         estimator  what to judge
         outcomes   the numbers of outcomes on which mean and target are compared exactly, each for all laws at once
-        samples    judge the member of its family with so many samples, or the average of so many copies
+        samples    judge the member of its family with so many samples, or the average of so many copies; "every": all members
+                   at once, of a family that `derive.notation.samples` has made
         search     find a derivation where none is written by hand
 
     Raises
@@ -53,6 +60,11 @@ def prove(
     if not numbers or min(numbers) < 2:
         message = f"a law needs at least 2 outcomes; got {min(numbers, default=0)}."
         raise UsageError(message)
+    if samples == EVERY:
+        return _for_every(estimator, numbers, search=search)
+    if isinstance(samples, str):
+        message = f"samples is a number, or {EVERY!r}; got {samples!r}."
+        raise UsageError(message)
     if samples is not None:
         estimator = estimator.with_samples(samples)
     tried: list[str] = []
@@ -65,6 +77,63 @@ def prove(
     conditions = conditions_of(estimator)
     opinion = opinion_of(estimator, derivation, conditions.needed)
     return judged(Evidence(estimator, derivation, finding, comparisons, conditions, opinion, tried))
+
+
+def _for_every(estimator: Estimator, outcomes: tuple[int, ...], *, search: bool) -> Verdict:
+    """Judge the estimator of few samples that has the mean of S for every S, once both are seen to have it for some."""
+    family = estimator.family
+    if not isinstance(family, Sampled):
+        message = f"{estimator.name!r} is not stated for every number of samples: write its means with derive.notation.samples."
+        raise UsageError(message)
+    reduced = in_the_mean(family)
+    seen = _demand_same_means(family, reduced)
+    verdict = prove(reduced.estimator, outcomes, search=search)
+    number = family.each.number.name
+    mean = text.render(reduced.estimator.expectation)
+    mean = mean if len(mean) <= LONGEST_REMARK else f"that of a formula of {len(reduced.estimator.draws)} samples"
+    return replace(
+        verdict,
+        holds_for=f"{verdict.holds_for}, and every number of samples {number} >= {reduced.fewest}",
+        remark="; ".join(filter(None, [verdict.remark, f"the mean of {number} samples is {mean}"])),
+        witness=verdict.witness and _witness_of(family, reduced, outcomes),
+        tried=(*verdict.tried, seen),
+    )
+
+
+def _demand_same_means(family: Sampled, reduced: Reduced) -> str:
+    """Say for which numbers of samples the mean is that of the reduced estimator, by enumeration or on instances.
+
+    Raises
+        Disagreement, if it is another one: a bug in gradproof.
+        NotEvaluable, if neither can be read.
+    """
+    exactly, on_instances, number = list[str](), False, family.each.number
+    for samples in range(reduced.fewest, reduced.fewest + reduced.degree + 1):
+        full = family(samples)
+        sides = full.expectation, substitute(reduced.estimator.expectation, {number: lift(samples)})
+        try:
+            same = exact.identically_equal(*sides, full.parameter, min(OUTCOMES))
+            exactly.append(str(samples))
+        except (NotEvaluable, TooLarge):
+            said = opinions(sides)[0].verdict
+            same, on_instances = said != "differ", on_instances or said == "agree"
+        if not same:
+            message = f"{family.name!r} of {samples} samples has another mean than what it is reduced to: a bug in gradproof."
+            raise Disagreement(message)
+    if not exactly and not on_instances:
+        message = f"no judge could compare the mean of {family.name!r} with what it is reduced to: say a number of samples."
+        raise NotEvaluable(message)
+    how = f"enumerated on {min(OUTCOMES)} outcomes for {number.name} = {', '.join(exactly)}" if exactly else "seen on instances"
+    return f"which samples are the same was counted for every {number.name}, and the mean {how}"
+
+
+def _witness_of(family: Sampled, reduced: Reduced, outcomes: tuple[int, ...]) -> Counterexample | None:
+    """Return a witness with a whole number of samples."""
+    for samples in range(reduced.fewest, reduced.fewest + reduced.degree + 1):
+        found = prove(family(samples), outcomes, search=False).witness
+        if found is not None:
+            return replace(found, case={family.each.number.name: str(samples)} | found.case)
+    return None
 
 
 def explain(estimator: Estimator, format: str = "text") -> str:

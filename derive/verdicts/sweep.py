@@ -113,17 +113,19 @@ def answer_of(work: Work, name: str) -> Answer:
         return Answer(name, error=str(error) or type(error).__name__)
 
 
-def proved(name: str, *, samples: int | None = None, **options: Any) -> dict[str, Any]:
+def proved(name: str, *, samples: int | str | None = None, **options: Any) -> dict[str, Any]:
     """Return what `derive.prove` says of an estimator by its name, in the form of the contract.
 
     Args
         name      as for `derive.load`
-        samples   as for `derive.load`
+        samples   as for `derive.prove`
         options   as for `derive.prove`
     """
     from derive.verdicts.loading import load
     from derive.verdicts.prover import prove
 
+    if isinstance(samples, str):
+        return prove(load(name), samples=samples, **options).to_json()
     return prove(load(name, samples), **options).to_json()
 
 

@@ -1,10 +1,12 @@
 """Groups of samples of one prompt: what is subtracted from each reward, and what it is divided by."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from derive.language.estimator import Estimator
 from derive.language.notation import E, constant, copies, exp, finite, function, grad, log, p, parameter, score, total
 from derive.language.term import Function, RandomVariable, Symbol, Term
+from derive.samples.statistic import Samples, samples
 
 theta: Symbol = parameter("theta")
 b: RandomVariable = finite("b", theta)
@@ -31,12 +33,11 @@ grpo: Estimator = Estimator(
     verdict="refuted",
 )
 
-_three, _centred = group(3, lambda reward, mean, _: reward - mean)
-dr_grpo: Estimator = Estimator(
-    name="dr-grpo",
-    formula=_centred,
-    draws=_three,
-    target=target,
+each: Samples = samples(b, "G")
+dr_grpo: Estimator = each.estimator(
+    "dr-grpo",
+    each.mean(lambda x: (r(x) - each.mean(r)) * score(x)),
+    target,
     source="liu-2025",
     summary="The mean of the group, own reward included, is subtracted: (G - 1)/G times the gradient.",
     verdict="scaled",
@@ -79,14 +80,27 @@ length_normalised: Estimator = Estimator(
 
 log_joint: Function = function("log_joint")
 q: RandomVariable = finite("b", theta, law="q")
+proposals: Samples = samples(q)
+
+
+def log_weight(sample: RandomVariable) -> Term:
+    """The logarithm of q over the joint density."""
+    return log(p(sample)) - log_joint(sample)
+
+
+_spread: Term = proposals.mean(lambda sample: (log_weight(sample) - proposals.mean(log_weight)) ** 2)
+_of_any_number: Estimator = proposals.estimator(
+    "vargrad",
+    grad(proposals.number / (proposals.number - 1) * _spread / 2, theta),
+    grad(E(log_weight(q), q), theta),
+    source="richter-2020",
+    summary="Half the variance of the log weight, differentiated at samples that are held fixed.",
+)
 first: RandomVariable
 second: RandomVariable
 first, second = copies(q, 2)
-vargrad: Estimator = Estimator(
-    name="vargrad",
+vargrad: Estimator = replace(
+    _of_any_number,
     formula=grad((log(p(first)) - log_joint(first) - log(p(second)) + log_joint(second)) ** 2 / 4, theta),
     draws=(first, second),
-    target=grad(E(log(p(q)) - log_joint(q), q), theta),
-    source="richter-2020",
-    summary="Half the variance of the log weight, differentiated at samples that are held fixed.",
 )
