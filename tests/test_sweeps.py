@@ -218,3 +218,55 @@ def test_the_function_is_public():
     assert derive.sweep is sweep
     assert derive.Answer is Answer
     assert answer_of(proved, "score-function").error == ""
+
+
+CASES = """
+import torch
+import numeric
+
+theta = torch.tensor([0.3, -0.2], requires_grad=True)
+
+
+def law():
+    return torch.distributions.Bernoulli(logits=theta)
+
+
+def cost(b):
+    return (b - 0.4).square().sum()
+
+
+def loss():
+    b = law().sample()
+    return cost(b) * law().log_prob(b).sum()
+
+
+right = numeric.AuditCase(loss=loss, params=[theta], objective=lambda: cost(law().sample()))
+half = numeric.AuditCase(loss=lambda: loss() / 2, params=[theta], objective=lambda: cost(law().sample()))
+"""
+
+
+def test_the_cases_of_a_file_are_audited_in_processes_and_kept(tmp_path, capsys):
+    (tmp_path / "cases.py").write_text(CASES)
+    arguments = ["audit", str(tmp_path / "cases.py")]
+    assert run(app, arguments) == 1
+    alone = capsys.readouterr().out
+    swept = [*arguments, "--jobs", "2", "--results", str(tmp_path / "kept")]
+    for _ in range(2):
+        assert run(app, swept) == 1
+        assert capsys.readouterr().out == alone
+        assert len(list((tmp_path / "kept").iterdir())) == 2
+    assert run(app, [*swept, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [report["verdict"] for report in found["audits"]] == ["unbiased", "scaled"]
+    assert run(app, ["audit", f"{arguments[1]}:half", "--results", str(tmp_path / "kept")]) == 2
+    assert "are for many" in capsys.readouterr().err
+
+
+def test_the_estimators_of_a_file_are_crosschecked_in_processes_and_kept(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(MINE)
+    arguments = ["crosscheck", str(tmp_path / "mine.py"), "--size", "1"]
+    assert run(app, arguments) == 1
+    alone = capsys.readouterr().out
+    assert run(app, [*arguments, "--jobs", "2", "--results", str(tmp_path / "kept")]) == 1
+    assert capsys.readouterr().out == alone
+    assert len(list((tmp_path / "kept").iterdir())) == 2

@@ -6,23 +6,28 @@ import json
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from derive.cli.main import Json, complain_of, deliver, reasons, write
+from derive.cli.sweeps import Backend, Results, Sweeping
 from derive.cli.terminal import Quiet, example, worst
-from derive.language.errors import GradproofError, UsageError
+from derive.language.errors import UsageError
 from derive.verdicts.loading import as_user, members, split, user_module
+from derive.verdicts.sweep import answer_of
 
 Case = Annotated[
     str,
     typer.Argument(metavar="FILE.py[:CASE]", help="A file and a numeric.AuditCase in it, or a file for all of them."),
 ]
 Budget = Annotated[int, typer.Option(metavar="N", help="The most outcomes to run.")]
-Jobs = Annotated[int, typer.Option(metavar="N", help="Run outcomes in so many processes; -1 for one for each processor.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Run the cases of a file, or the outcomes of one, in N processes; -1: one a processor."),
+]
 Export = Annotated[
     Path | None,
     typer.Option("--export", metavar="TEST.py", help="Write the case as a test that imports torch and itertools only."),
@@ -36,7 +41,9 @@ def audit(
     case: Case,
     *,
     budget: Budget = 100_000,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
+    results: Results = None,
+    backend: Backend = None,
     export: Export = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -53,7 +60,8 @@ def audit(
         if export is not None:
             message = f"--export writes the test of one case; name it, as in {path}:case."
             raise UsageError(message)
-        return _audit_file(path, budget, jobs, as_json=as_json, quiet=quiet)
+        return _audit_file(path, budget, Sweeping(jobs, results, backend), as_json=as_json, quiet=quiet)
+    Sweeping(None, results, backend).refuse(case)
     found = audit_case(case)
     report = _audited(found, budget, jobs, quiet=quiet)
     if export is not None and path is not None and name is not None:
@@ -72,28 +80,48 @@ def _export(path: Path, name: str, case: Any, report: Any, budget: int, target: 
     deliver(exported(path, name, case, report, outcomes), target)
 
 
-def _audit_file(path: Path, budget: int, jobs: int, *, as_json: bool, quiet: bool) -> int:
+def _audit_file(path: Path, budget: int, sweeping: Sweeping, *, as_json: bool, quiet: bool) -> int:
     """Audit every case of a file; one that cannot be audited does not keep the others from it."""
-    reports: dict[str, Any] = {}
-    errors: dict[str, str] = {}
-    for name, case in audit_cases(path).items():
-        try:
-            reports[name] = _audited(case, budget, jobs, quiet=quiet)
-        except GradproofError as error:
-            errors[name] = str(error)
+    cases = audit_cases(path)
+    if sweeping.asked_for:
+        shown = not (as_json or quiet)
+        answers = sweeping.answers(partial(audited, budget=budget), list(cases), shown=shown, doing="auditing")
+    else:
+        here = partial(_audited_here, cases, budget, quiet)
+        answers = [answer_of(here, name) for name in cases]
+    found = {answer.name: answer.value for answer in answers if not answer.error}
+    errors = {answer.name: answer.error for answer in answers if answer.error}
     if as_json:
-        answers = [report.to_json() | {"case": name} for name, report in reports.items()]
-        write(json.dumps({"schema": "gradproof/audits/1", "audits": answers, "errors": reasons(errors)}, indent=2) + "\n")
-    for name, report in () if as_json else reports.items():
-        _show(name, report, quiet=quiet)
+        reports = [value["report"] for value in found.values()]
+        write(json.dumps({"schema": "gradproof/audits/1", "audits": reports, "errors": reasons(errors)}, indent=2) + "\n")
+    for name, value in () if as_json else found.items():
+        write(f"{name}: {value['report']['verdict'] if quiet else value['shown']}\n")
     complain_of(errors)
-    return worst([*map(_status, reports.values()), *(2 for _ in errors)])
+    return worst([*(value["status"] for value in found.values()), *(2 for _ in errors)])
 
 
-def _audited(case: Any, budget: int, jobs: int, *, quiet: bool) -> Any:
+def _audited_here(cases: Mapping[str, Any], budget: int, quiet: bool, name: str) -> dict[str, Any]:
+    return _answer(name, _audited(cases[name], budget, None, quiet=quiet))
+
+
+def audited(name: str, *, budget: int = 100_000) -> dict[str, Any]:
+    """Return what `gradproof audit` says of a case by its name: the report in the form of the contract, its text, the status.
+
+    Raises
+        UsageError, if there is no such case; what the audit raises.
+    """
+    return _answer(name, _audited(audit_case(name), budget, None, quiet=True))
+
+
+def _answer(name: str, report: Any) -> dict[str, Any]:
+    return {"report": report.to_json() | {"case": name}, "shown": str(report), "status": _status(report)}
+
+
+def _audited(case: Any, budget: int, jobs: int | None, *, quiet: bool) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", _audit_module().AuditWarning)
-        return case(budget=budget, raise_exception=False, progress=None if quiet else _say, jobs=jobs)
+        said = None if quiet else _say
+        return case(budget=budget, raise_exception=False, progress=said, jobs=1 if jobs is None else jobs)
 
 
 def _show(name: str, report: Any, *, quiet: bool) -> None:

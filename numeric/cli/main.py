@@ -24,9 +24,10 @@ from derive.cli.oracle import register as register_oracle
 from derive.cli.schema import register as register_schema
 from derive.cli.sweeps import Backend, Jobs, Results, Sweeping
 from derive.cli.terminal import Quiet, console, example, worst
-from derive.language.errors import GradproofError, NotEvaluable, UnknownNode, UsageError
+from derive.language.errors import NotEvaluable, UnknownNode, UsageError
 from derive.language.estimator import HOLDING, Estimator
 from derive.verdicts.loading import load_all
+from derive.verdicts.sweep import Work
 from numeric.cli.audit import register as register_audit
 from numeric.cli.gallery import register as register_gallery
 from numeric.cli.report import register as register_report
@@ -80,10 +81,11 @@ def crosscheck(
     check, sweeping = _crosscheck(), Sweeping(jobs, results, backend)
     if everything:
         return _crosscheck_all(sweeping, family, device, size, as_json=as_json, quiet=quiet)
-    sweeping.refuse(str(name))
     found = load_all(str(name), samples)
     if str(name) not in found:
-        return _crosscheck_file(lambda each: check(each, family, device, size=size), found, as_json=as_json, quiet=quiet)
+        work = partial(checked, family=family, device=device, size=size, samples=samples)
+        return _crosscheck_file(work, list(found), sweeping, as_json=as_json, quiet=quiet)
+    sweeping.refuse(str(name))
     report = check(found[str(name)], family, device, size=size)
     write((json.dumps(report.to_json(), indent=2) if as_json else _headline(report, quiet=quiet)) + "\n")
     return _status(report)
@@ -97,22 +99,30 @@ def _headline(report: Any, *, quiet: bool) -> str:
     return str(report).partition(";")[0] if quiet else str(report)
 
 
-def _crosscheck_file(check: Callable[[Estimator], Any], found: dict[str, Estimator], *, as_json: bool, quiet: bool) -> int:
+def _crosscheck_file(work: Work, names: list[str], sweeping: Sweeping, *, as_json: bool, quiet: bool) -> int:
     """Check every estimator of a file; one that cannot be checked does not keep the others from it."""
-    reports: dict[str, Any] = {}
-    errors: dict[str, str] = {}
-    for name, estimator in found.items():
-        try:
-            reports[name] = check(estimator)
-        except GradproofError as error:
-            errors[name] = str(error)
+    answers = sweeping.answers(work, names, shown=not (as_json or quiet), doing="crosschecking")
+    found = {answer.name: answer.value for answer in answers if not answer.error}
+    errors = {answer.name: answer.error for answer in answers if answer.error}
     if as_json:
-        answers = [{"object": name} | report.to_json() for name, report in reports.items()]
-        write(json.dumps({"schema": CROSSCHECKS, "crosschecks": answers, "errors": reasons(errors)}, indent=2) + "\n")
+        reports = [{"object": name} | value["report"] for name, value in found.items()]
+        write(json.dumps({"schema": CROSSCHECKS, "crosschecks": reports, "errors": reasons(errors)}, indent=2) + "\n")
     else:
-        write("".join(f"{name}: {_headline(report, quiet=quiet)}\n" for name, report in reports.items()))
+        write("".join(f"{name}: {value['headline' if quiet else 'shown']}\n" for name, value in found.items()))
     complain_of(errors)
-    return worst([*map(_status, reports.values()), *(2 for _ in errors)])
+    return worst([*(value["status"] for value in found.values()), *(2 for _ in errors)])
+
+
+def checked(name: str, *, samples: int | None = None, **options: Any) -> dict[str, Any]:
+    """Return what `gradproof crosscheck` says of an estimator by its name: the report as JSON, as text, and the status.
+
+    Args
+        name, samples   as for `derive.load`
+        options         as for `numeric.crosscheck`
+    """
+    report = _crosscheck()(derive.load(name, samples), **options)
+    shown = {quiet: _headline(report, quiet=quiet) for quiet in (True, False)}
+    return {"report": report.to_json(), "shown": shown[False], "headline": shown[True], "status": _status(report)}
 
 
 def _crosscheck() -> Callable[..., Any]:
