@@ -20,6 +20,7 @@ from numeric.codegen.inputs import Gradient, Params, first
 from numeric.codegen.torchgen import Generated
 
 CHUNK = 2**16
+FEWEST = 4  # parts; what has fewer is not worth cutting
 BLOCK = 16
 
 Run: TypeAlias = Callable[[tuple[int, ...], slice | None], Gradient]
@@ -29,7 +30,7 @@ Run: TypeAlias = Callable[[tuple[int, ...], slice | None], Gradient]
 def in_parts(generated: Generated, params: Params, samples: int, run: Run) -> Gradient | None:
     """Return the mean of all estimates, computed in parts; None where the batch is small, or the formula does not allow it."""
     like = first(params)
-    if not generated.rowwise or like.device.type != "cpu" or samples * like.numel() <= CHUNK:
+    if not generated.rowwise or like.device.type != "cpu" or samples * like.numel() <= FEWEST * CHUNK:
         return None
     noises, rows = len(generated.noise), like.numel() // like.shape[-1]
     block = BLOCK if "torch.randn(" in generated.source else 1
