@@ -16,6 +16,7 @@ from derive.language.term import (
     Grad,
     Law,
     Mul,
+    NamedLaw,
     NormalLaw,
     Number,
     Over,
@@ -231,7 +232,7 @@ def constants_of(estimator: Estimator) -> list[Symbol]:
     Where the target is differentiated by another parameter, that one is a constant of the formula too.
     """
     theta = law_parameter(estimator)
-    laws = [draw.law for draw in estimator.draws if isinstance(draw.law, NormalLaw)]
+    laws = [draw.law for draw in estimator.draws if isinstance(draw.law, (NamedLaw, NormalLaw))]
     terms = [estimator.formula, *(term for law in laws for term in law.terms)]
     symbols = {leaf for term in terms for leaf in free(term) if isinstance(leaf, Symbol)}
     return sorted((symbols | {estimator.parameter}) - {theta}, key=lambda symbol: symbol.name)

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
-from derive.language.scope import depends
+from derive.language.scope import depends, free
 from derive.language.term import (
     Add,
     Apply,
@@ -19,6 +19,7 @@ from derive.language.term import (
     Latent,
     Law,
     Mul,
+    NamedLaw,
     Number,
     Over,
     RandomVariable,
@@ -74,6 +75,20 @@ def laws_in(term: Term) -> list[Law]:
         case Apply(Latent(law=law) | Threshold(law=law) | ConditionalLatent(law=law), _) if law is not None:
             own = [law]
     return own + [law for part in parts(term) for law in laws_in(part)]
+
+
+def positives_of(estimator: Estimator) -> tuple[Term, ...]:
+    """Return what must be positive so that the laws with names that the code uses are laws, without what is a number.
+
+    >>> from derive.notation import E, function, geometric, grad, parameter, score
+    >>> theta, f = parameter("theta"), function("f")
+    >>> n = geometric("n", probability=theta)
+    >>> print(*positives_of(Estimator("mine", f(n) * score(n), (n,), grad(E(f(n), n), theta))), sep=", ")
+    theta, 1 - theta
+    """
+    named = [law for law in _used(estimator) if isinstance(law, NamedLaw)]
+    terms = dict.fromkeys(term for law in named for term in law.positives)
+    return tuple(term for term in terms if any(isinstance(leaf, Symbol) for leaf in free(term)))
 
 
 def logits_of_laws(estimator: Estimator, *, target: bool = False) -> tuple[Logits, ...]:
@@ -194,9 +209,9 @@ def _checked(law: FiniteLaw, estimator: Estimator) -> FiniteLaw:
 
 
 def _refuse_density(law: Law, estimator: Estimator) -> None:
-    if isinstance(law, DensityLaw):
+    if type(law) is DensityLaw:
         message = (
             f"{estimator.name!r} uses {law.name}, an abstract density, of which there is no sampler and no formula: expected a "
-            "finite, a normal or a uniform law."
+            "finite, a normal or a uniform law, or one with a name."
         )
         raise UsageError(message)

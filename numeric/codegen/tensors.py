@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
-from derive.language.term import Apply, FiniteLaw, Law, Log, NormalLaw, RandomVariable, Symbol, Term
+from derive.language.scope import free
+from derive.language.term import Apply, FiniteLaw, Law, Log, NamedLaw, NormalLaw, RandomVariable, Symbol, Term
 from numeric.codegen.expressions import Code, Level, Names, Shape, Writer, call, checked_identifier, coordinate, mentions, word
 from numeric.codegen.families import FAMILIES, Family, Finite, Normal
 from numeric.codegen.inventory import directions, is_summed, law_parameter, order
 from numeric.codegen.laws import Key, Logits, is_several, key_of, logits_of_laws, noise_of, unstopped
 from numeric.codegen.meaning.location import Location, location_and_scale
+from numeric.codegen.named import named_family
+from numeric.codegen.named.family import Named
 
 
 class Tensors(ABC):
@@ -157,22 +160,30 @@ class Tensors(ABC):
         """The family of a law, at the tensors of that law.
 
         Raises
-            UsageError, if the law is neither finite nor normal.
+            UsageError, if the law is uniform, or an abstract density.
         """
         match law:
             case FiniteLaw():
                 return self._finite(law)
             case NormalLaw(loc, scale) if self.location.holds(NormalLaw(unstopped(loc), unstopped(scale))):
                 return self._located_law(unstopped(loc), unstopped(scale))
+            case NamedLaw():
+                return self.named(law)
             case NormalLaw(loc, scale):
                 deviation = self.value(scale) if isinstance(scale, Symbol) else self.event_code(scale)
                 mean = self.event_code(loc).at(Level.PRODUCT)
                 return Normal(mean, deviation.at(Level.ATOM), call(Log, deviation).text)
         message = (
             f"{self.estimator.name!r} uses the density, the score or the mean of a {type(law).__name__}; the generated code"
-            " has those of finite and normal laws."
+            " has those of finite and normal laws, and of those with names."
         )
         raise UsageError(message)
+
+    def named(self, law: NamedLaw) -> Named:
+        """The family of a law with a name, at the terms of its parameters; constants alone are numbers there."""
+        moving = {self.theta, self.law_parameter}
+        read = [self.event_code if free(term) & moving else self.value for term in law.terms]
+        return named_family(law, tuple(code(term) for code, term in zip(read, law.terms, strict=True)), self.tensors[0])
 
     def _finite(self, law: FiniteLaw) -> Family:
         if not self.several or not isinstance(self.outcomes, Finite):

@@ -65,7 +65,7 @@ from numeric.codegen.expressions import (
 )
 from numeric.codegen.families import Family, Vector, family_of
 from numeric.codegen.inventory import constants_of, functions_of, is_coordinatewise, law_parameter
-from numeric.codegen.laws import Logits, laws_of, taken_at, unstopped
+from numeric.codegen.laws import Logits, laws_of, positives_of, taken_at, unstopped
 from numeric.codegen.meaning.instances import in_family, mean_alone
 from numeric.codegen.statements.calls import calls_in, joined
 from numeric.codegen.statements.draw_source import draw_groups, draw_source, drawn_with
@@ -99,6 +99,8 @@ class Generated:
         alike       the pairs of names of which one law is taken at an outcome of the other
         vectors     the functions that give a vector, (..., n) to (..., n), as the slope df(b) beside a vector
         order       2 where the estimate is a matrix of second derivatives, else 1
+        positives   what must be positive, terms in the parameter and constants, so that laws with names are laws
+        theta       the name in the formula of what the first tensor stands for
         rowwise     whether rows of the batch can be computed one after the other, each with the noise that it has in all
     """
 
@@ -123,6 +125,8 @@ class Generated:
     vectors: frozenset[str] = frozenset()
     order: int = 1
     rowwise: bool = False
+    positives: tuple[Term, ...] = ()
+    theta: str = ""
 
 
 def natural_family(estimator: Estimator) -> str:
@@ -179,7 +183,8 @@ def generate(estimator: Estimator, family: str | None = None) -> Generated:
     users, constants, names = _users(estimator, walk), constants_of(estimator), walk.write.names
     functions, symbols = tuple(map(names.of, users)), _signature_symbols(estimator, names)
     statements = _statements(estimator, walk, estimates, functions)
-    public = [draw_source(estimator, _walk(estimator, law))]
+    drawn = _walk(estimator, law)
+    public = [draw_source(estimator, drawn)]
     public += [_estimate_source(estimator, walk, statements, estimates, functions, symbols)]
     blocks = [header(given, walk, calls_in(walk.write.lines, functions)), *helpers_of(walk, "\n".join(public)), *public]
     return Generated(
@@ -187,7 +192,7 @@ def generate(estimator: Estimator, family: str | None = None) -> Generated:
         family=family,
         functions=functions,
         symbols=symbols,
-        kinds={names.of(symbol): walk.kinds.get(symbol, Kind.UNUSED) for symbol in constants},
+        kinds={names.of(symbol): walk.kinds.get(symbol, drawn.kinds.get(symbol, Kind.UNUSED)) for symbol in constants},
         baselines=frozenset(walk.baselines),
         fixed=frozenset(walk.fixed),
         parameter=None if walk.theta == walk.law_parameter else names.of(walk.theta),
@@ -204,6 +209,8 @@ def generate(estimator: Estimator, family: str | None = None) -> Generated:
         vectors=frozenset(walk.vector_valued),
         order=walk.order,
         rowwise=_is_rowwise(estimator, walk),
+        positives=positives_of(estimator),
+        theta=walk.law_parameter.name,
     )
 
 

@@ -161,12 +161,15 @@ class Compiled:
         drawn_with = self._checks.drawn_with(constants, params)
         values = self._original is None
         objective, given = self._checks.objective(f, values=values), self._checks.keywords(keywords, params, values=values)
+        self._checks.positive(params, given)
         return params, objective, given, drawn_with
 
     def _again(self, params: Params, f: Objective | None, keywords: dict[str, Any], *, check: bool) -> Call:
         """The same, but for what was checked in the last call."""
         objective = self._checks.objective(f, values=False) if check else (f,) * bool(self.functions)
         given = self._checks.again(keywords, params) if keywords else keywords
+        if check:  # with a rate that is not positive there are finite estimates too
+            self._checks.positive(params, given)
         defaults = self._generated.symbols if self._generated.drawn_with else ()
         drawn_with = {name: given.get(name, value) for name, value in defaults if name in self._generated.drawn_with}
         return params, objective, given, drawn_with  # type: ignore[return-value]
@@ -230,6 +233,7 @@ class Compiled:
         params = self._checks.params(params)
         self._checks.generator(generator, params)
         given = self._checks.drawn_with(constants, params)
+        self._checks.positive(params, given)
         with torch.no_grad():
             drawn: dict[str, Tensor] = self._draw(params, generator, sample_shape, **given)
         return drawn
@@ -245,6 +249,7 @@ class Compiled:
         self._checks.noise(noise, params)
         self._checks.enumeration(params)
         objective, given = self._checks.objective(f), self._checks.keywords(keywords, params)
+        self._checks.positive(params, given)
         with torch.no_grad():
             gradient: Gradient = self._estimate(params, noise, *objective, **given)
         return gradient

@@ -20,6 +20,7 @@ from derive.language.term import (
     Law,
     Log,
     Mul,
+    NamedLaw,
     NormalLaw,
     Number,
     Over,
@@ -50,8 +51,9 @@ from numeric.codegen.expressions import (
 )
 from numeric.codegen.families import Finite, Normal
 from numeric.codegen.inventory import standardised
-from numeric.codegen.laws import noise_of
+from numeric.codegen.laws import noise_of, unstopped
 from numeric.codegen.logarithms import Exponentials, exponentials
+from numeric.codegen.named import is_inside
 from numeric.codegen.meaning.vectors import Form, Inner, inner_product, quadratic_form, slope_order
 
 
@@ -65,6 +67,10 @@ class Values(Events):
     @abstractmethod
     def pull(self, term: Term, slope: Code) -> Code | None:
         """The derivative by the parameter through a vector; `Walk` has it."""
+
+    @abstractmethod
+    def _moves(self, arg: Term) -> bool:
+        """Whether a vector has a derivative by the parameter; `Walk` has it."""
 
     def value(self, term: Term) -> Code:
         """The value of a scalar of the formula; one that the estimator names gets that name."""
@@ -341,6 +347,8 @@ class Values(Events):
         b = self.event(at)
         if isinstance(law, NormalLaw):
             code = self._score_of_normal(law, b)
+        elif isinstance(law, NamedLaw):
+            code = self._score_of_named(law, b)
         else:
             code = self.by_logits(law, self.law(law).score(b, self.wrt, self.write.assign))
         if code is None:
@@ -366,11 +374,26 @@ class Values(Events):
         found = [code for code in (through_loc, through_scale) if code is not None]
         return plus(found) if found else None
 
+    def _score_of_named(self, law: NamedLaw, b: str) -> Code | None:
+        """Through each parameter that moves."""
+        family, moving = self.named(law), [(i, term) for i, term in enumerate(law.terms) if self._moves(term)]
+        found = [self.pull(term, family.slope(b, i, self.write.assign)) for i, term in moving]
+        present = [code for code in found if code is not None]
+        return plus(present) if present else None
+
     def _log_prob(self, law: Law, at: Term) -> Code:
+        if isinstance(law, NamedLaw):
+            return self._log_prob_of_named(law, at)
         b, standard = self.event(at), standardised(law, at) if isinstance(law, NormalLaw) else None
         name = checked_identifier(law.name) if isinstance(law, FiniteLaw) else "q"
         text = self.law(law).log_prob(b, self.write.assign, None if standard is None else self.event(standard))
         return Code(self.write.assign(f"log_{name}_{b}", text), Shape.BATCH)
+
+    def _log_prob_of_named(self, law: NamedLaw, at: Term) -> Code:
+        b, family, drawn = self.event(at), self.named(law), unstopped(at)
+        own = isinstance(drawn, RandomVariable) and is_inside(drawn.law, law)
+        text = (family.log_prob if own else family.log_prob_anywhere)(b, self.write.assign)
+        return Code(self.write.assign(f"log_{family.name}_{b}", text), Shape.BATCH)
 
     def _enumerate(self, term: Expect | Over, body: Term, read: Callable[[Term], Code] | None = None) -> Code:
         """E or the sum over every outcome of a finite law, with `body` in place of the body of the term."""

@@ -10,16 +10,21 @@ from derive.language.estimator import Estimator
 from derive.language.scope import depends
 from derive.language.term import (
     Apply,
+    Density,
     DensityLaw,
     Expect,
     FiniteLaw,
     Function,
+    Grad,
     Law,
+    NamedLaw,
     NormalLaw,
     Over,
     RandomVariable,
+    Score,
     Symbol,
     Term,
+    anywhere,
     parts,
     rebuild,
 )
@@ -30,8 +35,12 @@ def in_family(estimator: Estimator, family: str) -> Estimator:
     """Return the estimator with the laws of the family in the place of others that stand for them.
 
     Raises
-        UsageError, for an abstract density in a family of outcomes, several of them, or one that is not normalised.
+        UsageError, for an abstract density in a family of outcomes, several of them, or one that is not normalised; for a law
+        with a name in another family than vector, or with parameters that are made of draws or of functions.
     """
+    for law in laws_of(estimator):
+        if isinstance(law, NamedLaw):
+            _require_plain(law, estimator, family)
     if densities_of(estimator):
         _require_one_density(estimator, family)
         return _rewritten(estimator, _as_finite, lambda term: None)
@@ -78,6 +87,25 @@ def _require_one_density(estimator: Estimator, family: str) -> None:
 def _as_finite(law: Law) -> Law:
     """A finite law, which the normal family reads as a normal one."""
     return FiniteLaw(law.name, law.parameters, (), law.default_of) if type(law) is DensityLaw else law
+
+
+# Laws with names
+
+
+def _require_plain(law: NamedLaw, estimator: Estimator, family: str) -> None:
+    if family != "vector":
+        message = (
+            f"{estimator.name!r} uses a law with a name, {law.name}, whose parameters are terms in {estimator.parameter.name}: it"
+            f" runs in the vector family (--family vector), beside other such laws and normal laws, not in the {family} family."
+        )
+        raise UsageError(message)
+    for term in law.terms:
+        if anywhere(term, lambda part: isinstance(part, (RandomVariable, Apply, Density, Score, Grad, Expect, Over))):
+            message = (
+                f"{estimator.name!r} uses the law {law.name} with the parameter {term}: the generated code knows parameters that"
+                f" are made of {estimator.parameter.name} and constants, not of draws or functions."
+            )
+            raise UsageError(message)
 
 
 # Means

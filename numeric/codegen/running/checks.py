@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from derive.language.errors import TooLarge, UsageError
+from derive.language.term import Symbol
 from numeric.codegen.expressions import Kind
 from numeric.codegen.inputs import (
     Laws,
@@ -25,6 +26,7 @@ from numeric.codegen.inputs import (
     spelled,
     tensors_of,
 )
+from numeric.codegen.running.positive import require_positive
 from numeric.codegen.torchgen import Generated
 
 MAX_ELEMENTS = 2**26
@@ -74,6 +76,15 @@ class Checks:
             message = f"the draws of {self.name!r} take {', '.join(wanted) or 'no constants'}: {wrong}."
             raise UsageError(message)
         return {name: self._constant(value, name, self.like(params)) for name, value in given.items()}
+
+    def positive(self, params: Params, constants: Mapping[str, Any]) -> None:
+        """Refuse values at which a law with a name is none; constants that are not given are passed over."""
+        if not self.generated.positives:
+            return
+        given = {name: value for name, value in self.generated.symbols if value is not None} | dict(constants)
+        names = {thing.name: name for thing, name in self.generated.names.items() if isinstance(thing, Symbol)}
+        known = {symbol: given[name] for symbol, name in names.items() if name in given}
+        require_positive(self.generated.positives, known | {self.generated.theta: first(params)}, self.name)
 
     def objective(self, f: Objective | None, *, values: bool = True) -> tuple[Objective, ...]:
         """The objective, wrapped so that what it returns is checked; none where the formula has none."""

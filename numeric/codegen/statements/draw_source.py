@@ -7,8 +7,8 @@ from itertools import groupby
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
 from derive.language.scope import free
-from derive.language.term import FiniteLaw, Law, NormalLaw, Number, RandomVariable, UniformLaw
-from numeric.codegen.expressions import Names, number, wrapped
+from derive.language.term import FiniteLaw, Law, NamedLaw, NormalLaw, Number, RandomVariable, UniformLaw
+from numeric.codegen.expressions import Names, mentions, number, wrapped
 from numeric.codegen.families import Normal
 from numeric.codegen.inventory import constants_of
 from numeric.codegen.walk import Walk
@@ -28,7 +28,8 @@ def draw_source(estimator: Estimator, walk: Walk) -> str:
     if not estimator.draws:
         return "\n".join([*lines, '    """Sample nothing: the formula has no draws."""', "    return {}"])
     opening = [f"shape = (*sample_shape, *{like}.shape{walk.batch(like)})"]
-    opening += [f"eps = torch.finfo({like}.dtype).eps"] if any("clamp(eps" in line for line in body) else []
+    ends = {name: any(mentions(line, name) for line in body) for name in ("eps", "tiny")}
+    opening += [f"{name} = torch.finfo({like}.dtype).{name}" for name, used in ends.items() if used]
     every = [*opening, *body, *wrapped(f"return {{{entries}}}")]
     lines.append('    """Sample the noise, each entry of shape (*sample_shape, *batch, n)."""')
     return "\n".join([*lines, *(f"    {line}" for line in [*walk.unpack(every), *every])])
@@ -45,7 +46,7 @@ def draw_groups(estimator: Estimator, walk: Walk) -> list[list[RandomVariable]]:
 
 def _together(law: Law, draws: list[RandomVariable]) -> list[list[RandomVariable]]:
     given = isinstance(law, FiniteLaw) and law.given
-    alone = given or (isinstance(law, NormalLaw) and not all(isinstance(term, Number) for term in law.terms))
+    alone = given or isinstance(law, NamedLaw) or (isinstance(law, NormalLaw) and not all(isinstance(term, Number) for term in law.terms))
     return [[draw] for draw in draws] if alone else [draws]
 
 
