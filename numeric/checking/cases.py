@@ -13,12 +13,13 @@ from torch import Tensor
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
 from derive.language.scope import depends, free
-from derive.language.term import Apply, Expect, FiniteLaw, Function, NormalLaw, RandomVariable, Symbol, Term, UniformLaw
+from derive.language.term import Apply, Expect, FiniteLaw, Function, NamedLaw, NormalLaw, RandomVariable, Symbol, Term, UniformLaw
 from numeric.checking.exact_directions import exact_derivatives
 from numeric.checking.exact_gradient import exact_gradient
 from numeric.checking.exact_relaxed import exact_relaxed_target, is_relaxed
 from numeric.checking.exact_target import Interpreter, exact_target
 from numeric.checking.exact_variance import exact_variance_gradient
+from numeric.checking.problem.domain import SHAPES, constants_of_shape, point_in_domain
 from numeric.checking.problem.functions import functions_for, signed_constants
 from numeric.checking.problem.joint_rows import FiniteLaws, joint_rows
 from numeric.checking.problem.noise_nodes import noise_rows
@@ -44,6 +45,7 @@ MAX_JUDGED = 2**20
 MAX_OUTCOMES = 2**12
 MAX_POLYNOMIAL = 2**21
 MOST_JOINT_NODES = 48
+MORE_NODES = ("Laplace", "Geometric")  # both halves of the line, and a long tail
 SIZE = 3
 CONSTANTS = {"c": 0.3, "eta": 0.7}
 TEMPERATURES = (1.0, 0.5)
@@ -70,6 +72,8 @@ class Case:
     vectors: set[str]
     smallest: bool
     signed: set[str]
+    named: bool
+    shapes: set[str]
 
     def __init__(
         self, estimator: Estimator, family: str, device: str, size: int | None, *, smallest: bool = False
@@ -98,7 +102,9 @@ class Case:
         self.function = functions_for(estimator, family, self.generated, **kind)
         self.plain, self.summed = not self.joint and _is_plain(estimator), is_summed(estimator)
         self.unbounded = roles(estimator).unbounded
+        self.named = any(isinstance(law, NamedLaw) for law in laws_of(estimator))
         self.vectors = self._vectors()
+        self.shapes = constants_of_shape(estimator)
 
     @property
     def objective(self) -> tuple[Objective, ...]:
@@ -111,6 +117,10 @@ class Case:
             return {name: value.to(self.device, dtype) for name, value in self._of_laws(k).items() if name in self.names}
         spread = 0.3 if self.family == "categorical" else 0.8
         steep = 0.4 if self.polynomial or reparameterized(self.estimator) else 0.2  # of a ratio of weights, slow to integrate
+        if self.named:
+            constants = {name: torch.as_tensor(value) for name, value in self._constants(self.keywords(k)).items()}
+            point = point_in_domain(self.estimator, self._wave(1.7, k), constants)
+            return {name: point.to(self.device, dtype) for name in self.names}
         values = [spread * self._wave(1.7, k), steep * torch.sin(1.3 * self._count() - k)][: len(self.names)]
         return {name: value.to(self.device, dtype) for name, value in zip(self.names, values, strict=True)}
 
@@ -153,6 +163,7 @@ class Case:
                 constants[name] = known.get(name, 0.4 + 0.1 * i)
             if name in self.signed:
                 constants[name] = SIGNED[k] * constants[name]
+            constants[name] = constants[name] + SHAPES if name in self.shapes else constants[name]
         return {name: self.function[name] for name in self.generated.functions[1:]} | constants
 
     def drawn_with(self, k: int, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
@@ -224,7 +235,8 @@ class Case:
         draws = self.estimator.draws
         mixed = {FiniteLaw, NormalLaw} <= {type(draw.law) for draw in draws}  # else all draws are normal in that family
         dimensions = self.size * sum(not (mixed and isinstance(draw.law, FiniteLaw)) for draw in draws)
-        return max(nodes for nodes in range(2, MOST_NODES + 1) if nodes == 2 or nodes**dimensions <= rows)
+        twice = 2 ** (self.size * sum(isinstance(draw.law, NamedLaw) and draw.law.name in MORE_NODES for draw in draws))
+        return max(nodes for nodes in range(2, MOST_NODES + 1) if nodes == 2 or twice * nodes**dimensions <= rows)
 
     @property
     def converges(self) -> bool:
@@ -295,8 +307,10 @@ def natural_size(estimator: Estimator, family: str) -> int:
     (3, 2)
     """
     if family == "vector":
-        number = used_as_number(estimator.objective, estimator.parameter)
-        return SIZE - 1 if is_coordinatewise(estimator) and not number else 1
+        named = any(isinstance(law, NamedLaw) for law in laws_of(estimator))
+        number = used_as_number(_under_means(estimator.objective) if named else estimator.objective, estimator.parameter)
+        several = named and len(estimator.draws) > 1  # nodes of each draw and coordinate
+        return SIZE - 1 if is_coordinatewise(estimator) and not (number or several) else 1
     known = roles(estimator)
     if not known.separate:  # three classes where 1e-12 is within reach: of two, a Gumbel and minus a Gumbel have one law
         return 3 if family == "categorical" and not known.unbounded else 2
@@ -310,6 +324,11 @@ def natural_size(estimator: Estimator, family: str) -> int:
         return max(1, min(SIZE, 4 // draws)) if reparameterized(estimator) else 1
     outcomes = {n: (n if family == "categorical" else 2**n) ** draws for n in (1, 2, 3)}
     return max((n for n in outcomes if outcomes[n] <= MAX_OUTCOMES), default=1)
+
+
+def _under_means(term: Term) -> Term:
+    """What is averaged over all variables: there a parameter is one of no law."""
+    return _under_means(term.body) if isinstance(term, Expect) else term
 
 
 def hermite_nodes(estimator: Estimator, *, smallest: bool = False) -> int:

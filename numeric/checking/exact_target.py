@@ -3,7 +3,7 @@
 This is the judge of generated code, so it shares none with it: the formula of the objective is interpreted (not printed),
 expectations are sums over every outcome or quadrature node (not draws), and autograd differentiates the whole (no score, no
 symbolic derivative). A normal variable is loc + scale * x at fixed nodes x, so that a reparameterized estimate over the same
-nodes has the same mean, converged or not.
+nodes has the same mean, converged or not. A law with a name is a density at nodes that stand still.
 
 `Stop` changes no value, so an objective is read without it: its true gradient does not know of it.
 """
@@ -32,6 +32,7 @@ from derive.language.term import (
     Law,
     Log,
     Mul,
+    NamedLaw,
     NormalLaw,
     Number,
     Over,
@@ -46,6 +47,7 @@ from derive.language.term import (
 )
 from numeric.checking.exact_gradient import gauss_hermite, gauss_legendre
 from numeric.checking.problem.joint_rows import FiniteLaws
+from numeric.checking.problem.named_laws import log_density, nodes_of, values_of
 from numeric.codegen.families import family_of
 from numeric.codegen.inventory import law_parameter
 from numeric.codegen.laws import logits_of_laws
@@ -204,7 +206,7 @@ class Interpreter:
     def _refuse(self, term: Term) -> NoReturn:
         message = (
             f"the crosscheck has no exact value for a {type(term).__name__} in the target of {self.estimator.name!r}: it knows "
-            "expectations over finite and normal laws of functions, densities and constants."
+            "expectations over finite and normal laws, and those with names, of functions, densities and constants."
         )
         raise UsageError(message)
 
@@ -283,6 +285,8 @@ class Interpreter:
             outcomes = outcomes.reshape(-1, *ones, outcomes.shape[-1])
             weights = self._log_density(law, outcomes).exp()
             return outcomes, weights.reshape(len(outcomes), *[1] * (self.depth + 1 - weights.ndim), *weights.shape[1:])
+        if isinstance(law, NamedLaw):
+            return self._nodes(law)
         x, w = self._noise(law)
         x, w = x.reshape(-1, *ones, x.shape[-1]), w.reshape(-1, *ones)
         if isinstance(law, UniformLaw):
@@ -290,6 +294,12 @@ class Interpreter:
             return low + (high - low) * x, w
         loc, scale = self._loc_and_scale(law)
         return loc + scale * x, w
+
+    def _nodes(self, law: NamedLaw) -> tuple[Tensor, Tensor]:
+        """Nodes that stand still, and weights with the density, which moves."""
+        x, w = nodes_of(law, values_of(law, self.vector), self._first.shape[-1], self.nodes)
+        x, w = x.reshape(-1, *[1] * self.depth, x.shape[-1]), w.reshape(-1, *[1] * self.depth)
+        return x, w * self._log_density(law, x).exp()
 
     @property
     def _as_normal(self) -> bool:
@@ -313,12 +323,14 @@ class Interpreter:
         if isinstance(law, NormalLaw):
             return self.vector(law.loc), self.vector(law.scale)
         what = type(law).__name__
-        message = f"the target of {self.estimator.name!r} has a {what}: expected a finite, a normal or a uniform law."
+        message = f"the target of {self.estimator.name!r} has a {what}: expected a finite, a normal or a uniform law, or one with a name."
         raise UsageError(message)
 
     def _log_density(self, law: Law, at: Tensor) -> Tensor:
         if isinstance(law, FiniteLaw) and not self._as_normal:
             return self._laws.log_probability(law, at, self.vector)
+        if isinstance(law, NamedLaw):
+            return log_density(law, at, values_of(law, self.vector))
         normal = torch.distributions.Normal(*self._loc_and_scale(law), validate_args=False)
         log_p: Tensor = normal.log_prob(at).sum(-1)
         return log_p

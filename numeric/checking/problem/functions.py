@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from derive.language.estimator import Estimator
-from derive.language.term import Apply, Log, Power, Sign, SoftThreshold, Symbol, Term, anywhere, subterms
+from derive.language.term import Apply, Log, NamedLaw, Power, Sign, SoftThreshold, Symbol, Term, anywhere, subterms
 from numeric.codegen.inputs import Objective
+from numeric.codegen.laws import laws_of
 from numeric.codegen.meaning.vectors import functions_with_slopes, user_function
 from numeric.codegen.noise_roles import latent_controls, roles, uses_raw_latent
 from numeric.codegen.running.branches import has_signs
@@ -42,6 +43,7 @@ def functions_for(
     """
     squash = {"bernoulli": torch.sigmoid, "categorical": lambda x: torch.softmax(x, -1)}.get(family)
     raw = squash if uses_raw_latent(estimator.formula) else None
+    raw = torch.sigmoid if any(isinstance(law, NamedLaw) for law in laws_of(estimator)) else raw  # their tails are long
     names = {name: i for i, name in enumerate(generated.functions)}
     bent = {generated.names[function] for function in functions_with_slopes(estimator.formula)}
     controls = {generated.names[function] for function in latent_controls(estimator.formula)}

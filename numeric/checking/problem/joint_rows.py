@@ -14,8 +14,9 @@ from torch.nn.functional import logsigmoid
 
 from derive.language.errors import TooLarge, UsageError
 from derive.language.estimator import Estimator
-from derive.language.term import FiniteLaw, NormalLaw, Number, Term, UniformLaw
+from derive.language.term import FiniteLaw, NamedLaw, NormalLaw, Number, Term, UniformLaw
 from numeric.checking.exact_gradient import gauss_hermite, gauss_legendre
+from numeric.checking.problem.named_laws import log_density, nodes_of, values_of
 from numeric.codegen.laws import Key, key_of, logits_of_laws
 
 MAX_ROWS = 2**18
@@ -78,11 +79,14 @@ def joint_rows(
     Raises
         TooLarge, if there are more than 2**18 rows.
         UsageError, if a draw is uniform between terms.
+        NotEvaluable, if the nodes do not have all the mass of a law with a name.
     """
     noise: dict[str, Tensor] = {}
     weights = torch.ones(1, dtype=torch.float64)
     for draw in estimator.draws:
-        points, logs = _points(draw.law, laws, size, nodes, draw.name)
+        named = draw.law if isinstance(draw.law, NamedLaw) else None
+        given = values_of(named, lambda term: vector(term, {})) if named else []
+        points, logs = nodes_of(named, given, size, nodes) if named else _points(draw.law, laws, size, nodes, draw.name)
         rows = weights.numel() * len(points)
         if rows > MAX_ROWS:
             message = f"every outcome and node together are {rows} rows or more, more than {MAX_ROWS}: use a smaller size."
@@ -97,6 +101,8 @@ def joint_rows(
         match draw.law:
             case FiniteLaw():
                 weights = weights * laws.log_probability(draw.law, drawn, known).exp()
+            case NamedLaw():
+                weights = weights * log_density(draw.law, drawn, given).exp()
             case NormalLaw(loc, scale):
                 drawn = known(loc) + known(scale) * drawn
         noise[draw.name] = drawn
@@ -115,7 +121,7 @@ def _points(law: object, laws: FiniteLaws, size: int, nodes: int, name: str) -> 
             x, w = gauss_legendre(nodes)
             x = float(low) + float(high - low) * x
         case _:
-            message = f"the crosscheck does not know the law of {name}: expected a finite law, or normal or uniform noise."
+            message = f"the crosscheck does not know the law of {name}: expected a finite law, one with a name, or normal or uniform noise."
             raise UsageError(message)
     if nodes**size > MAX_ROWS:
         message = f"{nodes} nodes for each of {size} coordinates are too many: use a smaller size."

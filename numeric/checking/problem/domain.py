@@ -1,0 +1,73 @@
+"""Where an estimator with named laws is tried: at parameters that its laws can have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from derive.language.errors import UsageError
+from derive.language.estimator import Estimator
+from derive.language.scope import free
+from derive.language.term import NamedLaw, Symbol, Term
+from numeric.codegen.laws import laws_of
+from numeric.codegen.running.positive import value_of
+
+MARGIN = 0.1
+CENTRES = ((0.0, 0.8), (0.6, 0.2), (2.0, 0.4), (4.0, 0.8))
+"""Middle and spread of the entries that are tried in turn, of both signs: the second suits rates and probabilities."""
+SHAPED = {"Beta": (1,), "Weibull": (0,)}
+"""Parameters that are tried above 1: below, a Beta law has mass next to 1, where numbers have no room, and a Weibull law much of
+its mean far out."""
+SHAPES = 1.0  # added to the constants of such parameters
+
+
+def point_in_domain(estimator: Estimator, wave: Tensor, constants: Mapping[str, Any]) -> Tensor:
+    """Return a point at which every parameter of a named law is positive, by a margin; without such laws the first one.
+
+    Args
+        wave       numbers in [-1, 1], one for each coordinate
+        constants  the constants by their names in the formula
+
+    Raises
+        UsageError, if none of those that are tried is one.
+
+    >>> from derive.notation import E, function, grad, parameter, poisson, score
+    >>> theta, f = parameter("theta"), function("f")
+    >>> n = poisson("n", rate=-theta)
+    >>> mine = Estimator("mine", f(n) * score(n), (n,), grad(E(f(n), n), theta))
+    >>> point_in_domain(mine, torch.tensor([1.0, -0.5]), {})
+    tensor([-0.8000, -0.5000])
+    """
+    required = [term for law in laws_of(estimator) if isinstance(law, NamedLaw) for term in _required(law)]
+    for middle, spread in CENTRES:
+        for sign in (1, -1):
+            tried = sign * middle + spread * wave
+            known = {**constants, estimator.parameter.name: tried}
+            if all(bool((value_of(term, known) >= MARGIN).all()) for term in required):
+                return tried
+    message = (
+        f"the crosscheck found no {estimator.parameter.name} at which {', '.join(map(str, dict.fromkeys(required)))} are all at"
+        f" least {MARGIN}, with the constants {', '.join(f'{name} = {value}' for name, value in constants.items()) or 'none'}."
+    )
+    raise UsageError(message)
+
+
+def _required(law: NamedLaw) -> list[Term]:
+    return [*law.positives, *(law.parameters[i] - 1 for i in SHAPED.get(law.name, ()))]
+
+
+def constants_of_shape(estimator: Estimator) -> set[str]:
+    """Return the names of the constants in parameters that are tried above 1.
+
+    >>> from derive.notation import E, constant, function, grad, parameter, score, weibull
+    >>> theta, c, f = parameter("theta"), constant("c"), function("f")
+    >>> x = weibull("x", shape=c, scale=theta)
+    >>> constants_of_shape(Estimator("mine", f(x) * score(x, theta), (x,), grad(E(f(x), x), theta)))
+    {'c'}
+    """
+    laws = [law for law in laws_of(estimator) if isinstance(law, NamedLaw)]
+    terms = [law.parameters[i] for law in laws for i in SHAPED.get(law.name, ())]
+    return {leaf.name for term in terms for leaf in free(term) if isinstance(leaf, Symbol)} - {estimator.parameter.name}

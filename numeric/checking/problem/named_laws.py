@@ -1,0 +1,157 @@
+"""The laws with names as the judge reads them: densities of torch.distributions, and fixed nodes for means under them.
+
+The generated code draws from these laws and prints their scores; nothing of it is used here. A mean is the sum over nodes that
+do not move, of the density that autograd differentiates, and the nodes come from a rule that converges exponentially: a law on
+the half-line is read in s, with x = scale * exp(s - exp(-s)), in which the density falls doubly exponentially at both ends, and
+the trapezoidal rule has one more digit for every few nodes (Takahasi and Mori 1974). A Laplace law has a kink, and is two
+half-lines. Counts are summed as far as they matter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.distributions import AffineTransform, Distribution, SigmoidTransform, TransformedDistribution, Uniform
+from torch.distributions import Beta, Exponential, Gamma, Geometric, Gumbel, Laplace, Poisson, Weibull
+
+from derive.language.errors import NotEvaluable, TooLarge
+from derive.language.term import NamedLaw, Term
+
+MAX_POINTS = 2**18
+MOST_COUNTS = 2**12
+FARTHEST = 64  # in units of the logarithm: what has so little of the density is left out
+CONVERGED, LOST = 36, 1e-11  # with so many nodes, so much of the whole mass may be missing
+
+Chart = tuple[Tensor, Tensor]
+"""The points x of some s, and dx / ds."""
+
+
+def _logistic(loc: Tensor, scale: Tensor) -> Distribution:
+    moved = [SigmoidTransform().inv, AffineTransform(loc, scale)]
+    return TransformedDistribution(Uniform(torch.zeros_like(loc), torch.ones_like(loc), validate_args=False), moved)
+
+
+_DISTRIBUTIONS: dict[str, Callable[..., Distribution]] = {
+    "Exponential": Exponential,
+    "Gamma": Gamma,
+    "Beta": Beta,
+    "Poisson": Poisson,
+    "Geometric": Geometric,
+    "Laplace": Laplace,
+    "Gumbel": Gumbel,
+    "Weibull": lambda shape, scale, **options: Weibull(scale, shape, **options),
+    "Logistic": lambda loc, scale, **_: _logistic(loc, scale),
+}
+
+
+def log_density(law: NamedLaw, at: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """Return log p(at) of n independent coordinates, shape (...) for points (..., n); -inf outside of the support.
+
+    >>> from derive.language.named import named
+    >>> log_density(named("Exponential", 2), torch.tensor([[0.0], [-1.0]]), [torch.tensor([2.0])])
+    tensor([0.6931,   -inf])
+    """
+    given = torch.broadcast_tensors(*[part.double() for part in parameters])
+    distribution = _DISTRIBUTIONS[law.name](*given, validate_args=False)
+    inside = distribution.support.check(at)  # type: ignore[attr-defined]
+    log_p = distribution.log_prob(torch.where(inside, at, torch.ones_like(at) / 2 if law.name == "Beta" else torch.ones_like(at)))
+    return torch.where(inside, log_p, -torch.inf).sum(-1)
+
+
+def nodes_of(law: NamedLaw, parameters: Sequence[Tensor], size: int, nodes: int) -> tuple[Tensor, Tensor]:
+    """Return points, shape (rows, size), and their weights without the density, shape (rows,).
+
+    Args
+        parameters  of each coordinate, shape (size,) or (1,): where the nodes lie is read off them, and does not move
+        nodes       of each coordinate, of the half of one for a Laplace law; a sum goes as far as exp(-nodes) of its largest part
+
+    Raises
+        TooLarge, if there are more than 2**18 rows.
+        NotEvaluable, if some of the mass lies where numbers have no room, as next to 1 under a Beta law.
+    """
+    given = [part.detach().double().expand(size).unbind() for part in torch.broadcast_tensors(*parameters)]
+    rules = [_rule(law, [part[i] for part in given], nodes) for i in range(size)]
+    rows = math.prod(len(x) for x, _ in rules)
+    if rows > MAX_POINTS:
+        message = f"the nodes of a {law.name} law are {rows} rows, more than {MAX_POINTS}: use a smaller size."
+        raise TooLarge(message)
+    points = torch.cartesian_prod(*(x for x, _ in rules)).reshape(rows, size)
+    weights = torch.cartesian_prod(*(w for _, w in rules)).reshape(rows, size)
+    return points, weights.prod(-1)
+
+
+def _rule(law: NamedLaw, parameters: list[Tensor], nodes: int) -> tuple[Tensor, Tensor]:
+    """The nodes and weights of one coordinate."""
+    cut = min(nodes, FARTHEST)
+    rule = _counts(law, parameters, cut) if law.counts else _trapezoid(law, parameters, nodes, cut)
+    mass = float((_density(law, rule[0], parameters) * rule[1]).sum())
+    if nodes >= CONVERGED and not abs(mass - 1) <= LOST:
+        values = ", ".join(f"{float(part):g}" for part in parameters)
+        message = f"the mass of {law.name}({values}) at the nodes of the crosscheck is {mass}, so it cannot judge means under it."
+        raise NotEvaluable(message)
+    return rule
+
+
+def _density(law: NamedLaw, x: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    return log_density(law, x[:, None], [part[None] for part in parameters]).exp()
+
+
+def _counts(law: NamedLaw, parameters: list[Tensor], cut: int) -> tuple[Tensor, Tensor]:
+    """0, 1, 2, ... up to where the probabilities have fallen by exp(-cut)."""
+    every = torch.arange(MOST_COUNTS, dtype=torch.float64, device=parameters[0].device)
+    log_p = log_density(law, every[:, None], [part[None] for part in parameters])
+    kept = int((log_p > log_p.max() - cut).nonzero().max()) + 1
+    return every[:kept], torch.ones_like(every[:kept])
+
+
+def _trapezoid(law: NamedLaw, parameters: list[Tensor], nodes: int, cut: int) -> tuple[Tensor, Tensor]:
+    """Nodes at equal distances in s, between the ends where density times dx / ds has fallen by exp(-cut)."""
+    found = []
+    for chart in _charts(law, parameters):
+        s = torch.linspace(-8, 8, 1601, dtype=torch.float64, device=parameters[0].device)
+        x, slope = chart(s)
+        log_w = _density(law, x, parameters).log() + slope.log()
+        kept = s[log_w.nan_to_num(nan=-torch.inf) > log_w.nan_to_num(nan=-torch.inf).max() - cut]
+        s = torch.linspace(float(kept.min()), float(kept.max()), nodes, dtype=torch.float64, device=s.device)
+        x, slope = chart(s)
+        found.append((x, slope * (s[1] - s[0])))
+    return torch.cat([x for x, _ in found]), torch.cat([w for _, w in found])
+
+
+def _charts(law: NamedLaw, parameters: list[Tensor]) -> list[Callable[[Tensor], Chart]]:
+    """The maps from the line to the support, or to both halves of it."""
+    first, second = parameters[0], parameters[-1]
+    match law.name:
+        case "Exponential" | "Gamma":
+            return [lambda s: _half(s, 1 / second, torch.ones_like(s))]
+        case "Weibull":
+            return [lambda s: _half(s, second, 1 / first)]
+        case "Laplace":
+            return [lambda s, sign=sign: _moved(_half(s, second, 1), first, sign) for sign in (1, -1)]
+        case "Gumbel":
+            return [lambda s: (first - second * (s - torch.exp(-s)), second * (1 + torch.exp(-s)))]
+        case "Logistic":
+            return [lambda s: (first + second * torch.sinh(s), second * torch.cosh(s))]
+    return [_unit]
+
+
+def _half(s: Tensor, scale: Tensor, root: Tensor | float) -> Chart:
+    x = scale * torch.exp(root * (s - torch.exp(-s)))
+    return x, x * root * (1 + torch.exp(-s))
+
+
+def _moved(half: Chart, loc: Tensor, sign: int) -> Chart:
+    return loc + sign * half[0], half[1]
+
+
+def _unit(s: Tensor) -> Chart:
+    x = torch.sigmoid(torch.sinh(s))
+    return x, x * torch.sigmoid(-torch.sinh(s)) * torch.cosh(s)
+
+
+def values_of(law: NamedLaw, vector: Callable[[Term], Tensor]) -> list[Tensor]:
+    """The parameters of a law, shape (n,) or (1,) each."""
+    return [vector(term) for term in law.terms]
