@@ -19,7 +19,7 @@ from numeric.checking.exact_gradient import exact_gradient
 from numeric.checking.exact_relaxed import exact_relaxed_target, is_relaxed
 from numeric.checking.exact_target import Interpreter, exact_target
 from numeric.checking.exact_variance import exact_variance_gradient
-from numeric.checking.problem.domain import SHAPES, constants_of_shape, point_in_domain
+from numeric.checking.problem.domain import constants_of_laws, point_in_domain
 from numeric.checking.problem.functions import functions_for, signed_constants
 from numeric.checking.problem.joint_rows import FiniteLaws, joint_rows
 from numeric.checking.problem.noise_nodes import noise_rows
@@ -45,6 +45,7 @@ MAX_JUDGED = 2**20
 MAX_OUTCOMES = 2**12
 MAX_POLYNOMIAL = 2**21
 MOST_JOINT_NODES = 48
+MOST_NAMED_NODES, MAX_NAMED_ROWS = 64, 2**18
 MORE_NODES = ("Laplace", "Geometric")  # both halves of the line, and a long tail
 SIZE = 3
 CONSTANTS = {"c": 0.3, "eta": 0.7}
@@ -73,7 +74,7 @@ class Case:
     smallest: bool
     signed: set[str]
     named: bool
-    shapes: set[str]
+    of_laws: dict[str, float]
 
     def __init__(
         self, estimator: Estimator, family: str, device: str, size: int | None, *, smallest: bool = False
@@ -104,7 +105,7 @@ class Case:
         self.unbounded = roles(estimator).unbounded
         self.named = any(isinstance(law, NamedLaw) for law in laws_of(estimator))
         self.vectors = self._vectors()
-        self.shapes = constants_of_shape(estimator)
+        self.of_laws = constants_of_laws(estimator)
 
     @property
     def objective(self) -> tuple[Objective, ...]:
@@ -158,12 +159,13 @@ class Case:
             if name == self.generated.parameter and self.generated.kinds[name] is Kind.NUMBER:
                 constants[name] = torch.tensor([known.get(name, 0.4)], device=self.device, dtype=dtype)
             elif name in self.vectors:
-                constants[name] = (0.5 * self._wave(0.9 + 0.4 * i, k)).to(self.device, dtype)
+                middle, spread = (0.6, 0.2) if name in self.of_laws else (0.0, 0.5)
+                constants[name] = (middle + spread * self._wave(0.9 + 0.4 * i, k)).to(self.device, dtype)
             else:
                 constants[name] = known.get(name, 0.4 + 0.1 * i)
             if name in self.signed:
                 constants[name] = SIGNED[k] * constants[name]
-            constants[name] = constants[name] + SHAPES if name in self.shapes else constants[name]
+            constants[name] = constants[name] + self.of_laws.get(name, 0.0)
         return {name: self.function[name] for name in self.generated.functions[1:]} | constants
 
     def drawn_with(self, k: int, dtype: torch.dtype = torch.float64) -> dict[str, Any]:
@@ -215,6 +217,8 @@ class Case:
 
     def nodes(self) -> int:
         """Nodes for each noise: as many as are exact, or as reach rounding, or as are not too many together."""
+        if self.named:
+            return min(MOST_NAMED_NODES, self._nodes_within(MAX_NAMED_ROWS))
         if self.joint:
             return min(MOST_JOINT_NODES, self._nodes_within(MAX_ROWS))
         if self.unbounded and not self.smallest:

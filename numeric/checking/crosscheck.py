@@ -42,6 +42,7 @@ TOLERANCE = 1e-12
 MAX_TOLERANCE = 1e-9
 POWER = 0.99
 BATCHES = 16
+MOVES = 0.01  # of a variance, with the nodes: one that is finite is not known to more where weights have long tails
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 
@@ -244,7 +245,7 @@ def crosscheck(
     report = CrosscheckReport(estimator.name, family, device, case.size, tuple(checks), sampling, batch_error, law_error)
     if report.agrees and has_signs(estimator):
         require_branches(estimator, family, branches)
-    return _decided(report, case)
+    return _decided(report, case, compiled)
 
 
 def _smallest(estimator: Estimator, family: str, device: str, size: int | None) -> list[Case]:
@@ -253,19 +254,34 @@ def _smallest(estimator: Estimator, family: str, device: str, size: int | None) 
     return [case] if has_signs(estimator) or not case.joint else []
 
 
-def _decided(report: CrosscheckReport, case: Case) -> CrosscheckReport:
-    """The report, unless nothing speaks against the code but a quadrature that has not converged."""
+def _decided(report: CrosscheckReport, case: Case, compiled: Compiled) -> CrosscheckReport:
+    """The report, unless nothing speaks against the code but a quadrature, or a mean of samples, that has not converged."""
     undecided = [check for check in report.zero_noise if not check.decided]
     rest = tuple(check for check in report.zero_noise if check.decided)
-    if undecided and replace(report, zero_noise=rest)._passed:
-        nodes = case.nodes()
+    unbounded = not report.sampling.passed and case.named and not _has_variance(compiled, case)
+    sampling = replace(report.sampling, z_scores=()) if unbounded else report.sampling
+    if not (undecided or unbounded) or not replace(report, zero_noise=rest, sampling=sampling)._passed:
+        return report
+    nodes = case.nodes()
+    if unbounded:
         message = (
-            f"the quadrature over the noise of {report.estimator!r} has not converged (it moves by "
-            f"{undecided[0].quadrature_change:.1e} from {case.fewer(nodes)} to {nodes} nodes), so the stage without noise "
-            "cannot decide, and the others see nothing wrong; try another size."
+            f"the estimate of {report.estimator!r} has no variance that the quadrature over its noise finds, so the means of"
+            " samples decide nothing; the other stages see nothing wrong."
         )
         raise NotEvaluable(message)
-    return report
+    message = (
+        f"the quadrature over the noise of {report.estimator!r} has not converged (it moves by "
+        f"{undecided[0].quadrature_change:.1e} from {case.fewer(nodes)} to {nodes} nodes), so the stage without noise "
+        "cannot decide, and the others see nothing wrong; try another size."
+    )
+    raise NotEvaluable(message)
+
+
+def _has_variance(compiled: Compiled, case: Case) -> bool:
+    """Whether the mean square of the estimate moves little with the nodes: else a law may have too long a tail for it."""
+    nodes, square = case.nodes(), torch.square
+    many, few = (_mean(compiled, case, 0, n, Branches(), square)[0] for n in (nodes, case.fewer(nodes)))
+    return bool(((many - few).abs() <= MOVES * many.abs()).all())
 
 
 def _check_arguments(size: int | None, samples: int, false_alarm: float, device: str) -> None:
@@ -310,8 +326,13 @@ def _named(case: Case, k: int) -> str:
     return f"parameters {k + 1}{other}{': ' + constants if constants else ''}"
 
 
-def _mean(compiled: Compiled, case: Case, k: int, nodes: int, branches: Branches) -> tuple[Tensor, int, bool]:
-    """The weighted mean of the estimate over every row of noise, the number of rows, and whether every estimate is zero."""
+def _mean(
+    compiled: Compiled, case: Case, k: int, nodes: int, branches: Branches, of: Callable[[Tensor], Tensor] = torch.clone
+) -> tuple[Tensor, int, bool]:
+    """The weighted mean of the estimate over every row of noise, the number of rows, and whether every estimate is zero.
+
+    `of` is what the mean is taken of, such as its square.
+    """
     parameters, keywords, leading = case.parameters(k), case.keywords(k), int(bool(compiled.noise))
     total, rows, silent = torch.zeros((), dtype=torch.float64, device=case.device), 0, True
     for noise, weights in case.rows(k, nodes):
@@ -319,7 +340,7 @@ def _mean(compiled: Compiled, case: Case, k: int, nodes: int, branches: Branches
         with branches.of("code"):
             estimates = flat(compiled.estimate(case.shaped(parameters), named, *case.objective, **keywords), leading)
         estimates = estimates if leading else estimates[None]
-        total, silent = total + weights @ estimates, silent and float(estimates.abs().max()) <= TOLERANCE
+        total, silent = total + weights @ of(estimates), silent and float(estimates.abs().max()) <= TOLERANCE
         rows += weights.numel()
     return total, rows, silent
 

@@ -233,7 +233,7 @@ class Compiled:
         params = self._checks.params(params)
         self._checks.generator(generator, params)
         given = self._checks.drawn_with(constants, params)
-        self._checks.positive(params, given)
+        self._checks.positive(params, given, defaults=False)
         with torch.no_grad():
             drawn: dict[str, Tensor] = self._draw(params, generator, sample_shape, **given)
         return drawn

@@ -53,8 +53,9 @@ from numeric.codegen.families import Finite, Normal
 from numeric.codegen.inventory import standardised
 from numeric.codegen.laws import noise_of, unstopped
 from numeric.codegen.logarithms import Exponentials, exponentials
-from numeric.codegen.named import is_inside
 from numeric.codegen.meaning.vectors import Form, Inner, inner_product, quadratic_form, slope_order
+from numeric.codegen.named import is_inside
+from numeric.codegen.named.family import Named
 
 
 class Values(Events):
@@ -399,6 +400,9 @@ class Values(Events):
         """E or the sum over every outcome of a finite law, with `body` in place of the body of the term."""
         variable = term.variable
         family = self.law(variable.law)
+        if isinstance(family, Named):
+            message = f"the generated code takes no mean under a law with a name inside a formula, as over {variable.name}: draw another variable."
+            raise UsageError(message)
         if not isinstance(family, Finite):
             message = (
                 f"the {self.family.name} family has no finite set of outcomes, so the expectation over {variable.name} inside "

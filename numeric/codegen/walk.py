@@ -150,7 +150,7 @@ class Walk(Values):
             return self.value(Score(law, at, self.by))
         noise = standardised(law, at) if isinstance(law, NormalLaw) and self.location.holds(law) else None
         if noise is None or not isinstance(law, NormalLaw):
-            through = self.pull(at, Code(self.law(law).pull_log_prob(self.event(at), self.write.assign), Shape.COORDINATE))
+            through = self.pull(at, coordinate(self.law(law).pull_log_prob(self.event(at), self.write.assign)))
             return sum_of([self.value(Score(law, at, self.by)), through])
         # log q(loc + scale x) = -x^2 / 2 - log scale: nothing of it moves with loc
         own = self._less_one(law) if self.wrt == "log_scale" else None

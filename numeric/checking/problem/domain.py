@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -59,15 +59,20 @@ def _required(law: NamedLaw) -> list[Term]:
     return [*law.positives, *(law.parameters[i] - 1 for i in SHAPED.get(law.name, ()))]
 
 
-def constants_of_shape(estimator: Estimator) -> set[str]:
-    """Return the names of the constants in parameters that are tried above 1.
+def constants_of_laws(estimator: Estimator) -> dict[str, float]:
+    """Return the constants that named laws demand to be positive, by their names, and what is added to the values of each.
 
     >>> from derive.notation import E, constant, function, grad, parameter, score, weibull
     >>> theta, c, f = parameter("theta"), constant("c"), function("f")
     >>> x = weibull("x", shape=c, scale=theta)
-    >>> constants_of_shape(Estimator("mine", f(x) * score(x, theta), (x,), grad(E(f(x), x), theta)))
-    {'c'}
+    >>> constants_of_laws(Estimator("mine", f(x) * score(x, theta), (x,), grad(E(f(x), x), theta)))
+    {'c': 1.0}
     """
     laws = [law for law in laws_of(estimator) if isinstance(law, NamedLaw)]
-    terms = [law.parameters[i] for law in laws for i in SHAPED.get(law.name, ())]
-    return {leaf.name for term in terms for leaf in free(term) if isinstance(leaf, Symbol)} - {estimator.parameter.name}
+    shapes = _symbols([law.parameters[i] for law in laws for i in SHAPED.get(law.name, ())])
+    every = _symbols([term for law in laws for term in law.positives]) - {estimator.parameter.name}
+    return {name: SHAPES if name in shapes else 0.0 for name in sorted(every)}
+
+
+def _symbols(terms: Sequence[Term]) -> set[str]:
+    return {leaf.name for term in terms for leaf in free(term) if isinstance(leaf, Symbol)}

@@ -43,7 +43,7 @@ def functions_for(
     """
     squash = {"bernoulli": torch.sigmoid, "categorical": lambda x: torch.softmax(x, -1)}.get(family)
     raw = squash if uses_raw_latent(estimator.formula) else None
-    raw = torch.sigmoid if any(isinstance(law, NamedLaw) for law in laws_of(estimator)) else raw  # their tails are long
+    raw = _bounded if any(isinstance(law, NamedLaw) for law in laws_of(estimator)) else raw
     names = {name: i for i, name in enumerate(generated.functions)}
     bent = {generated.names[function] for function in functions_with_slopes(estimator.formula)}
     controls = {generated.names[function] for function in latent_controls(estimator.formula)}
@@ -99,6 +99,11 @@ def _demands_positive(term: Term) -> bool:
     """Whether what stands in it must be positive: a logarithm, a denominator, or a relaxation with its temperature."""
     soft = isinstance(term, Apply) and isinstance(term.function, SoftThreshold)
     return soft or isinstance(term, Log) or (isinstance(term, Power) and term.exponent < 0)
+
+
+def _bounded(x: Tensor) -> Tensor:
+    """About x where it is small, and bounded: a named law may have too long a tail for the mean of an exponential."""
+    return 4 * torch.tanh(x / 4)
 
 
 def _weighted_sum(args: Sequence[Tensor]) -> Tensor:

@@ -22,7 +22,7 @@ from derive.language.term import NamedLaw, Term
 
 MAX_POINTS = 2**18
 MOST_COUNTS = 2**12
-FARTHEST = 64  # in units of the logarithm: what has so little of the density is left out
+FARTHEST = 64  # what has less than exp(-nodes) of the largest density is left out, or this in place of the nodes
 CONVERGED, LOST = 36, 1e-11  # with so many nodes, so much of the whole mass may be missing
 
 Chart = tuple[Tensor, Tensor]
@@ -66,7 +66,7 @@ def nodes_of(law: NamedLaw, parameters: Sequence[Tensor], size: int, nodes: int)
 
     Args
         parameters  of each coordinate, shape (size,) or (1,): where the nodes lie is read off them, and does not move
-        nodes       of each coordinate, of the half of one for a Laplace law; a sum goes as far as exp(-nodes) of its largest part
+        nodes       of each coordinate, of the half of one for a Laplace law; the more, the farther out they go
 
     Raises
         TooLarge, if there are more than 2**18 rows.
@@ -114,7 +114,8 @@ def _trapezoid(law: NamedLaw, parameters: list[Tensor], nodes: int, cut: int) ->
         s = torch.linspace(-8, 8, 1601, dtype=torch.float64, device=parameters[0].device)
         x, slope = chart(s)
         log_w = _density(law, x, parameters).log() + slope.log()
-        kept = s[log_w.nan_to_num(nan=-torch.inf) > log_w.nan_to_num(nan=-torch.inf).max() - cut]
+        log_w = torch.where(log_w.isfinite(), log_w, -torch.inf)
+        kept = s[log_w > log_w.max() - cut]
         s = torch.linspace(float(kept.min()), float(kept.max()), nodes, dtype=torch.float64, device=s.device)
         x, slope = chart(s)
         found.append((x, slope * (s[1] - s[0])))

@@ -77,13 +77,13 @@ class Checks:
             raise UsageError(message)
         return {name: self._constant(value, name, self.like(params)) for name, value in given.items()}
 
-    def positive(self, params: Params, constants: Mapping[str, Any]) -> None:
-        """Refuse values at which a law with a name is none; constants that are not given are passed over."""
+    def positive(self, params: Params, constants: Mapping[str, Any], *, defaults: bool = True) -> None:
+        """Refuse values at which a law with a name is none; without defaults, constants that are not given are passed over."""
         if not self.generated.positives:
             return
-        given = {name: value for name, value in self.generated.symbols if value is not None} | dict(constants)
+        given = dict(self.generated.symbols) | dict(constants) if defaults else constants
         names = {thing.name: name for thing, name in self.generated.names.items() if isinstance(thing, Symbol)}
-        known = {symbol: given[name] for symbol, name in names.items() if name in given}
+        known = {symbol: given[name] for symbol, name in names.items() if given.get(name) is not None}
         require_positive(self.generated.positives, known | {self.generated.theta: first(params)}, self.name)
 
     def objective(self, f: Objective | None, *, values: bool = True) -> tuple[Objective, ...]:

@@ -6,6 +6,8 @@ import re
 from textwrap import wrap
 
 from derive.language.estimator import Estimator
+from derive.language.named import PARAMETERS
+from derive.language.term import NamedLaw
 from numeric.codegen.backward import SLOPE_GRADIENT
 from numeric.codegen.curvature import CURVATURE, GRADIENT, JACOBIAN, VALUE_AND_SLOPE, Curvature
 from numeric.codegen.expressions import LINE
@@ -36,9 +38,16 @@ def header(estimator: Estimator, walk: Curvature, calls: list[Call]) -> str:
     instances = [f"{law.name} is any density, and normal here." for law in densities_of(estimator)]
     mean, theta = mean_alone(estimator), estimator.parameter.name
     instances += [f"{theta} is the mean {mean.name}({theta})."] if mean is not None and walk.family.name == "vector" else []
+    instances += [_spelled(draw.name, draw.law) for draw in estimator.draws if isinstance(draw.law, NamedLaw)]
     lines += ["", *wrap(" ".join([f"{walk.shapes_of_parameters()}.", *instances]), LINE)]
     text = "\n".join(lines + ["", *wrap(" ".join(said_of(calls)), LINE)] * bool(calls))
     return f'"""{text}\n"""\n\nIMPORTS'
+
+
+def _spelled(name: str, law: NamedLaw) -> str:
+    """A sentence with the law of a draw, and its parameters by name."""
+    given = ", ".join(f"{parameter} = {term}" for parameter, term in zip(PARAMETERS[law.name], law.terms, strict=True))
+    return _plain(f"{name} is {law.name}({given}).")
 
 
 def _plain(text: str) -> str:
