@@ -458,14 +458,14 @@ def test_a_wrong_slope_in_the_code_is_disagreed_with(name, monkeypatch):
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_a_wrong_sampler_is_seen_by_the_samples(name, monkeypatch):
-    """Each draw is that of the parameters of another law: halved rates and probabilities, doubled scales."""
+    """Each draw is that of the parameters of another law: halved rates and probabilities, and scales."""
     variable, _ = moving(name, len(PARAMETERS[name]) - 1)
     mine = Estimator("mine", f(variable) * score(variable, theta), (variable,), target(variable))
     right = NAMED[name].draw
 
     def wrong(self, shape, at=""):
-        last = self.given[-1]
-        return right(replace(self, given=(*self.given[:-1], family.times([family.Code("0.5", family.Shape.NUMBER), last]))), shape)
+        halved = family.times([family.number(Fraction(1, 2)), self.given[-1]])
+        return right(replace(self, given=(*self.given[:-1], halved)), shape)
 
     assert crosscheck(mine, samples=20_000, size=1).agrees
     monkeypatch.setattr(NAMED[name], "draw", wrong)

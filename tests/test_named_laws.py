@@ -11,7 +11,6 @@ import torch
 from scipy import stats
 
 import derive
-import numeric
 from derive.estimator import Estimator
 from derive.exact.comparison import identically_equal
 from derive.instances import compare
@@ -300,8 +299,6 @@ def test_what_does_not_fit_is_refused_by_name():
         identically_equal(Over(f(n), n), 0 * theta, theta, 2)
     with pytest.raises(UnknownNode, match="Poisson is not written for SymPy"):
         E(f(n), n).to_sympy()
-    with pytest.raises(UsageError):
-        numeric.compile(Estimator("mine", f(n) * score(n), (n,), of(n)))
 
 
 def test_an_instance_reads_no_law_with_wrong_parameters_and_no_sum_without_an_end():

@@ -258,7 +258,8 @@ class NamedLaw(DensityLaw):
         derivations   as an abstract density, of which the support, the sum and the smoothness in the parameters are known
         exact values  functions of it are read as polynomials, where its moments are rational in the parameters
         instances     quadrature with the density itself, or a sum
-        torch         none: there is no sampler in generated code
+        torch         sampler, log-density and scores, where the parameters are terms in theta and constants (family vector); no
+                      gradient goes through a sample whose own law moves
     """
 
     @property

@@ -13,7 +13,18 @@ from torch import Tensor
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
 from derive.language.scope import depends, free
-from derive.language.term import Apply, Expect, FiniteLaw, Function, NamedLaw, NormalLaw, RandomVariable, Symbol, Term, UniformLaw
+from derive.language.term import (
+    Apply,
+    Expect,
+    FiniteLaw,
+    Function,
+    NamedLaw,
+    NormalLaw,
+    RandomVariable,
+    Symbol,
+    Term,
+    UniformLaw,
+)
 from numeric.checking.exact_directions import exact_derivatives
 from numeric.checking.exact_gradient import exact_gradient
 from numeric.checking.exact_relaxed import exact_relaxed_target, is_relaxed

@@ -323,7 +323,10 @@ class Interpreter:
         if isinstance(law, NormalLaw):
             return self.vector(law.loc), self.vector(law.scale)
         what = type(law).__name__
-        message = f"the target of {self.estimator.name!r} has a {what}: expected a finite, a normal or a uniform law, or one with a name."
+        message = (
+            f"the target of {self.estimator.name!r} has a {what}: expected a finite, a normal or a uniform law, or one with a"
+            " name."
+        )
         raise UsageError(message)
 
     def _log_density(self, law: Law, at: Tensor) -> Tensor:

@@ -129,7 +129,8 @@ class Names:
         "torch", "math", "logsigmoid", "params", "noise", "logits", "loc", "log_scale", "scale", "draw", "estimate",
         "generator", "sample_shape", "shape", "every_outcome", "row_of", "value_and_gradient", "slope_gradient", "eps", "point",
         "probabilities", "classes", "rows", "drawn", "bernoulli", "at_once",
-        "tiny", "uniform", "centred", "gamma_a", "gamma_b", "values_and_gradients", "jacobian", "gradient", "value_and_slope", "curvature",
+        "values_and_gradients", "jacobian", "gradient", "value_and_slope", "curvature",
+        "tiny", "uniform", "centred", "gamma_a", "gamma_b",
     })  # fmt: skip
 
     def __init__(self) -> None:

@@ -38,6 +38,9 @@ class Compiled:
     on the parameter of the target. A law that is given outcomes is a table, with one row for each of them before the last
     dimension: (*batch, K, K) given a class, (*batch, 2**n, n) given n bits, of which the first is the lowest.
 
+    In the vector family theta itself is the tensor, (*batch, n). Laws with names have parameters that are terms in it and in
+    constants, one law for each coordinate; what must be positive there is checked at each call.
+
     A mean or a scale that is given outcomes, mu(k, theta), makes a table of loc or log_scale, (*batch, K, n), beside logits.
 
     Constants are numbers. One that stands beside values of f (a baseline) may be a tensor (*batch); one that multiplies an
@@ -331,7 +334,7 @@ def compile(estimator: Estimator, family: str | None = None) -> Compiled:
 
     Args
         estimator  from the catalogue, or your own
-        family     "bernoulli", "categorical" or "normal"; by default "normal" for a normal law, else "bernoulli"
+        family     "bernoulli", "categorical", "normal" or "vector"; by default what the laws of the estimator ask for
 
     Raises
         UsageError, UnknownNode, if the formula cannot be run in the family; the message says why.

@@ -401,7 +401,10 @@ class Values(Events):
         variable = term.variable
         family = self.law(variable.law)
         if isinstance(family, Named):
-            message = f"the generated code takes no mean under a law with a name inside a formula, as over {variable.name}: draw another variable."
+            message = (
+                "the generated code takes no mean under a law with a name inside a formula, as that over"
+                f" {variable.name} of {self.estimator.name!r}: draw another variable."
+            )
             raise UsageError(message)
         if not isinstance(family, Finite):
             message = (

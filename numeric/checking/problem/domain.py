@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from derive.language.errors import UsageError
@@ -19,8 +18,8 @@ MARGIN = 0.1
 CENTRES = ((0.0, 0.8), (0.6, 0.2), (2.0, 0.4), (4.0, 0.8))
 """Middle and spread of the entries that are tried in turn, of both signs: the second suits rates and probabilities."""
 SHAPED = {"Beta": (1,), "Weibull": (0,)}
-"""Parameters that are tried above 1: below, a Beta law has mass next to 1, where numbers have no room, and a Weibull law much of
-its mean far out."""
+"""Parameters that are tried above 1: below, a Beta law has mass next to 1, where numbers have no room, and a Weibull law has
+much of its mean far out."""
 SHAPES = 1.0  # added to the constants of such parameters
 
 

@@ -121,7 +121,10 @@ def _points(law: object, laws: FiniteLaws, size: int, nodes: int, name: str) -> 
             x, w = gauss_legendre(nodes)
             x = float(low) + float(high - low) * x
         case _:
-            message = f"the crosscheck does not know the law of {name}: expected a finite law, one with a name, or normal or uniform noise."
+            message = (
+                f"the crosscheck does not know the law of {name}: expected a finite law, one with a name, or normal or uniform"
+                " noise."
+            )
             raise UsageError(message)
     if nodes**size > MAX_ROWS:
         message = f"{nodes} nodes for each of {size} coordinates are too many: use a smaller size."

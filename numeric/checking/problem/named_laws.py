@@ -11,11 +11,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor
-from torch.distributions import AffineTransform, Distribution, SigmoidTransform, TransformedDistribution, Uniform
-from torch.distributions import Beta, Exponential, Gamma, Geometric, Gumbel, Laplace, Poisson, Weibull
+from torch.distributions import (
+    AffineTransform,
+    Beta,
+    Distribution,
+    Exponential,
+    Gamma,
+    Geometric,
+    Gumbel,
+    Laplace,
+    Poisson,
+    SigmoidTransform,
+    TransformedDistribution,
+    Uniform,
+    Weibull,
+)
+from torch.distributions.constraints import Constraint
 
 from derive.language.errors import NotEvaluable, TooLarge
 from derive.language.term import NamedLaw, Term
@@ -23,6 +39,7 @@ from derive.language.term import NamedLaw, Term
 MAX_POINTS = 2**18
 MOST_COUNTS = 2**12
 FARTHEST = 64  # what has less than exp(-nodes) of the largest density is left out, or this in place of the nodes
+INSIDE = {"Beta": 0.5}  # a point of the support, where 1 is none
 CONVERGED, LOST = 36, 1e-11  # with so many nodes, so much of the whole mass may be missing
 
 Chart = tuple[Tensor, Tensor]
@@ -56,8 +73,8 @@ def log_density(law: NamedLaw, at: Tensor, parameters: Sequence[Tensor]) -> Tens
     """
     given = torch.broadcast_tensors(*[part.double() for part in parameters])
     distribution = _DISTRIBUTIONS[law.name](*given, validate_args=False)
-    inside = distribution.support.check(at)  # type: ignore[attr-defined]
-    log_p = distribution.log_prob(torch.where(inside, at, torch.ones_like(at) / 2 if law.name == "Beta" else torch.ones_like(at)))
+    inside = cast("Constraint", distribution.support).check(at)
+    log_p = distribution.log_prob(torch.where(inside, at, INSIDE.get(law.name, 1.0)))
     return torch.where(inside, log_p, -torch.inf).sum(-1)
 
 
@@ -90,7 +107,7 @@ def _rule(law: NamedLaw, parameters: list[Tensor], nodes: int) -> tuple[Tensor, 
     mass = float((_density(law, rule[0], parameters) * rule[1]).sum())
     if nodes >= CONVERGED and not abs(mass - 1) <= LOST:
         values = ", ".join(f"{float(part):g}" for part in parameters)
-        message = f"the mass of {law.name}({values}) at the nodes of the crosscheck is {mass}, so it cannot judge means under it."
+        message = f"the mass of {law.name}({values}) at the nodes of the crosscheck is {mass}, so it judges no means under it."
         raise NotEvaluable(message)
     return rule
 
@@ -131,7 +148,7 @@ def _charts(law: NamedLaw, parameters: list[Tensor]) -> list[Callable[[Tensor], 
         case "Weibull":
             return [lambda s: _half(s, second, 1 / first)]
         case "Laplace":
-            return [lambda s, sign=sign: _moved(_half(s, second, 1), first, sign) for sign in (1, -1)]
+            return [partial(_side, first, second, sign) for sign in (1, -1)]
         case "Gumbel":
             return [lambda s: (first - second * (s - torch.exp(-s)), second * (1 + torch.exp(-s)))]
         case "Logistic":
@@ -144,8 +161,9 @@ def _half(s: Tensor, scale: Tensor, root: Tensor | float) -> Chart:
     return x, x * root * (1 + torch.exp(-s))
 
 
-def _moved(half: Chart, loc: Tensor, sign: int) -> Chart:
-    return loc + sign * half[0], half[1]
+def _side(loc: Tensor, scale: Tensor, sign: int, s: Tensor) -> Chart:
+    x, slope = _half(s, scale, 1.0)
+    return loc + sign * x, slope
 
 
 def _unit(s: Tensor) -> Chart:

@@ -95,15 +95,15 @@ def _as_finite(law: Law) -> Law:
 def _require_plain(law: NamedLaw, estimator: Estimator, family: str) -> None:
     if family != "vector":
         message = (
-            f"{estimator.name!r} uses a law with a name, {law.name}, whose parameters are terms in {estimator.parameter.name}: it"
-            f" runs in the vector family (--family vector), beside other such laws and normal laws, not in the {family} family."
+            f"{estimator.name!r} uses {law.name}, a law with a name, whose parameters are terms: it runs in the vector family"
+            f" (--family vector), beside others of its kind and normal laws, not in the {family} family."
         )
         raise UsageError(message)
     for term in law.terms:
         if anywhere(term, lambda part: isinstance(part, (RandomVariable, Apply, Density, Score, Grad, Expect, Over))):
             message = (
-                f"{estimator.name!r} uses the law {law.name} with the parameter {term}: the generated code knows parameters that"
-                f" are made of {estimator.parameter.name} and constants, not of draws or functions."
+                f"{estimator.name!r} uses the law {law.name} with the parameter {term}: the generated code knows parameters"
+                f" that are made of {estimator.parameter.name} and constants, not of draws or functions."
             )
             raise UsageError(message)
 

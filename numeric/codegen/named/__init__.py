@@ -1,4 +1,4 @@
-"""The laws that are known by their names, printed as torch expressions: sampler, logarithm of the density, and its derivatives."""
+"""Laws that are known by their names, printed as torch expressions: sampler, log-density, and its derivatives."""
 
 from __future__ import annotations
 

@@ -94,7 +94,10 @@ class Weibull(Named):
 
 
 class Beta(Named):
-    """log p(x) = (a - 1) log x + (b - 1) log(1 - x) + log Gamma(a + b) - log Gamma(a) - log Gamma(b); x = g / (g + h) of gammas."""
+    """log p(x) = (a - 1) log x + (b - 1) log(1 - x) + log Gamma(a + b) - log Gamma(a) - log Gamma(b).
+
+    x = g / (g + h), where g and h are gamma variables of the shapes a and b.
+    """
 
     name = "beta"
     inside: ClassVar[str] = "({x} > 0) & ({x} < 1)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
+from functools import reduce
 from typing import Any
 
 import torch
@@ -62,9 +62,9 @@ def value_of(term: Term, known: Mapping[str, Any]) -> Tensor:
         case Symbol(name):
             return torch.as_tensor(known[name])
         case Add(args):
-            return torch.as_tensor(sum(value_of(arg, known) for arg in args))
+            return reduce(torch.add, [value_of(arg, known) for arg in args])
         case Mul(args):
-            return torch.as_tensor(prod((value_of(arg, known) for arg in args), start=1))  # type: ignore[type-var]
+            return reduce(torch.mul, [value_of(arg, known) for arg in args])
         case Power(base, exponent):
             return value_of(base, known) ** exponent
         case Exp(arg):

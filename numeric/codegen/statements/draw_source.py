@@ -46,7 +46,8 @@ def draw_groups(estimator: Estimator, walk: Walk) -> list[list[RandomVariable]]:
 
 def _together(law: Law, draws: list[RandomVariable]) -> list[list[RandomVariable]]:
     given = isinstance(law, FiniteLaw) and law.given
-    alone = given or isinstance(law, NamedLaw) or (isinstance(law, NormalLaw) and not all(isinstance(term, Number) for term in law.terms))
+    moved = isinstance(law, NormalLaw) and not all(isinstance(term, Number) for term in law.terms)
+    alone = given or moved or isinstance(law, NamedLaw)
     return [[draw] for draw in draws] if alone else [draws]
 
 
