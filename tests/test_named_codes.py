@@ -15,6 +15,7 @@ import numeric
 from derive.estimator import Estimator
 from derive.language.errors import NotEvaluable, UsageError
 from derive.language.named import PARAMETERS, named
+from derive.language.scope import free
 from derive.language.term import RandomVariable
 from derive.notation import (
     E,
@@ -32,6 +33,7 @@ from derive.notation import (
     laplace,
     log,
     logistic,
+    minimum,
     normal,
     p,
     parameter,
@@ -41,7 +43,7 @@ from derive.notation import (
     stop,
     weibull,
 )
-from numeric.checking import crosscheck as stages
+from numeric.checking import cases, crosscheck as stages
 from numeric.checking.cases import Case
 from numeric.checking.crosscheck import crosscheck
 from numeric.checking.problem import named_laws
@@ -330,13 +332,13 @@ def test_moments_at_the_nodes_are_those_of_scipy(name):
     values = [0.6] if name == "Geometric" else [1.6, 1.3][: len(PARAMETERS[name])]
     law = named(name, *(Fraction(str(value)) for value in values))
     given = [torch.tensor([value], dtype=torch.float64) for value in values]
-    x, w = nodes_of(law, given, 1, 48)
-    weights = log_density(law, x, given).exp() * w
+    x, log_w = nodes_of(law, given, 1, 48)
+    weights = (log_density(law, x, given) + log_w).exp()
     for order in range(5):
         expected = SCIPY[name](*values).moment(order) if order else 1.0
         assert float((weights * x[:, 0] ** order).sum()) == pytest.approx(expected, rel=1e-9)
     two, both = nodes_of(law, [torch.cat([part, part]) for part in given], 2, 40)
-    weights = log_density(law, two, given).exp() * both
+    weights = (log_density(law, two, given) + both).exp()
     assert float((weights * two[:, 0] * two[:, 1]).sum()) == pytest.approx(SCIPY[name](*values).mean() ** 2, rel=1e-9)
 
 
@@ -363,6 +365,76 @@ def test_a_parameter_that_no_point_allows_is_named():
     x = poisson("x", rate=theta - theta)
     with pytest.raises(UsageError, match="found no theta at which"):
         crosscheck(Estimator("mine", f(x) * score(x, theta), (x,), target(x)))
+
+
+ROUGH = {
+    "a density outside": log(p(exponential("x", rate=theta), at=laplace("e") + 1)),
+    "a beta density on the line": p(beta("x", a=theta, b=2), at=exponential("e")),
+    "a kink of another law": log(p(laplace("z", loc=theta), at=laplace("e"))),
+    "a kink elsewhere": score(laplace("z", loc=theta), theta, at=theta + 1 + laplace("e")),
+    "a kink in smooth noise": p(laplace("z", loc=theta), at=logistic("e")),
+    "a smaller one": minimum(p(exponential("x", rate=theta), at=exponential("e")), 1),
+}
+
+
+@pytest.mark.parametrize("name", ROUGH)
+def test_what_jumps_or_bends_between_nodes_is_no_judgement(name, monkeypatch):
+    noise = next(leaf for leaf in free(ROUGH[name]) if isinstance(leaf, RandomVariable))
+    mine = Estimator("mine", ROUGH[name] * f(noise), (noise,), target(exponential("x", rate=theta)))
+    with pytest.raises(NotEvaluable, match="may jump or bend between the nodes"):
+        crosscheck(mine, samples=1000)
+
+
+def test_a_kink_between_the_nodes_would_be_an_accusation(monkeypatch):
+    """The penalty k3 is right; its derivative jumps where the other law bends."""
+    here, there = laplace("z", loc=theta), laplace("z")
+    ratio = log(p(here)) - log(p(there, at=here))
+    forward = grad(E(log(p(there)) - log(p(here, at=there)), there), theta)
+    k3 = Estimator("k3", grad(exp(-ratio) - 1 + ratio, theta), (here,), forward)
+    with pytest.raises(NotEvaluable, match="the density of Laplace at z"):
+        crosscheck(k3, samples=1000)
+    monkeypatch.setattr(cases, "require_smooth", lambda *_: None)
+    assert not crosscheck(k3, samples=1000).agrees
+
+
+def test_the_least_of_a_ratio_of_counts_is_judged():
+    """A sum has no nodes to miss a branch between; the estimate is biased, and told from that of the whole ratio."""
+    weight = p(n, at=other) / p(other)
+    cut = minimum(weight, Fraction(3, 2)) * f(other) * score(n, theta, at=other)
+    assert not crosscheck(Estimator("mine", cut, (other,), target(n)), samples=20_000).agrees
+    whole = minimum(weight, 1000) * f(other) * score(n, theta, at=other)
+    with pytest.raises(NotEvaluable, match="a sign in them never changes"):
+        crosscheck(Estimator("mine", whole, (other,), target(n)), samples=20_000)
+
+
+def test_large_parameters_and_densities_that_overflow_are_no_accusation(monkeypatch):
+    wide, thin = gamma("x", shape=100 * theta, rate=1), beta("x", a=theta / 4, b=3)
+    for variable in (wide, thin):
+        mine = Estimator("mine", f(variable) * score(variable, theta), (variable,), target(variable))
+        assert crosscheck(mine, samples=20_000).agrees
+    monkeypatch.setattr(stages, "MAX_TOLERANCE", 0.0)
+    mine = Estimator("mine", f(wide) * score(wide, theta), (wide,), target(wide))
+    assert max(check.max_error / check.tolerance for check in stages_of(mine, 2)) > 0.1
+
+
+def stages_of(estimator, size=1):
+    case = Case(estimator, "vector", "cpu", size)
+    return [stages._zero_noise(compile(estimator), case, k, stages.Branches()) for k in (0, 1)]
+
+
+def test_a_score_that_overflows_far_out_is_no_accusation(monkeypatch):
+    """There it is infinite and the density zero, whose product is no number, of a weight that is nothing."""
+    sharp, wide = gumbel("z", loc=theta, scale=Fraction(1, 8)), logistic("q", scale=4)
+    mine = Estimator("mine", p(sharp, at=wide) / p(wide) * f(wide) * score(sharp, theta, at=wide), (wide,), target(sharp))
+    assert all(math.isnan(check.max_error) and not check.decided for check in stages_of(mine))
+    monkeypatch.setattr(stages.math, "isnan", lambda number: False)
+    assert all(check.decided and not check.passed for check in stages_of(mine))
+
+
+def test_a_density_that_is_the_same_everywhere_has_an_entry_for_each_point():
+    flat = beta("x", a=1, b=1)
+    made = compile(Estimator("mine", log(p(flat)) + 0 * theta, (flat,), target(flat)))
+    assert made.estimate(torch.ones(1), {"x": torch.tensor([[0.25], [0.75]])}, one).tolist() == [[0.0], [0.0]]
 
 
 # Right estimators and their wrong twins
@@ -403,6 +475,7 @@ RIGHT = {
     "bound, score": ((lj(x) - log(p(x))) * score(x, theta), (x,), elbo(x)),
     "bound, path": (grad(lj(e / theta) - log(p(x, at=e / theta)), theta), (e,), elbo(x)),
     "bound, path of a gamma": (grad(lj(k_e / theta) - log(p(k, at=k_e / theta)), theta), (k_e,), elbo(k)),
+    "bound, path of a laplace": (grad(lj(theta + s * la) - log(p(z_la, at=theta + s * la)), theta), (la,), elbo(z_la)),
     "bound, path of a logistic": (grad(lj(theta + s * lo) - log(p(z_lo, at=theta + s * lo)), theta), (lo,), elbo(z_lo)),
     "k1 with the score": (k1 * score(x, theta), (x,), KL),
     "k2 as a loss": (grad(k1**2 / 2, theta), (x,), KL),

@@ -33,6 +33,7 @@ from numeric.checking.exact_variance import exact_variance_gradient
 from numeric.checking.problem.domain import constants_of_laws, point_in_domain
 from numeric.checking.problem.functions import functions_for, signed_constants
 from numeric.checking.problem.joint_rows import FiniteLaws, joint_rows
+from numeric.checking.problem.kinks import require_smooth
 from numeric.checking.problem.noise_nodes import noise_rows
 from numeric.codegen.expressions import Kind
 from numeric.codegen.families import family_of
@@ -56,7 +57,7 @@ MAX_JUDGED = 2**20
 MAX_OUTCOMES = 2**12
 MAX_POLYNOMIAL = 2**21
 MOST_JOINT_NODES = 48
-MOST_NAMED_NODES, MAX_NAMED_ROWS = 64, 2**18
+NAMED_NODES, MAX_NAMED_ROWS, CHEAP_ROWS = (64, 128), 2**18, 2**12  # farther out, scores overflow
 MORE_NODES = ("Laplace", "Geometric")  # both halves of the line, and a long tail
 SIZE = 3
 CONSTANTS = {"c": 0.3, "eta": 0.7}
@@ -117,6 +118,8 @@ class Case:
         self.named = any(isinstance(law, NamedLaw) for law in laws_of(estimator))
         self.vectors = self._vectors()
         self.of_laws = constants_of_laws(estimator)
+        if self.named:
+            require_smooth(estimator)
 
     @property
     def objective(self) -> tuple[Objective, ...]:
@@ -229,7 +232,8 @@ class Case:
     def nodes(self) -> int:
         """Nodes for each noise: as many as are exact, or as reach rounding, or as are not too many together."""
         if self.named:
-            return min(MOST_NAMED_NODES, self._nodes_within(MAX_NAMED_ROWS))
+            cheap, feasible = self._nodes_within(CHEAP_ROWS), self._nodes_within(MAX_NAMED_ROWS)
+            return max(min(NAMED_NODES[1], cheap), min(NAMED_NODES[0], feasible))
         if self.joint:
             return min(MOST_JOINT_NODES, self._nodes_within(MAX_ROWS))
         if self.unbounded and not self.smallest:
@@ -309,7 +313,7 @@ class Case:
         """The exact gradient at as many nodes as are feasible, and by how much it moved in the last step."""
         if self.polynomial and not self.summed:
             return self.exact(k, hermite_nodes(self.estimator, smallest=self.smallest)), 0.0
-        nodes = self.nodes() if self.summed else self._nodes_within(MAX_JUDGED)
+        nodes = self.nodes() if self.summed or self.named else self._nodes_within(MAX_JUDGED)
         exact = self.exact(k, nodes)
         return exact, float((exact - self.exact(k, self.fewer(nodes))).abs().max()) if nodes > 2 else float("inf")
 

@@ -21,6 +21,7 @@ What is compared is the mean. A change that moves no mean, such as a baseline wi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import NormalDist
@@ -311,8 +312,12 @@ def _zero_noise(compiled: Compiled, case: Case, k: int, branches: Branches) -> Z
     if case.converges or not case.polynomial:
         fewer = _mean(compiled, case, k, case.fewer(nodes), branches)[0] if nodes > 1 else torch.full_like(mean, torch.inf)
         change = float((fewer - mean).abs().max())
+        change = float("inf") if math.isnan(change) else change
     error = float((mean - exact).abs().max())
     tolerance = max(TOLERANCE, change * case.share) if case.converges else TOLERANCE
+    if case.named:  # the parameter of a law may be of any size, and so may its score: rounding is relative
+        size = float(_mean(compiled, case, k, nodes, Branches(), torch.abs)[0].max())
+        tolerance = max(tolerance, min(MAX_TOLERANCE, TOLERANCE * size))
     same = not case.polynomial and not case.converges
     vacuous = silent and float(exact.abs().max()) <= TOLERANCE
     values = tuple(mean.tolist()), tuple(exact.tolist())

@@ -297,9 +297,9 @@ class Interpreter:
 
     def _nodes(self, law: NamedLaw) -> tuple[Tensor, Tensor]:
         """Nodes that stand still, and weights with the density, which moves."""
-        x, w = nodes_of(law, values_of(law, self.vector), self._first.shape[-1], self.nodes)
-        x, w = x.reshape(-1, *[1] * self.depth, x.shape[-1]), w.reshape(-1, *[1] * self.depth)
-        return x, w * self._log_density(law, x).exp()
+        x, log_w = nodes_of(law, values_of(law, self.vector), self._first.shape[-1], self.nodes)
+        x, log_w = x.reshape(-1, *[1] * self.depth, x.shape[-1]), log_w.reshape(-1, *[1] * self.depth)
+        return x, (log_w + self._log_density(law, x)).exp()
 
     @property
     def _as_normal(self) -> bool:

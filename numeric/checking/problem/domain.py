@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from torch import Tensor
@@ -14,7 +15,7 @@ from derive.language.term import NamedLaw, Symbol, Term
 from numeric.codegen.laws import laws_of
 from numeric.codegen.running.positive import value_of
 
-MARGIN = 0.1
+MARGINS = (0.1, 1e-4)
 CENTRES = ((0.0, 0.8), (0.6, 0.2), (2.0, 0.4), (4.0, 0.8))
 """Middle and spread of the entries that are tried in turn, of both signs: the second suits rates and probabilities."""
 SHAPED = {"Beta": (1,), "Weibull": (0,)}
@@ -41,15 +42,15 @@ def point_in_domain(estimator: Estimator, wave: Tensor, constants: Mapping[str, 
     tensor([-0.8000, -0.5000])
     """
     required = [term for law in laws_of(estimator) if isinstance(law, NamedLaw) for term in _required(law)]
-    for middle, spread in CENTRES:
-        for sign in (1, -1):
-            tried = sign * middle + spread * wave
-            known = {**constants, estimator.parameter.name: tried}
-            if all(bool((value_of(term, known) >= MARGIN).all()) for term in required):
-                return tried
+    required = [term for term in required if _symbols([term])]
+    for margin, (middle, spread), sign in product(MARGINS, CENTRES, (1, -1)):
+        tried = sign * middle + spread * wave
+        known = {**constants, estimator.parameter.name: tried}
+        if all(bool((value_of(term, known) >= margin).all()) for term in required):
+            return tried
     message = (
         f"the crosscheck found no {estimator.parameter.name} at which {', '.join(map(str, dict.fromkeys(required)))} are all at"
-        f" least {MARGIN}, with the constants {', '.join(f'{name} = {value}' for name, value in constants.items()) or 'none'}."
+        f" least {MARGINS[-1]}, with the constants {', '.join(f'{name} = {value}' for name, value in constants.items())}."
     )
     raise UsageError(message)
 

@@ -101,8 +101,8 @@ def joint_rows(
         match draw.law:
             case FiniteLaw():
                 weights = weights * laws.log_probability(draw.law, drawn, known).exp()
-            case NamedLaw():
-                weights = weights * log_density(draw.law, drawn, given).exp()
+            case NamedLaw() if logs is not None:
+                logs = (logs + log_density(draw.law, points, given)).exp()
             case NormalLaw(loc, scale):
                 drawn = known(loc) + known(scale) * drawn
         noise[draw.name] = drawn

@@ -38,7 +38,6 @@ from derive.language.term import NamedLaw, Term
 
 MAX_POINTS = 2**18
 MOST_COUNTS = 2**12
-FARTHEST = 64  # what has less than exp(-nodes) of the largest density is left out, or this in place of the nodes
 INSIDE = {"Beta": 0.5}  # a point of the support, where 1 is none
 CONVERGED, LOST = 36, 1e-11  # with so many nodes, so much of the whole mass may be missing
 
@@ -79,11 +78,14 @@ def log_density(law: NamedLaw, at: Tensor, parameters: Sequence[Tensor]) -> Tens
 
 
 def nodes_of(law: NamedLaw, parameters: Sequence[Tensor], size: int, nodes: int) -> tuple[Tensor, Tensor]:
-    """Return points, shape (rows, size), and their weights without the density, shape (rows,).
+    """Return points, shape (rows, size), and the logarithms of their weights without the density, shape (rows,).
+
+    Density and weight are added as logarithms: of several coordinates one may be too large a number, and the other too small.
 
     Args
         parameters  of each coordinate, shape (size,) or (1,): where the nodes lie is read off them, and does not move
-        nodes       of each coordinate, of the half of one for a Laplace law; the more, the farther out they go
+        nodes       of each coordinate, of the half of one for a Laplace law; the more, the farther out they go, so that fewer
+                    show what is left out
 
     Raises
         TooLarge, if there are more than 2**18 rows.
@@ -96,15 +98,14 @@ def nodes_of(law: NamedLaw, parameters: Sequence[Tensor], size: int, nodes: int)
         message = f"the nodes of a {law.name} law are {rows} rows, more than {MAX_POINTS}: use a smaller size."
         raise TooLarge(message)
     points = torch.cartesian_prod(*(x for x, _ in rules)).reshape(rows, size)
-    weights = torch.cartesian_prod(*(w for _, w in rules)).reshape(rows, size)
-    return points, weights.prod(-1)
+    logs = torch.cartesian_prod(*(log_w for _, log_w in rules)).reshape(rows, size)
+    return points, logs.sum(-1)
 
 
 def _rule(law: NamedLaw, parameters: list[Tensor], nodes: int) -> tuple[Tensor, Tensor]:
-    """The nodes and weights of one coordinate."""
-    cut = min(nodes, FARTHEST)
-    rule = _counts(law, parameters, cut) if law.counts else _trapezoid(law, parameters, nodes, cut)
-    mass = float((_density(law, rule[0], parameters) * rule[1]).sum())
+    """The nodes of one coordinate, and the logarithms of their weights."""
+    rule = _counts(law, parameters, nodes) if law.counts else _trapezoid(law, parameters, nodes)
+    mass = float((_log_density(law, rule[0], parameters) + rule[1]).exp().sum())
     if nodes >= CONVERGED and not abs(mass - 1) <= LOST:
         values = ", ".join(f"{float(part):g}" for part in parameters)
         message = f"the mass of {law.name}({values}) at the nodes of the crosscheck is {mass}, so it judges no means under it."
@@ -112,31 +113,31 @@ def _rule(law: NamedLaw, parameters: list[Tensor], nodes: int) -> tuple[Tensor, 
     return rule
 
 
-def _density(law: NamedLaw, x: Tensor, parameters: Sequence[Tensor]) -> Tensor:
-    return log_density(law, x[:, None], [part[None] for part in parameters]).exp()
+def _log_density(law: NamedLaw, x: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    return log_density(law, x[:, None], [part[None] for part in parameters])
 
 
-def _counts(law: NamedLaw, parameters: list[Tensor], cut: int) -> tuple[Tensor, Tensor]:
-    """0, 1, 2, ... up to where the probabilities have fallen by exp(-cut)."""
+def _counts(law: NamedLaw, parameters: list[Tensor], nodes: int) -> tuple[Tensor, Tensor]:
+    """0, 1, 2, ... up to where the probabilities have fallen by exp(-nodes)."""
     every = torch.arange(MOST_COUNTS, dtype=torch.float64, device=parameters[0].device)
-    log_p = log_density(law, every[:, None], [part[None] for part in parameters])
-    kept = int((log_p > log_p.max() - cut).nonzero().max()) + 1
-    return every[:kept], torch.ones_like(every[:kept])
+    log_p = _log_density(law, every, parameters)
+    kept = int((log_p > log_p.max() - nodes).nonzero().max()) + 1
+    return every[:kept], torch.zeros_like(every[:kept])
 
 
-def _trapezoid(law: NamedLaw, parameters: list[Tensor], nodes: int, cut: int) -> tuple[Tensor, Tensor]:
-    """Nodes at equal distances in s, between the ends where density times dx / ds has fallen by exp(-cut)."""
+def _trapezoid(law: NamedLaw, parameters: list[Tensor], nodes: int) -> tuple[Tensor, Tensor]:
+    """Nodes at equal distances in s, between the ends where density times dx / ds has fallen by exp(-nodes)."""
     found = []
     for chart in _charts(law, parameters):
         s = torch.linspace(-8, 8, 1601, dtype=torch.float64, device=parameters[0].device)
         x, slope = chart(s)
-        log_w = _density(law, x, parameters).log() + slope.log()
+        log_w = _log_density(law, x, parameters) + slope.log()
         log_w = torch.where(log_w.isfinite(), log_w, -torch.inf)
-        kept = s[log_w > log_w.max() - cut]
+        kept = s[log_w > log_w.max() - nodes]
         s = torch.linspace(float(kept.min()), float(kept.max()), nodes, dtype=torch.float64, device=s.device)
         x, slope = chart(s)
-        found.append((x, slope * (s[1] - s[0])))
-    return torch.cat([x for x, _ in found]), torch.cat([w for _, w in found])
+        found.append((x, slope.log() + (s[1] - s[0]).log()))
+    return torch.cat([x for x, _ in found]), torch.cat([log_w for _, log_w in found])
 
 
 def _charts(law: NamedLaw, parameters: list[Tensor]) -> list[Callable[[Tensor], Chart]]:

@@ -39,13 +39,18 @@ class Named(Family):
         """The derivative of log p(x) of a coordinate by the i-th parameter, which is a tensor."""
 
     def log_prob(self, b: str, assign: Assign, standard: str | None = None) -> str:
-        return f"({self.log_density(b, assign).text}).sum(-1)"
+        return f"({self._for_each(b, assign)}).sum(-1)"
 
     def log_prob_anywhere(self, b: str, assign: Assign) -> str:
         """log p(b) where b may lie outside of the support: -inf there."""
         if not self.inside:
             return self.log_prob(b, assign)
-        return f"torch.where({self.inside.format(x=b)}, {self.log_density(b, assign).text}, -math.inf).sum(-1)"
+        return f"torch.where({self.inside.format(x=b)}, {self._for_each(b, assign)}, -math.inf).sum(-1)"
+
+    def _for_each(self, b: str, assign: Assign) -> str:
+        """log p of each coordinate, a tensor also where it is the same for all, as that of Beta(1, 1)."""
+        code = self.log_density(b, assign)
+        return code.text if code.shape is not Shape.NUMBER else plus([code, of(f"torch.zeros_like({b})")]).text
 
     def score(self, b: str, parameter: str, assign: Assign) -> str:
         self._refuse("parameter that is given: its score goes through the terms of its parameters")

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from derive.language.errors import NotEvaluable
 from derive.language.estimator import Estimator
-from derive.language.term import FiniteLaw, RandomVariable, Sign, Term, anywhere
+from derive.language.term import FiniteLaw, NamedLaw, RandomVariable, Sign, Term, anywhere
 
 _SIGNS = {torch.sign, Tensor.sign}
 
@@ -75,6 +75,7 @@ def require_branches(estimator: Estimator, family: str, branches: Branches) -> N
 
 def _has_sign_of_noise(term: Term, discrete: tuple[type, ...]) -> bool:
     def is_noise(part: Term) -> bool:
-        return isinstance(part, RandomVariable) and not isinstance(part.law, discrete)
+        counted = isinstance(part, RandomVariable) and isinstance(part.law, NamedLaw) and part.law.counts
+        return isinstance(part, RandomVariable) and not counted and not isinstance(part.law, discrete)
 
     return anywhere(term, lambda part: isinstance(part, Sign) and anywhere(part.arg, is_noise))
