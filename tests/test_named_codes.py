@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import numeric
 from derive.estimator import Estimator
@@ -46,10 +47,11 @@ from derive.notation import (
 from numeric.checking import cases, crosscheck as stages
 from numeric.checking.cases import Case
 from numeric.checking.crosscheck import crosscheck
-from numeric.checking.problem import named_laws
+from numeric.checking.problem import domain, named_laws
 from numeric.checking.problem.named_laws import log_density, nodes_of
 from numeric.codegen.named import NAMED, family
 from numeric.codegen.running import checks
+from numeric.codegen.running.module import module_of
 from numeric.codegen.torchgen import generate
 from numeric.codegen.torchrun import Compiled, compile
 from tests.test_named_laws import SCIPY, TORCH
@@ -197,6 +199,17 @@ def test_draws_and_estimates_are_where_the_parameters_are(name, i):
     if ", device=theta.device" in made.source:
         with pytest.raises(RuntimeError, match="device"):
             left.estimate(params, left.draw(params, None, (3,), **case.drawn_with(0)), *case.objective, **case.keywords(0))
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_draws_for_parameters_on_a_gpu_are_made_there(name):
+    variable, _ = moving(name, len(PARAMETERS[name]) - 1)
+    own = Estimator("mine", f(variable) * score(variable, theta), (variable,), target(variable))
+    generated = generate(own)
+    module = module_of(generated.source, "fake")
+    with FakeTensorMode():
+        drawn = module.draw(torch.zeros(2, 3, device="cuda"), None, (4,), **dict.fromkeys(generated.drawn_with, 0.5))
+    assert (drawn["x"].device.type, drawn["x"].shape) == ("cuda", (4, 2, 3))
 
 
 def test_a_batch_goes_through_vmap_and_compile():
@@ -365,6 +378,17 @@ def test_a_parameter_that_no_point_allows_is_named():
     x = poisson("x", rate=theta - theta)
     with pytest.raises(UsageError, match="found no theta at which"):
         crosscheck(Estimator("mine", f(x) * score(x, theta), (x,), target(x)))
+
+
+def test_a_shape_at_which_32_bits_have_no_room_is_not_tried(monkeypatch):
+    """A third of the mass is below the smallest number, and the samples have another score there."""
+    tiny = gamma("x", shape=theta / 400, rate=1)
+    mine = Estimator("mine", f(tiny) * score(tiny, theta), (tiny,), target(tiny))
+    with pytest.raises(UsageError, match="found no theta at which"):
+        crosscheck(mine)
+    monkeypatch.setattr(domain, "SHAPED", {})
+    with pytest.raises(NotEvaluable, match="the mass of Gamma"):
+        crosscheck(mine)
 
 
 ROUGH = {
@@ -564,6 +588,7 @@ MINE = {
         None,
         "of draws or functions",
     ),
+    "a mean in a function": (f(x) * f(E(x, x)), (x,), None, "exponential law has no mean in generated code"),
     "a mean inside": (f(x) * E(x, x), (x,), None, "no mean under a law with a name"),
     "through a count": (grad(log(p(n, at=n + theta)), theta), (n,), None, "poisson family has outcomes that do not move"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from itertools import product
 from typing import Any
 
@@ -18,10 +19,11 @@ from numeric.codegen.running.positive import value_of
 MARGINS = (0.1, 1e-4)
 CENTRES = ((0.0, 0.8), (0.6, 0.2), (2.0, 0.4), (4.0, 0.8))
 """Middle and spread of the entries that are tried in turn, of both signs: the second suits rates and probabilities."""
-SHAPED = {"Beta": (1,), "Weibull": (0,)}
-"""Parameters that are tried above 1: below, a Beta law has mass next to 1, where numbers have no room, and a Weibull law has
-much of its mean far out."""
-SHAPES = 1.0  # added to the constants of such parameters
+TENTH = Fraction(1, 10)
+SHAPED: dict[str, dict[int, Fraction | int]] = {"Beta": {0: TENTH, 1: 1}, "Gamma": {0: TENTH}, "Weibull": {0: 1}}
+"""What parameters of shape are tried above, by their place. Below, a law has mass next to 0 or 1 where numbers have no
+room, those of 32 bits near 0, and a Weibull law has much of its mean far out."""
+SHAPES = 1.0  # added to the constants of what is tried above 1
 
 
 def point_in_domain(estimator: Estimator, wave: Tensor, constants: Mapping[str, Any]) -> Tensor:
@@ -34,12 +36,13 @@ def point_in_domain(estimator: Estimator, wave: Tensor, constants: Mapping[str, 
     Raises
         UsageError, if none of those that are tried is one.
 
+    >>> import torch
     >>> from derive.notation import E, function, grad, parameter, poisson, score
     >>> theta, f = parameter("theta"), function("f")
     >>> n = poisson("n", rate=-theta)
-    >>> mine = Estimator("mine", f(n) * score(n), (n,), grad(E(f(n), n), theta))
+    >>> mine = Estimator("mine", f(n) * score(n, theta), (n,), grad(E(f(n), n), theta))
     >>> point_in_domain(mine, torch.tensor([1.0, -0.5]), {})
-    tensor([-0.8000, -0.5000])
+    tensor([-0.4000, -0.7000])
     """
     required = [term for law in laws_of(estimator) if isinstance(law, NamedLaw) for term in _required(law)]
     required = [term for term in required if _symbols([term])]
@@ -56,7 +59,7 @@ def point_in_domain(estimator: Estimator, wave: Tensor, constants: Mapping[str, 
 
 
 def _required(law: NamedLaw) -> list[Term]:
-    return [*law.positives, *(law.parameters[i] - 1 for i in SHAPED.get(law.name, ()))]
+    return [*law.positives, *(law.parameters[i] - least for i, least in SHAPED.get(law.name, {}).items())]
 
 
 def constants_of_laws(estimator: Estimator) -> dict[str, float]:
@@ -69,7 +72,7 @@ def constants_of_laws(estimator: Estimator) -> dict[str, float]:
     {'c': 1.0}
     """
     laws = [law for law in laws_of(estimator) if isinstance(law, NamedLaw)]
-    shapes = _symbols([law.parameters[i] for law in laws for i in SHAPED.get(law.name, ())])
+    shapes = _symbols([law.parameters[i] for law in laws for i, least in SHAPED.get(law.name, {}).items() if least == 1])
     every = _symbols([term for law in laws for term in law.positives]) - {estimator.parameter.name}
     return {name: SHAPES if name in shapes else 0.0 for name in sorted(every)}
 

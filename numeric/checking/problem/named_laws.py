@@ -68,7 +68,7 @@ def log_density(law: NamedLaw, at: Tensor, parameters: Sequence[Tensor]) -> Tens
 
     >>> from derive.language.named import named
     >>> log_density(named("Exponential", 2), torch.tensor([[0.0], [-1.0]]), [torch.tensor([2.0])])
-    tensor([0.6931,   -inf])
+    tensor([0.6931,   -inf], dtype=torch.float64)
     """
     given = torch.broadcast_tensors(*[part.double() for part in parameters])
     distribution = _DISTRIBUTIONS[law.name](*given, validate_args=False)

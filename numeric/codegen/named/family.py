@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
+from derive.language.errors import UsageError
 from derive.language.term import Log
 from numeric.codegen.expressions import Code, Level, Shape, call, number, plus, times
 from numeric.codegen.families import Assign, Family
@@ -53,13 +54,17 @@ class Named(Family):
         return code.text if code.shape is not Shape.NUMBER else plus([code, of(f"torch.zeros_like({b})")]).text
 
     def score(self, b: str, parameter: str, assign: Assign) -> str:
-        self._refuse("parameter that is given: its score goes through the terms of its parameters")
+        self._refuse("score by a tensor, but by the terms of its parameters")
 
     def mean(self, assign: Assign) -> str:
-        self._refuse("mean as a node E(x, x)")
+        self._refuse("mean")
 
     def pull_mean(self, slope: str, parameter: str, assign: Assign) -> str | None:
-        self._refuse("mean as a node E(x, x)")
+        self._refuse("mean")
+
+    def _refuse(self, what: str) -> NoReturn:
+        message = f"a {self.name} law has no {what} in generated code: draw from it, or write that with its parameters."
+        raise UsageError(message)
 
     def full(self, parameter: Code, shape: str) -> str:
         """A parameter for each sample: a tensor of that shape."""
