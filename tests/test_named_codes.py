@@ -277,7 +277,7 @@ OUTSIDE = (
 
 @pytest.mark.parametrize(("law", "noise", "points", "expected"), OUTSIDE)
 def test_a_density_is_zero_outside_of_its_support(law, noise, points, expected):
-    at = noise - 1 if law.law.counts else noise + 0
+    at = noise - 1 if law.law.counts else noise
     made = compile(Estimator("mine", log(p(law, at=at)) + 0 * theta, (noise,), target(noise)))
     x = torch.tensor(points, dtype=torch.float64)[:, None]
     assert made._estimate(torch.ones(1).double(), {"e": x}, one)[:, 0].tolist() == pytest.approx(expected)
@@ -335,6 +335,15 @@ def test_constants_that_are_not_positive_are_refused_where_they_are_used():
         with pytest.raises(UsageError, match="the parameter c, which must be positive"):
             made.estimate(t, noise, **keywords)
     assert made(t, c=2.0).shape == (1,)
+
+
+def test_a_constant_of_a_draw_alone_must_be_a_number():
+    noise = exponential("e", rate=c)
+    made = compile(Estimator("mine", grad(f(theta * noise), theta), (noise,), grad(E(f(theta * noise), noise), theta)))
+    assert made(torch.ones(2), lambda v: v.sum(-1), c=2.0).shape == (2,)
+    for wrong in ("2", torch.ones(3)):
+        with pytest.raises(UsageError, match="c: expected a number"):
+            made(torch.ones(2), lambda v: v.sum(-1), c=wrong)
 
 
 # The judge
@@ -432,6 +441,7 @@ def test_the_least_of_a_ratio_of_counts_is_judged():
 
 
 def test_large_parameters_and_densities_that_overflow_are_no_accusation(monkeypatch):
+    monkeypatch.setattr(domain, "SHAPED", {})
     wide, thin = gamma("x", shape=100 * theta, rate=1), beta("x", a=theta / 4, b=3)
     for variable in (wide, thin):
         mine = Estimator("mine", f(variable) * score(variable, theta), (variable,), target(variable))
