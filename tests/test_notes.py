@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
@@ -11,11 +12,14 @@ from pathlib import Path
 import pytest
 
 from derive.catalogue import catalogue
+from derive.cli.main import run
 from derive.kernel import theorem as kernel
 from derive.language.term import lift
 from derive.laws.models import RationalCase
 from derive.notation import E, finite, function, grad, parameter, score, uniform
 from derive.proofs.rules import algebra, pathwise
+from derive.written.block import WrongStep, check
+from derive.written.page import blocks
 from docs.notes import cases, checks, pages
 from docs.notes.statement import (
     CHECKERS,
@@ -30,6 +34,7 @@ from docs.notes.statement import (
     judge,
     verdict_of,
 )
+from numeric.cli.main import app
 
 DOCS = Path(__file__).parent.parent / "docs" / "notes"
 NUMBERED = {
@@ -155,6 +160,65 @@ def test_a_changed_verdict_stops_the_generation_and_nothing_is_written(tmp_path)
     with pytest.raises(UnsupportedVerdict, match="note 002, introduction"):
         pages.run(tmp_path / "audit", [note])
     assert not (tmp_path / "audit").exists()
+
+
+# The blocks: what is printed is checked again, and nothing else of the audit has a part in that
+
+
+def page_of(note):
+    return (DOCS / f"note_{note}.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("note", pages.NOTES)
+def test_every_block_of_a_page_stands_when_it_is_read_again(note, capsys):
+    found = page_of(note).count("```derivation")
+    assert found == sum(bool(proof.block) for one in judged(note) for proof in (*one.evidence, *one.correction)) > 5
+    assert run(app, ["check", "--quiet", str(DOCS / f"note_{note}.md")]) == 0
+    assert capsys.readouterr().out.count(": holds") == found
+
+
+def altered(page, opened, change):
+    """Each block of a page with one line that begins so changed, in turn, and the number of that line."""
+    for first, lines in blocks(page):
+        for place, line in enumerate(lines):
+            if line.strip().startswith(opened):
+                yield first + place, [*lines[:place], change(line), *lines[place + 1 :]], first
+
+
+@pytest.mark.parametrize("note", pages.NOTES)
+@pytest.mark.parametrize(
+    ("opened", "change"),
+    [
+        ("= ", lambda line: re.sub("= (-?)", lambda sign: f"= 1 {sign[1] or '+'} ", line, count=1)),
+        ("needs ", lambda line: line.replace("needs ", "needs Not", 1)),
+    ],
+)
+def test_each_line_of_a_block_that_is_altered_is_named(note, opened, change):
+    wrong = list(altered(page_of(note), opened, change))
+    assert len(wrong) > 5
+    for number, lines, first in wrong:
+        with pytest.raises(WrongStep) as refused:
+            check(lines, first)
+        assert refused.value.line == number
+
+
+def test_an_altered_line_fails_the_page(tmp_path, capsys):
+    page = page_of("000")
+    line = next(number for number, _, _ in altered(page, "= ", str))
+    (tmp_path / "note.md").write_text(page.replace("\n  = ", "\n  = 2 * ", 1), encoding="utf-8")
+    assert run(app, ["check", "--quiet", str(tmp_path / "note.md")]) == 1
+    assert [said for said in capsys.readouterr().out.splitlines() if ": holds" not in said] == [
+        f"{tmp_path / 'note.md'}:{line}: does not hold: expectation does not lead to this line."
+    ]
+
+
+def test_the_index_counts_the_blocks_and_names_what_is_none():
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    proofs = [proof for one in everything() for proof in (*one.evidence, *one.correction)]
+    written, without = sum(bool(proof.block) for proof in proofs), sum(bool(proof.unwritten) for proof in proofs)
+    assert f"| all | {written} | {without} |" in index
+    assert index.count("a typed derivation has no rule for that") == without
+    assert [proof for proof in proofs if proof.text.startswith("kernel") and not proof.block and not proof.unwritten] == []
 
 
 # The checks: each refuses what it should not accept

@@ -9,16 +9,18 @@ import pytest
 from derive.catalogue import catalogue
 from derive.cli.main import run
 from derive.kernel import algebra
-from derive.language.errors import UsageError
+from derive.language.errors import RuleError, UsageError
 from derive.language.term import Apply, Function, RandomVariable, Symbol
-from derive.notation import E, finite, function, normal, parameter
-from derive.printing.text import render
+from derive.notation import E, continuous, finite, function, grad, normal, p, parameter, relaxation, score, uniform
+from derive.printing.text import premises, render
 from derive.proofs import rules
+from derive.proofs.calc import calc
 from derive.proofs.conversions import Rewrite
 from derive.written.block import REWRITES, Written, WrongStep, check, check_page
 from derive.written.grammar import declare, parse
 from derive.written.page import Unreadable, blocks
 from derive.written.setting import Setting, setting_of
+from derive.written.writing import block
 from numeric.cli.main import app
 
 ROOT = Path(__file__).parent.parent
@@ -155,8 +157,8 @@ def test_a_name_for_two_functions_is_refused_where_a_setting_is_read_off():
 
 def test_the_example_stands():
     found = list(check_page(PAGE.read_text(encoding="utf-8")))
-    assert [type(one) for one in found] == [Written, Written]
-    assert [len(one.lines) for one in found] == [5, 4]
+    assert [type(one) for one in found] == [Written, Written, Written]
+    assert [len(one.lines) for one in found] == [5, 4, 2]
     assert {premise.name for premise in found[0].assumptions} == {"Differentiable"}
 
 
@@ -287,3 +289,144 @@ def test_names_that_are_not_declared_are_symbols_and_functions():
     assert read == function("g")(Symbol("c"))
     assert isinstance(parse("b", setting()), RandomVariable)
     assert parse("E_z[z]", setting()) == E(normal("z", Symbol("mu"), Symbol("s")), normal("z", Symbol("mu"), Symbol("s")))
+
+
+# What is known of functions, and what a step needs
+
+
+def test_what_is_known_of_functions_is_declared():
+    found = setting()
+    for line in ("differentiable f, g", "not differentiable k", "relaxation of b"):
+        declare(line, found)
+    assert [found.functions[name].differentiable for name in ("f", "g", "k")] == [True, True, False]
+    maps = relaxation(found.variables["b"])
+    assert parse("H(h(u, theta))", found) == maps.H(maps.h(found.variables["u"], Symbol("theta")))
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        (["differentiable f", "not differentiable f"], "f is declared twice"),
+        (["relaxation of b", "differentiable h"], "h is declared twice"),
+        (["v ~ Normal(m(c), 1)", "differentiable m"], "m is declared twice"),
+        (["relaxation of w"], "'w' is not drawn"),
+        (["relaxation of z"], "only a variable with a finite law"),
+        (["differentiable b"], "'b' stands for a variable and for a function"),
+        (["differentiable log"], "'log' is no name of a function"),
+        (["differentiable"], "expected how a variable is drawn"),
+        (["not f"], "expected how a variable is drawn"),
+        (["not not differentiable f"], "expected how a variable is drawn"),
+        (["differentiable f g"], "expected how a variable is drawn"),
+    ],
+)
+def test_what_is_said_twice_or_of_no_function_is_refused(lines, why):
+    *before, last = lines
+    found = setting()
+    for line in before:
+        declare(line, found)
+    with pytest.raises(UsageError, match=why):
+        declare(last, found)
+
+
+MOVES = ["u ~ Uniform(0, 1)", "d_theta E_u[f(u + theta)]", "= E_u[d_theta f(u + theta)] by pathwise"]
+
+
+def test_a_function_that_is_declared_as_not_differentiable_is_not_differentiated():
+    assert "Differentiable" in {premise.name for premise in check(MOVES).assumptions}
+    assert "Differentiable" not in {premise.name for premise in check(["differentiable f", *MOVES]).assumptions}
+    with pytest.raises(WrongStep, match="declared as not differentiable"):
+        check(["not differentiable f", *MOVES])
+
+
+def test_what_a_step_needs_is_said_in_any_order_with_or_without_its_words():
+    needed = [f"needs {condition}" for condition in premises(check(MOVES).assumptions)]
+    broken = [part for line in needed for part in line.replace(", ", ",\n").splitlines()]
+    for said in (needed, needed[::-1], [line.partition(":")[0] for line in needed], broken):
+        assert len(check([*MOVES, *said]).lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "line", "why"),
+    [
+        ([*MOVES, "needs SupportFixed(u, theta)"], 4, "does not need SupportFixed"),
+        ([*MOVES, "needs Differentiable(f(theta + u), theta): it is not"], 4, "does not need"),
+        ([*MOVES, "needs Differentiable(f(theta + u), phi)"], 4, "does not need"),
+        ([*MOVES, "needs nothing"], 4, "does not need nothing"),
+        ([*MOVES, "= E_u[d_theta f(u + theta)] + 0 by algebra", "needs NonZero(c)"], 3, "which the block does not say"),
+    ],
+)
+def test_a_step_that_needs_less_or_more_than_is_said_does_not_hold(typed, line, why):
+    with pytest.raises(WrongStep, match=why) as refused:
+        check(typed)
+    assert refused.value.line == line
+
+
+def test_a_premise_is_said_where_it_is_first_needed():
+    needed = [f"needs {condition}" for condition in premises(check(MOVES).assumptions)]
+    again = "= E_u[d_theta f(u + theta)] + d_theta E_u[f(u + theta)] - E_u[d_theta f(u + theta)] by pathwise"
+    assert len(check([*MOVES, *needed, again]).lines) == 3
+    with pytest.raises(WrongStep, match="first to need is nothing"):
+        check([*MOVES, *needed, again, needed[0]])
+
+
+@pytest.mark.parametrize("lines", [["needs NonZero(c)"], ["f(c)", "needs NonZero(c)", "= f(c) by algebra"]])
+def test_what_is_needed_stands_below_a_step(lines):
+    with pytest.raises(Unreadable, match="stands below the step"):
+        check(lines)
+
+
+# Writing
+
+
+theta, f = parameter("theta"), function("f")
+b, epsilon = finite("b", theta), normal("epsilon")
+z = normal("z", theta, 2)
+x, q, relaxed = finite("x", theta, law="q"), finite("a", parameter("phi"), law="q", given=(b,)), relaxation(b)
+u, v = uniform("u"), uniform("v")
+hard = relaxed.H(relaxed.h(u, theta))
+c, LONG = Symbol("c"), sum((f(b, theta, Symbol(f"x{i}")) for i in range(30)), f(b))
+CHAINS = {
+    "score function": (grad(E(f(b), b), theta), (rules.score_function_estimator, E(f(b) * score(b), b))),
+    "another name": (E(f(z), z), (rules.reparameterization(epsilon), E(f(theta + 2 * epsilon), epsilon))),
+    "another law": (E(f(b), b), (rules.change_of_law(x), E(p(b, at=x) / p(x) * f(x), x))),
+    "a condition": (E(2 * f(q), b, q), (rules.linearity, 2 * E(f(q), b, q))),
+    "a law without a variable": (2 * f(hard), (rules.algebra, f(hard) + f(hard))),
+    "a score elsewhere": (score(b, at=c) * 2, (rules.algebra, score(b, at=c) + score(b, at=c))),
+    "relaxed": (grad(E(f(hard), u), theta), (rules.conditional_reparameterization(b, v), grad(E(f(b), b), theta))),
+    "nothing": (E(f(b), b), (rules.algebra, E(f(b), b))),
+    "long": (LONG, (rules.algebra, LONG * 1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_derivation_is_written_as_a_block_that_says_the_same(name):
+    start, *steps = CHAINS[name]
+    derived, written = calc(start, *steps), block(start, *steps)
+    read = check(written)
+    assert [line.rule for line in read.lines] == [line.rule for line in derived.lines]
+    assert premises(read.assumptions) == premises(derived.theorem.assumptions)
+    assert sum("needs " in line for line in written) == len(read.assumptions)
+    assert max(map(len, written)) <= 104
+
+
+def double(name):
+    return Function(name)(theta) + Function(name, differentiable=True)(theta)
+
+
+@pytest.mark.parametrize(
+    ("start", "why"),
+    [
+        (double("f"), "declared twice|says something else|is refused"),
+        (f(Symbol("a + b")), "is refused"),
+        (Symbol("log") * 2, "is refused"),
+        (E(f(continuous("y", theta, normalised=False)), continuous("y", theta, normalised=False)), "says something else"),
+    ],
+)
+def test_what_the_notation_cannot_say_is_no_block(start, why):
+    with pytest.raises(UsageError, match=why):
+        block(start, (rules.algebra, start * 1))
+
+
+def test_what_does_not_hold_is_no_block():
+    with pytest.raises(RuleError, match="does not lead"):
+        block(f(theta), (rules.algebra, 2 * f(theta)))

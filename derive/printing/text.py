@@ -126,9 +126,15 @@ def premise(condition: Condition, where: Where = ()) -> str:
     >>> premise(SupportFixed(finite("b", theta), theta))
     'SupportFixed(b, theta): the support of b does not depend on theta'
     """
-    label, sentence, terms = spoken(condition)
+    _, sentence, terms = spoken(condition)
     subjects = [render(term, apart(terms, where)) for term in terms]
-    return f"{label}({', '.join(subjects)}): {sentence.format(*subjects)}"
+    return f"{premise_name(condition, where)}: {sentence.format(*subjects)}"
+
+
+def premise_name(condition: Condition, where: Where = ()) -> str:
+    """Return a side condition by name alone, `SupportFixed(b, theta)`."""
+    label, _, terms = spoken(condition)
+    return f"{label}({', '.join(render(term, apart(terms, where)) for term in terms)})"
 
 
 def premises(conditions: Iterable[Condition], where: Where = ()) -> list[str]:

@@ -11,17 +11,21 @@ from derive.kernel import algebra as scalar, theorem as kernel
 from derive.kernel.premises import Assuming
 from derive.kernel.theorem import Theorem
 from derive.language.errors import PremiseError, RuleError
-from derive.language.term import Density, Expect, Grad, Log, Over, Term, parts
+from derive.language.term import Density, Expect, Grad, Log, Over, RandomVariable, Term, parts
 
 Path = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Rewrite:
-    """A named way to turn a term of one shape into an equal one; `apply` raises RuleError on other shapes."""
+    """A named way to turn a term of one shape into an equal one; `apply` raises RuleError on other shapes.
+
+    `variables` are those that a reader must be told beside the name: `reparameterization with epsilon`.
+    """
 
     name: str
     apply: Callable[[Term, Assuming], Theorem]
+    variables: tuple[RandomVariable, ...] = ()
 
 
 def places(term: Term, path: Path = ()) -> Iterator[Path]:
@@ -125,6 +129,8 @@ def equal_by_normal_form(left: Term, right: Term, assuming: Assuming) -> Theorem
     """Return left = right if both have the same normal form, split as little as is needed."""
     for reach in (_as_it_is, _whole, normalise):
         first, second = reach(left, assuming), reach(right, assuming)
+        if first.rhs == second.rhs:  # needs nothing, where algebra would need what its terms do
+            return kernel.transitivity(first, kernel.symmetry(second))
         if scalar.equal(first.rhs, second.rhs):
             middle = kernel.algebra(first.rhs, second.rhs, assuming=assuming)
             return kernel.transitivity(kernel.transitivity(first, middle), kernel.symmetry(second))
@@ -203,4 +209,3 @@ def _tidied(term: Term, assuming: Assuming) -> Theorem:
         return kernel.reflexivity(term) if tidy == term else kernel.algebra(term, tidy, assuming=assuming)
     except PremiseError:
         return kernel.reflexivity(term)
-

@@ -292,12 +292,12 @@ def known(name: str, theorem: Theorem) -> Rewrite:
 
 def reparameterization(noise: RandomVariable) -> Rewrite:
     """The rewrite of a normal variable as loc + scale * noise."""
-    return Rewrite("reparameterization", lambda term, assuming: kernel.reparameterize(term, noise, assuming=assuming))
+    return Rewrite("reparameterization", lambda term, assuming: kernel.reparameterize(term, noise, assuming=assuming), (noise,))
 
 
 def change_of_law(variable: RandomVariable) -> Rewrite:
     """The rewrite that draws a variable of another law, and weights by the ratio of the densities."""
-    return Rewrite("change_of_law", lambda term, assuming: kernel.change_of_law(term, variable, assuming=assuming))
+    return Rewrite("change_of_law", lambda term, assuming: kernel.change_of_law(term, variable, assuming=assuming), (variable,))
 
 
 def conditional_reparameterization(outcome: RandomVariable, noise: RandomVariable) -> Rewrite:
@@ -305,6 +305,7 @@ def conditional_reparameterization(outcome: RandomVariable, noise: RandomVariabl
     return Rewrite(
         "conditional_reparameterization",
         lambda term, assuming: kernel.conditional_reparameterize(term, outcome, noise, assuming=assuming),
+        (outcome, noise),
     )
 
 
@@ -313,4 +314,5 @@ def marginalization(outcome: RandomVariable, noise: RandomVariable) -> Rewrite:
     return Rewrite(
         "conditional_marginalization",
         lambda term, assuming: conditional_marginalization(term, outcome, noise, assuming=assuming),
+        (outcome, noise),
     )

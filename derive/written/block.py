@@ -3,8 +3,11 @@
     b ~ p(b; theta)                                       what is drawn, or `estimator NAME` for a catalogue name
     d_theta E_b[f(b)]                                     the first line
     = d_theta sum_b p(b; theta) * f(b)  by expectation    a step; without = a line continues the one above
+    = sum_b (d_theta p(b; theta)) * f(b)  by leibniz
+      needs Differentiable(p(b; theta), theta)            what the step assumes; all of it, if the block says any
 
-A rule that needs a variable is written `by change of law with a`.
+A rule that needs a variable is written `by change of law with a`. In front of the first line may stand what is known of
+functions: `differentiable f`, `not differentiable g`, and `relaxation of b` for its maps h, H, h_tilde and sigma.
 """
 
 from __future__ import annotations
@@ -25,11 +28,11 @@ from derive.language.errors import GradproofError, RuleError, ScopeError, TooLar
 from derive.language.estimator import Estimator
 from derive.language.scope import alpha_equal
 from derive.language.term import Number, RandomVariable, Term
-from derive.printing.text import render
+from derive.printing.text import premise, premise_name, render
 from derive.proofs import rules
 from derive.proofs.calc import Derivation, Line, calc
 from derive.proofs.conversions import Rewrite
-from derive.written.grammar import declare, parse
+from derive.written.grammar import declare, declares, parse
 from derive.written.page import Unreadable, blocks
 from derive.written.setting import Setting, setting_of
 
@@ -73,10 +76,11 @@ class Written:
 
 @dataclass
 class _Row:
-    """What is typed on one line and those that continue it."""
+    """What is typed on one line and those that continue it, and below it what the step is said to need."""
 
     number: int
     text: str
+    needs: list[_Row] = field(default_factory=list)
 
 
 @dataclass
@@ -117,6 +121,8 @@ def check(lines: Sequence[str], first: int = 1) -> Written:
         chain.append(Line(line.rule, line.term, tuple(sorted(new, key=repr)), line.values_only))
         assumptions |= found.theorem.assumptions
         _demand_possible(row, assumptions)
+        if any(each.needs for each in steps):
+            _demand_said(row, new, typed.estimator)
     if typed.estimator is not None:
         _demand_ends(typed.estimator, chain, typed.rows)
     return Written(start.number, tuple(chain), assumptions, typed.estimator)
@@ -141,10 +147,13 @@ def _taken_apart(lines: Sequence[str], first: int) -> _Typed:
         text = line.strip()
         if not text:
             continue
-        if not typed.rows and (text.startswith("estimator ") or "~" in text):
+        if not typed.rows and (text.startswith("estimator ") or declares(text)):
             _readable(number, partial(_set, typed, text))
+        elif text.startswith("needs "):
+            _under(typed.rows, number).needs.append(_Row(number, text.removeprefix("needs ")))
         elif typed.rows and not text.startswith("="):
-            typed.rows[-1].text += f" {text}"
+            row = (typed.rows[-1].needs or typed.rows)[-1]
+            row.text += f" {text}"
         elif typed.rows or not text.startswith("="):
             typed.rows.append(_Row(number, text.removeprefix("=")))
         else:
@@ -154,11 +163,18 @@ def _taken_apart(lines: Sequence[str], first: int) -> _Typed:
     return typed
 
 
+def _under(rows: Sequence[_Row], number: int) -> _Row:
+    """Return the step that a line `needs ...` stands under."""
+    if len(rows) < 2:
+        raise Unreadable(number, "what a step needs stands below the step, '= ... by rule'.")
+    return rows[-1]
+
+
 def _set(typed: _Typed, text: str) -> None:
-    if "~" in text:
+    if declares(text):
         declare(text, typed.setting)
         return
-    if typed.estimator is not None or typed.setting.variables:
+    if typed.estimator is not None or typed.setting.roles:
         message = "'estimator NAME' stands once, in front of what else is drawn."
         raise UsageError(message)
     typed.estimator = catalogue[text.removeprefix("estimator ").strip()]
@@ -189,6 +205,21 @@ def _demand_possible(row: _Row, assumptions: Iterable[Premise | Equation]) -> No
         if algebra.equal(one + other, Number(Fraction(0))):
             shown = " and ".join(sorted(map(render, (one, other))))
             raise WrongStep(row.number, f"no value makes {shown} positive, and the derivation assumes both.")
+
+
+def _demand_said(row: _Row, new: Iterable[Premise | Equation], estimator: Estimator | None) -> None:
+    """What a step is said to need must be what it assumes and no line above it did, by name alone or with its words."""
+    where = () if estimator is None else estimator.where
+    needed = {premise_name(each, where): premise(each, where) for each in new}
+    whole = ", ".join(sorted(needed)) or "nothing"
+    for said in row.needs:
+        text = " ".join(said.text.split())
+        name = text.partition(":")[0]
+        words = needed.pop(name, None)
+        if words is None or text not in (name, words):
+            raise WrongStep(said.number, f"the step does not need {text}; what it is the first to need is {whole}.")
+    if needed:
+        raise WrongStep(row.number, f"the step needs {', '.join(sorted(needed))}, which the block does not say.")
 
 
 def _rewrite(rule: str, names: str | None, setting: Setting) -> Rewrite:

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from derive.language.errors import UsageError
 from derive.language.named import PARAMETERS, named
-from derive.language.notation import continuous, finite
+from derive.language.notation import continuous, finite, relaxation
 from derive.language.term import (
     Density,
     Exp,
@@ -52,6 +52,8 @@ _WORDS: dict[str, tuple[int, Callable[..., Term]]] = {
 }  # fmt: skip
 _PARAMETERS = {"Normal": 2, "Uniform": 2, **{name: len(taken) for name, taken in PARAMETERS.items()}}
 _DRAWN = re.compile(r"\s*(continuous\s+)?([A-Za-z_]\w*)\s*~\s*(.*)", re.DOTALL | re.ASCII)
+_FUNCTIONS = re.compile(r"\s*(not\s+)?differentiable\s+(\w+(?:\s*,\s*\w+)*)\s*", re.ASCII)
+_RELAXED = re.compile(r"\s*relaxation\s+of\s+(\w+)\s*", re.ASCII)
 
 
 def parse(text: str, setting: Setting) -> Term:
@@ -72,13 +74,35 @@ def parse(text: str, setting: Setting) -> Term:
     return term
 
 
+def declares(text: str) -> bool:
+    """Whether a line is a declaration and no formula.
+
+    >>> declares("b ~ p(b; theta)"), declares("not differentiable f"), declares("f(b)")
+    (True, True, False)
+    """
+    return "~" in text or text.split()[:1] in (["not"], ["differentiable"], ["relaxation"])
+
+
 def declare(text: str, setting: Setting) -> None:
-    """Add what `b ~ p(b; theta)` declares to a setting; `continuous z ~ q(z; phi)` has a density.
+    """Add what a line declares to a setting.
+
+    Written
+        b ~ p(b; theta)                 a variable; `continuous z ~ q(z; phi)` has a density
+        differentiable f, g             functions with continuous derivatives; `not differentiable f` has none
+        relaxation of b                 the maps h, H, h_tilde and sigma of a relaxed finite variable
 
     Raises
-        UsageError, if it declares nothing that is known.
+        UsageError, if it declares nothing that is known, or something again.
     """
     _demand_ascii(text)
+    if functions := _FUNCTIONS.fullmatch(text):
+        for name in re.split(r"\s*,\s*", functions[2]):
+            setting.function(Function(name, not functions[1]))
+        return
+    if relaxed := _RELAXED.fullmatch(text):
+        for each in _maps(relaxed[1], setting):
+            setting.function(each)
+        return
     found = _DRAWN.fullmatch(text)
     if found is None:
         message = f"expected how a variable is drawn, as 'b ~ p(b; theta)' or 'u ~ Uniform(0, 1)'; got {text.strip()!r}."
@@ -87,6 +111,14 @@ def declare(text: str, setting: Setting) -> None:
     variable = parser.drawn(found[2], dense=bool(found[1]))
     parser.end()
     setting.declare(variable)
+
+
+def _maps(name: str, setting: Setting) -> tuple[Function, ...]:
+    if name not in setting.variables:
+        message = f"{name!r} is not drawn: declare it, as in 'b ~ p(b; theta)'."
+        raise UsageError(message)
+    relaxed = relaxation(setting.variables[name])
+    return relaxed.h, relaxed.H, relaxed.h_tilde, relaxed.sigma
 
 
 def _demand_ascii(text: str) -> None:
@@ -321,7 +353,7 @@ class _Parser:
         if head in _WORDS and len(args) == _WORDS[head][0]:
             return _WORDS[head][1](*args)
         self.setting.use(head, "function")
-        return self.setting.functions.get(head, Function(head))(*args)
+        return self.setting.functions.setdefault(head, Function(head))(*args)
 
     def slope(self, head: str, order: int) -> Term:
         """Read f'(x) of a function that the estimator declares as differentiable."""

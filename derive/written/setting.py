@@ -27,7 +27,7 @@ from derive.printing.folding import WORDS
 
 RESERVED = frozenset((
     "E", "Var", "Cov", "KL", "sum", "prod", "int", "grad", "lim", "log", "exp", "sigmoid", "sign", "sg", "Normal", "Uniform",
-    *WORDS, *PARAMETERS, "estimator", "continuous", "by", "with",
+    *WORDS, *PARAMETERS, "estimator", "continuous", "differentiable", "relaxation", "not", "needs", "by", "with",
 ))  # fmt: skip
 """What a reader takes for an operation, and what a derivation says in words: no names."""
 _OPERATOR = re.compile(r"(E|sum|int|d|grad)_.*")
@@ -79,6 +79,17 @@ class Setting:
         if _called(variable.law):
             self.use(_called(variable.law), "law")
         self._keep(variable)
+
+    def function(self, function: Function) -> None:
+        """Add what is known of a function.
+
+        Raises
+            UsageError, if its name is taken, by another function too.
+        """
+        self.use(function.name, "function")
+        if self.functions.setdefault(function.name, function) != function:
+            message = f"{function.name} is declared twice, and not as the same."
+            raise UsageError(message)
 
     def _keep(self, variable: RandomVariable) -> None:
         self.variables[variable.name] = variable

@@ -5,7 +5,7 @@ A check either returns evidence or raises `UnsupportedVerdict`; nothing is concl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 
@@ -25,6 +25,7 @@ from derive.printing.layout import Where
 from derive.proofs.calc import calc
 from derive.proofs.conversions import Rewrite
 from derive.verdicts import prover
+from derive.written import writing
 from docs.notes.statement import Check, Evidence, UnsupportedVerdict, Witness
 
 OUTCOMES = (2, 3)
@@ -49,23 +50,37 @@ def chain(start: Term, *steps: tuple[Rewrite, Term], under: tuple[str, ...] = ()
         derivation = calc(start, *steps)
         recheck(derivation.theorem)
         rules = ", ".join(rewrite.name.replace("_", " ") for rewrite, _ in steps)
-        shown = f"`{text.render(start, where)}` = `{text.render(derivation.theorem.rhs, where)}`"
-        assumed = (*under, *_words(derivation.theorem.assumptions, where))
-        return Evidence("proof", f"kernel: {shown}, by {rules}", assumed)
+        return _by_kernel(derivation.theorem, f", by {rules}", steps, under, where)
 
     return check
 
 
-def theorem(build: Callable[[], Theorem], under: tuple[str, ...] = (), where: Where = ()) -> Check:
-    """The kernel makes a theorem; `where` names subterms in print."""
+def theorem(build: Callable[[], Theorem], by: Rewrite | None = None, under: tuple[str, ...] = (), where: Where = ()) -> Check:
+    """The kernel makes a theorem, which one rule leads to, if any does; `where` names subterms in print."""
 
     def check() -> Evidence:
         made = build()
         recheck(made)
-        shown = f"`{text.render(made.lhs, where)}` = `{text.render(made.rhs, where)}`"
-        return Evidence("proof", f"kernel: {shown}", (*under, *_words(made.assumptions, where)))
+        steps = [] if by is None else [(by, made.rhs)]
+        if not calc(made.lhs, *steps).theorem.assumptions <= made.assumptions:
+            message = f"`{text.render(made.lhs)}` = `{text.render(made.rhs)}` needs more by one step than the theorem does."
+            raise _fail(message)
+        return _by_kernel(made, "", steps, under, where)
 
     return check
+
+
+def _by_kernel(made: Theorem, by: str, steps: Sequence[tuple[Rewrite, Term]], under: tuple[str, ...], where: Where) -> Evidence:
+    """Return a proof as a block that anyone can check again, or as one line where the notation has no words for it."""
+    assumed = (*under, *_words(made.assumptions, where))
+    block, unwritten = (), "it uses a theorem that is proved elsewhere, and a typed derivation has no rule for that"
+    if steps:
+        try:
+            block, unwritten = tuple(writing.block(made.lhs, *steps)), ""
+        except UsageError as error:
+            unwritten = str(error)
+    shown = f"`{text.render(made.lhs, where)}` = `{text.render(made.rhs, where)}`{by}"
+    return Evidence("proof", "kernel, line by line" if block else f"kernel: {shown}", assumed, block=block, unwritten=unwritten)
 
 
 def same(

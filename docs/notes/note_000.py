@@ -7,7 +7,6 @@ from fractions import Fraction
 from derive.catalogue import catalogue
 from derive.estimator import Estimator
 from derive.kernel import theorem as kernel
-from derive.kernel.premises import EVERYTHING
 from derive.language.term import lift
 from derive.notation import (
     E,
@@ -32,7 +31,11 @@ from derive.proofs.rules import (
     mean_score,
     pathwise,
     pathwise_gradient,
+    product_rule,
+    reparameterization,
+    score_definition,
     score_function,
+    score_function_estimator,
     zero_mean_score,
 )
 from docs.notes import cases
@@ -105,7 +108,7 @@ PROBLEM = [
         "Score function gradient, second display",
         r"$d \log u = du / u$",
         UNDER,
-        theorem(lambda: kernel.differentiate(grad(log(w), theta), assuming=EVERYTHING)),
+        chain(grad(log(w), theta), (product_rule, grad(w, theta) / w)),
     ),
     PEN.claim(
         "Score function gradient, third display",
@@ -134,7 +137,7 @@ PROBLEM = [
         "Score function gradient, fourth sentence",
         r"Only the derivative $\nabla\log q$ is needed; not that of f.",
         UNDER,
-        theorem(lambda: score_function(rough(z), z, theta)),
+        theorem(lambda: score_function(rough(z), z, theta), score_function_estimator),
     ),
     PEN.claim(
         "Score function gradient, fifth sentence",
@@ -147,13 +150,13 @@ PROBLEM = [
         "Score function gradient, sixth sentence",
         r"The derivative $\nabla_\theta\log p(x;\theta)$ is called a score function.",
         HOLDS,
-        theorem(lambda: kernel.definition(score(z))),
+        theorem(lambda: kernel.definition(score(z)), score_definition),
     ),
     PEN.claim(
         "Score function gradient, seventh sentence",
         "The expected value of the score is zero.",
         UNDER,
-        theorem(lambda: zero_mean_score(z, theta)),
+        theorem(lambda: zero_mean_score(z, theta), mean_score),
         same(E(score(b), b), lift(0), theta),
         refused("SupportFixed", lambda: zero_mean_score(cases.moving, theta), "a support that moves"),
         outside(
@@ -226,7 +229,7 @@ PATHS = [
         ILL,
         two_meanings("f", {"the integrand f(z)": 1, "the map f(epsilon, v)": 2}, "f is the integrand in the first sentence"),
         corrected=r"$z = h(\epsilon, v)$, where $h(\epsilon, v)$ has the law q(z; v).",
-        correct=(theorem(lambda: kernel.reparameterize(E(f(g_z), g_z), epsilon, assuming=EVERYTHING)),),
+        correct=(chain(E(f(g_z), g_z), (reparameterization(epsilon), E(f(g), epsilon))),),
     ),
     PEN.claim(
         "Path-wise Gradients, second assumption",
@@ -255,8 +258,8 @@ PATHS = [
         "heading of the score function",
         "The score function is for continuous and for discrete variables.",
         UNDER,
-        theorem(lambda: score_function(f(z), z, theta)),
-        theorem(lambda: score_function(f(b), b, theta)),
+        theorem(lambda: score_function(f(z), z, theta), score_function_estimator),
+        theorem(lambda: score_function(f(b), b, theta), score_function_estimator),
     ),
 ]
 

@@ -49,8 +49,10 @@ from derive.proofs.rules import (
     normalisation,
     pathwise,
     pathwise_gradient,
+    product_rule,
     reparameterization,
     score_function,
+    score_function_estimator,
 )
 from docs.notes import cases
 from docs.notes.cases import HALF, bernoulli, concrete_at_one, hump, hump_slope, rebar_at_one, variances
@@ -281,7 +283,7 @@ EQUATIONS_1 = [
         "3",
         r"\int f(b)\, \partial_\theta p(b;\theta)\, db \quad\text{(repeats (2))}",
         HOLDS,
-        theorem(lambda: kernel.reflexivity(Over(f(t) * moved, t))),
+        theorem(lambda: kernel.reflexivity(Over(f(t) * moved, t)), algebra),
     ),
     PEN.equation(
         "4",
@@ -346,8 +348,8 @@ EQUATIONS_1 = [
         "Score Function, pros, first half",
         "The method does not need f to be differentiable.",
         UNDER,
-        theorem(lambda: score_function(rough(b), b, theta)),
-        theorem(lambda: score_function(rough(t), t, theta)),
+        theorem(lambda: score_function(rough(b), b, theta), score_function_estimator),
+        theorem(lambda: score_function(rough(t), t, theta), score_function_estimator),
     ),
     PEN.claim(
         "Score Function, pros, second half",
@@ -358,7 +360,10 @@ EQUATIONS_1 = [
         ),
         corrected="The density is differentiable, its support does not move with the parameter, and the derivative of f p has "
         "an integrable bound.",
-        correct=(theorem(lambda: score_function(f(b), b, theta)), theorem(lambda: score_function(f(t), t, theta))),
+        correct=(
+            theorem(lambda: score_function(f(b), b, theta), score_function_estimator),
+            theorem(lambda: score_function(f(t), t, theta), score_function_estimator),
+        ),
     ),
     PEN.claim(
         "Score Function, cons",
@@ -399,9 +404,8 @@ EQUATIONS_1 = [
         "Reparameterization, first slide",
         r"Choose a smooth function h and write $b = h(\epsilon, \theta)$ with $\epsilon \sim N(0, 1)$.",
         UNDER,
-        theorem(
-            lambda: kernel.reparameterize(E(f(z), z), epsilon, assuming=EVERYTHING),
-            ("h(epsilon, theta) has the law p(b; theta)",),
+        chain(
+            E(f(z), z), (reparameterization(epsilon), E(f(g), epsilon)), under=("h(epsilon, theta) has the law p(b; theta)",)
         ),
         outside_differs(
             E(grad(twice_g, theta), epsilon),
@@ -415,7 +419,7 @@ EQUATIONS_1 = [
         "8",
         r"\partial_\theta L = \partial_\theta \mathbb{E}_{p(b;\theta)}[f(b)]",
         HOLDS,
-        theorem(lambda: kernel.reflexivity(grad(E(f(t), t), theta))),
+        theorem(lambda: kernel.reflexivity(grad(E(f(t), t), theta)), algebra),
         remark="Defines L, which (5) has used already.",
     ),
     PEN.equation(
@@ -482,7 +486,7 @@ EQUATIONS_1 = [
         undefined({"f", "phi"}, {"f", "g", "theta", "epsilon"}, "no phi occurs in (8) to (12)"),
         corrected="f must be differentiable with respect to its argument.",
         correct=(
-            theorem(lambda: kernel.differentiate(grad(f(g), phi))),
+            theorem(lambda: kernel.differentiate(grad(f(g), phi)), product_rule),
             needs("Differentiable", lambda: pathwise(grad(E(rough(g), epsilon), theta)), "f that is not differentiable"),
         ),
         remark="The derivative with respect to phi is identically zero.",
@@ -531,8 +535,8 @@ EQUATIONS_2 = [
         r"\partial_\theta\mathbb{E}_{p(b;\theta)}[C(b)]"
         r"\quad\text{equals } \partial_\theta\mathbb{E}[f(b)]",
         UNDER,
-        theorem(lambda: control_variate_correction(f(b), C(b), b, theta)),
-        theorem(lambda: control_variate_correction(f(t), C(t), t, theta)),
+        theorem(lambda: control_variate_correction(f(b), C(b), b, theta), score_function_estimator),
+        theorem(lambda: control_variate_correction(f(t), C(t), t, theta), score_function_estimator),
         proved(catalogue["control-variate"]),
     ),
     PEN.claim(
@@ -545,7 +549,7 @@ EQUATIONS_2 = [
         "15",
         r"\mathbb{E}_{p(b;\theta)}[(f(b) - c)\, \partial_\theta \log p(b;\theta)]\quad\text{(start of a chain)}",
         HOLDS,
-        theorem(lambda: kernel.reflexivity(E((f(t) - c) * score(t), t))),
+        theorem(lambda: kernel.reflexivity(E((f(t) - c) * score(t), t)), algebra),
     ),
     PEN.equation(
         "16",
@@ -567,7 +571,7 @@ EQUATIONS_2 = [
         "18",
         r"(17) = \int (f(b) - c)\, \partial_\theta p(b;\theta)",
         HOLDS,
-        theorem(lambda: kernel.algebra(p(t) * (f(t) - c) * (1 / p(t)) * moved, (f(t) - c) * moved)),
+        theorem(lambda: kernel.algebra(p(t) * (f(t) - c) * (1 / p(t)) * moved, (f(t) - c) * moved), algebra),
         same(Over(p(b) * (f(b) - c) * (1 / p(b)) * grad(p(b), theta), b), Over((f(b) - c) * grad(p(b), theta), b), theta),
     ),
     PEN.equation(
@@ -663,7 +667,9 @@ EQUATIONS_2 = [
         r"the correction "
         "is estimated through the noise, which needs a reparameterized b.",
         correct=(
-            theorem(lambda: kernel.algebra((f(t) - f(t)) * score(t) + grad(E(f(t), t), theta), grad(E(f(t), t), theta))),
+            theorem(
+                lambda: kernel.algebra((f(t) - f(t)) * score(t) + grad(E(f(t), t), theta), grad(E(f(t), t), theta)), algebra
+            ),
             confirmed("variance with the correction through the noise, f(z) = z^2, against pathwise", mixed(1), "=", PATHWISE),
         ),
     ),
@@ -751,7 +757,9 @@ CONCRETE = [
         "First Approach, second bullet",
         r"$z = \log\frac{\theta}{1-\theta} + \log\frac{u}{1-u}$, $H(z) = 1$ where $z \ge 0$: $H(z)$ is Bernoulli($\theta$).",
         UNDER,
-        theorem(lambda: kernel.algebra(theta * x - (1 - theta) * (1 - x), x - (1 - theta)), ("0 < theta < 1, 0 < u < 1",)),
+        theorem(
+            lambda: kernel.algebra(theta * x - (1 - theta) * (1 - x), x - (1 - theta)), algebra, ("0 < theta < 1, 0 < u < 1",)
+        ),
         same(Over(lift(1), w), theta, theta),
         read("z >= 0 says that theta u >= (1 - theta)(1 - u), which is u >= 1 - theta; that interval has length theta"),
     ),
@@ -781,10 +789,7 @@ CONCRETE = [
         r"\partial_\theta\mathbb{E}_{p(z;\theta)}[f(\sigma_\lambda(z))] = "
         r"\partial_\theta\mathbb{E}_{p(u)}[f(\sigma_\lambda(h(u,\theta)))]",
         UNDER,
-        theorem(
-            lambda: kernel.reparameterize(E(f(z), z), epsilon, assuming=EVERYTHING),
-            ("p(z; theta) is the law of h(u, theta)",),
-        ),
+        chain(E(f(z), z), (reparameterization(epsilon), E(f(g), epsilon)), under=("p(z; theta) is the law of h(u, theta)",)),
         read("for uniform noise, and the logistic law of z, this is what p(z; theta) means"),
     ),
     PEN.equation(
@@ -836,14 +841,14 @@ REBAR = [
         r"\partial_\theta\mathbb{E}_{p(z;\theta)} f(\sigma_\lambda(z)) = "
         r"\mathbb{E}_{p(z;\theta)}[f(\sigma_\lambda(z))\,\partial_\theta\log p(z;\theta)]",
         UNDER,
-        theorem(lambda: score_function(f(point), point, theta)),
+        theorem(lambda: score_function(f(point), point, theta), score_function_estimator),
         same(grad(E(f(z), z), theta), E(f(z) * score(z, theta), z), theta),
     ),
     PEN.equation(
         "27",
         r"\mathbb{E}_{p(b;\theta)}[f(b)\,\partial_\theta\log p(b)] = \partial_\theta\mathbb{E}_{p(b;\theta)}[f(b)]",
         UNDER,
-        theorem(lambda: kernel.symmetry(score_function(f(b), b, theta)), ("p(b) is p(b; theta)",)),
+        theorem(lambda: kernel.symmetry(score_function(f(b), b, theta)), score_function_estimator, ("p(b) is p(b; theta)",)),
         outside_differs(
             E(f(b) * grad(log(p(finite("b", law="r"), at=b)), theta), b), target, theta, "p(b) that does not contain theta"
         ),
@@ -860,7 +865,7 @@ REBAR = [
         r"\partial_\theta\mathbb{E}_{p(z;\theta)}[f(H(z))] = \mathbb{E}_{p(z;\theta)}[f(H(z))\,\partial_\theta\log "
         r"p(z;\theta)]",
         UNDER,
-        theorem(lambda: score_function(rough(point), point, theta)),
+        theorem(lambda: score_function(rough(point), point, theta), score_function_estimator),
         remark="H need not be differentiable: the score of z is.",
     ),
     PEN.claim(
@@ -888,6 +893,7 @@ REBAR = [
         UNDER,
         theorem(
             lambda: score_function(f(point), point, theta),
+            score_function_estimator,
             ("its summand f(sigma(z)) d log p(z) is the control variate, and its value (25) the correction",),
         ),
     ),
@@ -895,7 +901,7 @@ REBAR = [
         "30",
         r"\mathbb{E}_{p(z;\theta)}[f(\sigma_\lambda(z))\,\partial_\theta\log p(z;\theta)]\quad\text{(right side of (26))}",
         HOLDS,
-        theorem(lambda: kernel.reflexivity(E(f(point) * score(point), point))),
+        theorem(lambda: kernel.reflexivity(E(f(point) * score(point), point)), algebra),
     ),
     PEN.equation(
         "31",
@@ -1008,7 +1014,7 @@ REBAR = [
         r"(41) = \sum_b\sum_z p(z\mid b)\,[f(\sigma_\lambda(z))\,\partial_\theta p(b)]",
         UNDER,
         same(line_41, line_42, theta, under=(AS_INTEGRAL,)),
-        theorem(lambda: kernel.algebra(p(b) * (1 / p(b)) * C(b), C(b))),
+        theorem(lambda: kernel.algebra(p(b) * (1 / p(b)) * C(b), C(b)), algebra),
     ),
     PEN.equation(
         "43",
@@ -1139,7 +1145,7 @@ REBAR = [
         "49",
         r"\hat g_\lambda = \partial_\lambda(\mathbb{E}[\hat g_\theta^2] - (\mathbb{E}[\hat g_\theta])^2)",
         HOLDS,
-        theorem(lambda: kernel.reflexivity(grad(second_moment(rebar) - rebar.expectation**2, lambda_))),
+        theorem(lambda: kernel.reflexivity(grad(second_moment(rebar) - rebar.expectation**2, lambda_)), algebra),
         remark="A definition: the derivative of the variance, for g the integrand of (47).",
     ),
     PEN.equation(

@@ -16,6 +16,7 @@ from derive.proofs.rules import (
     log_derivative_trick,
     mean_score,
     normalisation,
+    score_definition,
     zero_mean_score,
 )
 from docs.notes import cases
@@ -129,7 +130,7 @@ PROBLEM = [
         "second display",
         r"$\nabla_\theta \mathrm{ELBO}(q) = \nabla_\theta\mathbb{E}_q\big[\log\frac{p(x, z)}{q(z)}\big]$",
         HOLDS,
-        theorem(lambda: kernel.reflexivity(grad(E(log(joint(q) / p(q)), q), theta))),
+        theorem(lambda: kernel.reflexivity(grad(E(log(joint(q) / p(q)), q), theta)), algebra),
         remark="q contains theta twice, as the law and in the integrand: (1.2) and (2.6), for f without theta, do not apply as "
         "they stand. The note does not come back to it; the term that is missing has mean zero, see the next record.",
     ),
@@ -148,13 +149,17 @@ SCORE = [
         "definition of the score",
         r"$\text{score} = \nabla_\theta\log p_\theta(x)$",
         HOLDS,
-        theorem(lambda: kernel.definition(score(x))),
+        theorem(lambda: kernel.definition(score(x)), score_definition),
     ),
     PEN.claim(
         "the log-derivative trick",
         r"$\nabla_\theta\log p_\theta(x) = \nabla_\theta p_\theta(x) / p_\theta(x)$",
         UNDER,
-        theorem(lambda: log_derivative(x.law, x, theta), ("divided by p(x), which is positive on the support",)),
+        theorem(
+            lambda: log_derivative(x.law, x, theta),
+            log_derivative_trick,
+            ("divided by p(x), which is positive on the support",),
+        ),
         same(score(b), grad(p(b), theta) / p(b), theta),
     ),
     PEN.claim(
@@ -223,7 +228,9 @@ DERIVATION = [
         r"(2.2) = \int \frac{p_\theta(x)}{p_\theta(x)}\,\nabla_\theta p_\theta(x)\, f(x)\, dx",
         UNDER,
         theorem(
-            lambda: kernel.algebra(moved * f(x), p(x) / p(x) * moved * f(x)), ("the integral is over the support, where p > 0",)
+            lambda: kernel.algebra(moved * f(x), p(x) / p(x) * moved * f(x)),
+            algebra,
+            ("the integral is over the support, where p > 0",),
         ),
         same(finite_2, finite_3, theta),
         refused(
@@ -236,7 +243,7 @@ DERIVATION = [
         "2.4",
         r"(2.3) = \int p_\theta(x)\,\frac{\nabla_\theta p_\theta(x)}{p_\theta(x)}\, f(x)\, dx",
         HOLDS,
-        theorem(lambda: kernel.algebra(line_3.body, line_4.body)),  # type: ignore[attr-defined]
+        theorem(lambda: kernel.algebra(line_3.body, line_4.body), algebra),  # type: ignore[attr-defined]
         same(finite_3, finite_4, theta),
     ),
     PEN.equation(
@@ -271,20 +278,20 @@ DERIVATION = [
         "description of (2.2) to (2.3)",
         "A new term, equal to 1, is added without effect on the product.",
         UNDER,
-        theorem(lambda: kernel.algebra(p(x) / p(x), lift(1)), ("a factor, not a term; p(x) is not 0",)),
+        theorem(lambda: kernel.algebra(p(x) / p(x), lift(1)), algebra, ("a factor, not a term; p(x) is not 0",)),
         outside("adding 1 to the product 1: 1 + 1 against 1", 2, "=", 1, "as a term that is added"),
     ),
     PEN.claim(
         "description of (2.3) to (2.4)",
         "The denominator changes place.",
         HOLDS,
-        theorem(lambda: kernel.algebra(line_3.body, line_4.body)),  # type: ignore[attr-defined]
+        theorem(lambda: kernel.algebra(line_3.body, line_4.body), algebra),  # type: ignore[attr-defined]
     ),
     PEN.claim(
         "description of (2.4) to (2.5)",
         "The log-derivative trick applies.",
         UNDER,
-        theorem(lambda: log_derivative(x.law, x, theta)),
+        theorem(lambda: log_derivative(x.law, x, theta), log_derivative_trick),
     ),
     PEN.claim(
         "description of (2.5) to (2.6)",

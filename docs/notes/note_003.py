@@ -32,6 +32,7 @@ from derive.notation import (
     uniform,
 )
 from derive.proofs.rules import (
+    algebra,
     linearity,
     mean_score,
     pathwise,
@@ -203,7 +204,7 @@ BOUNDS = [
         "ELBO, fourth line",
         r"$\ldots = \mathcal{L}(x; \theta, \phi)$",
         HOLDS,
-        theorem(lambda: kernel.reflexivity(elbo)),
+        theorem(lambda: kernel.reflexivity(elbo), algebra),
         remark="The definition of the bound.",
     ),
     PEN.claim(

@@ -11,6 +11,7 @@ from derive.kernel.premises import EVERYTHING
 from derive.language.term import Density, Term, lift
 from derive.notation import E, Over, exp, function, grad, normal, p, parameter, score
 from derive.proofs.rules import (
+    algebra,
     expectation,
     leibniz,
     log_derivative_trick,
@@ -18,6 +19,7 @@ from derive.proofs.rules import (
     pathwise_gradient,
     reparameterization,
     score_function,
+    score_function_estimator,
 )
 from docs.notes import cases
 from docs.notes.cases import by_score, variances
@@ -86,7 +88,7 @@ QUESTION = [
         "first display, third line",
         r"$\ldots = \int \frac{q_\phi(z)}{q_\phi(z)}\, f(z)\,\nabla_\phi q_\phi(z)\, dz$",
         UNDER,
-        theorem(lambda: kernel.algebra(f(z) * moved, q / q * f(z) * moved, assuming=EVERYTHING)),
+        theorem(lambda: kernel.algebra(f(z) * moved, q / q * f(z) * moved, assuming=EVERYTHING), algebra),
         remark="A normal density of positive scale is never 0.",
     ),
     PEN.claim(
@@ -101,14 +103,14 @@ QUESTION = [
         r"\ldots = \mathbb{E}_{z\sim q_\phi}[f(z)\,\nabla_\phi\log q_\phi(z)]",
         UNDER,
         chain(line_4, (expectation, last)),
-        theorem(lambda: score_function(f(z), z, theta)),
+        theorem(lambda: score_function(f(z), z, theta), score_function_estimator),
         proved(first),
     ),
     PEN.claim(
         "item 2, first half",
         r"$z = \mu_\phi(x) + \epsilon\,\sigma_\phi(x)$ with $\epsilon\sim N(0, 1)$.",
         UNDER,
-        theorem(lambda: kernel.reparameterize(E(f(z), z), epsilon, assuming=EVERYTHING)),
+        chain(E(f(z), z), (reparameterization(epsilon), E(f(path), epsilon))),
         same(E(f(z), z), E(f(path), epsilon), theta),
     ),
     PEN.equation(
@@ -210,7 +212,7 @@ ANSWER = [
         "answer, after the first display",
         "Both integrals are equal by a change of variable.",
         UNDER,
-        theorem(lambda: kernel.reparameterize(E(f(z), z), epsilon, assuming=EVERYTHING), ("the second one is over epsilon",)),
+        chain(E(f(z), z), (reparameterization(epsilon), E(f(path), epsilon)), under=("the second one is over epsilon",)),
     ),
     PEN.claim(
         "answer, second display, first line",

@@ -122,7 +122,16 @@ def _evidence(evidence: Evidence) -> str:
     label = {"proof": "Proof", "counterexample": "Counterexample", "outside": "Outside", "malformed": "Ill-formed"}
     said = _prose(evidence.text)
     head = said if evidence.kind == "reading" else f"{label[evidence.kind]}: {said}"
+    if evidence.block:
+        return f"{head}\n\n{_fenced(evidence.block)}\n"
+    if evidence.unwritten:
+        return f"{head}. No block: {_prose(evidence.unwritten)}"
     return head if evidence.witness is None else f"{head}. {_witness(evidence.witness)}"
+
+
+def _fenced(lines: Iterable[str]) -> str:
+    """Return a typed derivation as it stands in an item of a list."""
+    return "\n".join(f"  {line}".rstrip() for line in ("```derivation", *lines, "```"))
 
 
 def _witness(witness: Witness) -> str:
@@ -178,10 +187,26 @@ def index(audited: Sequence[tuple[Note, Sequence[Judged]]]) -> str:
         "## Checked by reading",
         "No machine checked these, or not all of it:",
         _bullets([_line(one, _reading) for one in everything if "reading" in one.checked_by]),
+        "## Proofs that can be checked again",
+        "A proof by the kernel is printed line by line, in a block that `gradproof check docs/notes/note_000.md` reads: it is "
+        "checked anew from what is printed, with all that each step needs, and nothing else of this audit has a part in that. "
+        "What `derive.prove` proves is printed by `gradproof explain NAME`.",
+        _blocks(audited),
         "## Counts",
         _counts(everything),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _blocks(audited: Sequence[tuple[Note, Sequence[Judged]]]) -> str:
+    """Return the table of blocks by note, and the proofs by the kernel that are none."""
+    proofs = [(one, proof) for _, judged in audited for one in judged for proof in (*one.evidence, *one.correction)]
+    blocks = Counter(one.statement.note for one, proof in proofs if proof.block)
+    without = [(one, proof.unwritten) for one, proof in proofs if proof.unwritten]
+    left = Counter(one.statement.note for one, _ in without)
+    rows = [(f"[{note.key}](note_{note.key}.md)", str(blocks[note.key]), str(left[note.key])) for note, _ in audited]
+    table = _table(("note", "blocks", "no block"), [*rows, ("all", str(blocks.total()), str(left.total()))])
+    return "\n\n".join([table, "No block:", _bullets(_line(one, lambda _, why=why: _prose(why)) for one, why in without)])
 
 
 def _overview(audited: Sequence[tuple[Note, Sequence[Judged]]]) -> str:
@@ -233,7 +258,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _bullets(items: Iterable[str]) -> str:
-    return "\n".join(f"- {item}" for item in items)
+    return "\n".join(f"- {item}" for item in items).rstrip("\n")
 
 
 if __name__ == "__main__":

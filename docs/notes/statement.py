@@ -63,6 +63,8 @@ class Evidence:
         assumptions  what a proof rests on
         witness      the numbers of a counterexample, or of a case outside
         transcribed  whether the check saw only what a person copied from the note, such as its names or brackets
+        block        the lines of a typed derivation, where the proof is one of the kernel
+        unwritten    why such a proof is no block
     """
 
     kind: Kind
@@ -70,6 +72,8 @@ class Evidence:
     assumptions: tuple[str, ...] = ()
     witness: Witness | None = None
     transcribed: bool = False
+    block: tuple[str, ...] = ()
+    unwritten: str = ""
 
 
 Check: TypeAlias = Callable[[], Evidence]
