@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 test: .venv/.installed
 	$(BIN)/python -m pytest --numprocesses auto
 
-# Every mutant of the generated code, and of the guards of the audit: about an hour.
+# Every mutant of the generated code, and of the guards of the audit, and the site built and looked at: about an hour.
 test-exhaustive: .venv/.installed
 	$(BIN)/python -m pytest --numprocesses auto -m exhaustive
 
@@ -98,11 +98,7 @@ examples: .venv/.installed
 	$(BIN)/python docs/notebooks.py
 
 # The site, into build/site/html: every page gathered or generated, every warning an error. Some minutes.
-.venv/.site: .venv/.installed
-	$(PIP) --group site
-	touch $@
-
-docs: .venv/.site
+docs: .venv/.installed
 	$(BIN)/python -m docs.site
 
 # The libraries are not needed here: what compares with them leaves them out.

@@ -65,6 +65,17 @@ def test_every_requirement_is_pinned():
     assert (CORE | EXTRAS | GROUPS) - PINNED == set()
 
 
+def test_what_tests_skip_without_is_installed_where_they_are_run():
+    """A test that is skipped wherever it is run has never passed."""
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    wanted = set(re.findall(r'importorskip\("(\w+)', text)) - set(PACKAGES)
+    groups = PROJECT["dependency-groups"]
+    installed = set().union(*(requirements(groups[group["include-group"]]) for group in groups["dev"]), CORE, EXTRAS)
+    assert len(wanted) > 5
+    assert wanted <= module_names(installed)
+    assert "'.[torch,docs]' --group dev\n" in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
 def test_pre_commit_runs_the_ruff_that_make_runs():
     hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     [revision] = re.findall(r"ruff-pre-commit\n\s*rev: v(\S+)", hooks)

@@ -180,7 +180,7 @@ def test_every_public_name_is_on_one_page(tmp_path):
 # Sphinx
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module")  # more than a minute
 def site(tmp_path_factory):
     for module in ("sphinx", "myst_parser", "furo", "sphinx_copybutton"):
         pytest.importorskip(module)
@@ -191,7 +191,7 @@ def site(tmp_path_factory):
     return folder / "html"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(site):
     loaded = re.compile(r'<(script|img|iframe|source|link)\b[^>]*\b(src|href)="(https?:)?//')
     assert [path.name for path in site.rglob("*.html") if loaded.search(path.read_text(encoding="utf-8"))] == []
@@ -203,7 +203,7 @@ def built(site):
     return sorted(str(path.relative_to(site)) for path in site.rglob("*.html") if "_modules" not in path.parts)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.skipif(browser() is None, reason="no Chromium is installed")
 def test_no_page_is_wider_than_a_telephone_and_all_that_scrolls_is_reached_by_the_keyboard(site):
     answers, console = look(site, built(site))
@@ -211,7 +211,7 @@ def test_no_page_is_wider_than_a_telephone_and_all_that_scrolls_is_reached_by_th
     assert console == []
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.skipif(browser() is None, reason="no Chromium is installed")
 def test_every_page_is_dark_for_a_reader_who_wants_it_dark(site):
     answers, _ = look(site, built(site), DARK)
@@ -223,7 +223,7 @@ def rgb(background):
     return [int(number) for number in re.findall(r"\d+", background)][:3]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_page_fits_its_width_and_its_formulas_can_be_reached(site):
     for page in built(site):
         text = (site / page).read_text(encoding="utf-8")
@@ -232,7 +232,7 @@ def test_every_page_fits_its_width_and_its_formulas_can_be_reached(site):
         assert not re.search(r"<mi>log</mi><mo>[^<]*</mo><(?!mspace|mo|mrow><mo)", text), page
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_first_page_shows_a_derivation_a_verdict_code_and_an_audit(site):
     page = (site / "index.html").read_text(encoding="utf-8")
     text = re.sub(r"<[^>]*>", "", page)
@@ -241,7 +241,7 @@ def test_the_first_page_shows_a_derivation_a_verdict_code_and_an_audit(site):
     assert "<math" in page
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_no_mathematics_is_left_as_source(site):
     for path in site.glob("notes/*.html"):
         text = path.read_text(encoding="utf-8")
