@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
@@ -183,6 +184,15 @@ def test_what_has_no_plot_writes_none(tmp_path, capsys, arguments, message):
     assert run(app, ["variance", *arguments, "--plot", str(target)]) == 2
     assert message in capsys.readouterr().err
     assert not target.exists()
+
+
+@pytest.mark.parametrize("name", ["a$b^$_{", "$", r"\frac", r"\$x$"])
+def test_a_name_is_no_formula_of_tex(name):
+    from derive.catalogue import catalogue
+
+    figure, drawn = plots.variance_plot(replace(catalogue["score-function"], name=name))
+    assert name in {series.label for series in figure.series}
+    assert "</svg>" in drawn
 
 
 def test_a_plot_without_matplotlib_names_what_to_install(tmp_path, capsys, monkeypatch):

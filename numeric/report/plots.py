@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from textwrap import fill
 from typing import Any
 
@@ -34,6 +35,7 @@ def available() -> bool:
 
 def draw(figure: Figure) -> str:
     """Return a figure as SVG: the same figure gives the same text, without a date."""
+    figure = replace(figure, series=tuple(map(_plain, figure.series)))
     with drawing.settled():
         rows = [position for position in figure.positions if isinstance(position, str)]
         shown = _merged(figure.series)
@@ -46,6 +48,16 @@ def draw(figure: Figure) -> str:
         _label(axes, figure, sideways=bool(rows))
         drawing.legend(canvas, axes)
         return drawing.svg(canvas)
+
+
+def _plain(series: Series) -> Series:
+    """Return a series whose names are no formulas of TeX: an estimator may be called `$`."""
+    values = {_escaped(position): value for position, value in series.values.items()}
+    return replace(series, label=str(_escaped(series.label)), values=values)
+
+
+def _escaped(name: float | str) -> float | str:
+    return name.replace("$", r"\$") if isinstance(name, str) else name
 
 
 def variance_plot(estimator: Estimator) -> tuple[Figure, str]:
