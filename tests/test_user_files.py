@@ -63,6 +63,14 @@ def test_an_import_that_waits_until_the_call_finds_the_same_module(here):
     assert derive.load("deep/mine.py:mine").name == "same"
 
 
+def test_what_stands_beside_is_imported_again_when_it_has_changed(here):
+    (here / "deep" / "mine.py").write_text("from neighbour import mine")
+    for name in ("one", "another"):
+        (here / "deep" / "shared.py").write_text(PROGRAM)
+        (here / "deep" / "neighbour.py").write_text(f"from shared import made\nmine = made('{name}')")
+        assert derive.load("deep/mine.py:mine").name == name
+
+
 def test_the_path_and_the_modules_are_as_before(here):
     (here / "deep" / "neighbour.py").write_text(PROGRAM)
     (here / "deep" / "mine.py").write_text("import sys, neighbour\nsys.path.append('kept')\nmine = neighbour.made('mine')")

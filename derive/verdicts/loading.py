@@ -19,8 +19,11 @@ from derive.language.estimator import Estimator
 
 OURS = ("derive", "numeric", "gradproof")
 _HOME = Path(__file__).resolve().parents[2]
-_beside: dict[str, dict[str, ModuleType]] = {}
-"""The modules that files have imported from beside them, by folder: two folders may each have a `helper.py`."""
+_beside: dict[str, dict[str, tuple[ModuleType, int]]] = {}
+"""The modules that files have imported from beside them, by folder, and when each had last changed.
+
+Two folders may each have a `helper.py`; a verdict rests on what stands there now.
+"""
 
 
 def load(name: str, samples: int | None = None) -> Estimator:
@@ -138,19 +141,34 @@ def _importable(folder: Path) -> Iterator[None]:
     if sys.path[:2] == places:
         yield
         return
+    if any(changed != _changed(module) for module, changed in own.values()):
+        own.clear()  # all of them, since they hold each other
     hidden = {name: sys.modules[name] for name in own if name in sys.modules}
     sys.path[:0] = places
-    sys.modules.update(own)
+    sys.modules.update({name: module for name, (module, _) in own.items()})
     try:
         yield
     finally:
         for place in places:
             if place in sys.path:  # what the file itself has changed there stays
                 sys.path.remove(place)
-        own.update({name: module for name, module in sys.modules.items() if name not in before and _stands_in(folder, name)})
+        new = {name: module for name, module in sys.modules.items() if name not in before and _stands_in(folder, name)}
+        own.update({name: (module, _changed(module)) for name, module in new.items() if name not in own})
         for name in own:
             sys.modules.pop(name, None)
         sys.modules.update(hidden)
+
+
+def modules_beside() -> list[ModuleType]:
+    """Return the modules that files of users have imported from beside them, which are kept out of `sys.modules`."""
+    return [module for modules in _beside.values() for module, _ in modules.values()]
+
+
+def _changed(module: ModuleType) -> int:
+    try:
+        return os.stat(str(module.__file__)).st_mtime_ns
+    except OSError:
+        return 0  # of a package without a file, or a file that is gone
 
 
 def _stands_in(folder: Path, name: str) -> bool:
