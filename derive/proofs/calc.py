@@ -8,7 +8,7 @@ next line up to normal form: sums split, constants moved out, products different
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from inspect import signature
@@ -16,7 +16,7 @@ from inspect import signature
 from derive.kernel import theorem as kernel
 from derive.kernel.premises import EVERYTHING, Assuming, Premise
 from derive.kernel.theorem import Equation, Theorem
-from derive.language.errors import PremiseError, RuleError, UsageError
+from derive.language.errors import GradproofError, PremiseError, RuleError, UsageError
 from derive.language.estimator import Estimator
 from derive.language.shown import Shown, Symbolic
 from derive.language.term import Term
@@ -59,7 +59,7 @@ def chain_of(estimator: Estimator) -> Derivation:
     """Return the hand-written derivation of an estimator.
 
     Raises
-        UsageError, if there is none, or its function returns anything but a `Derivation`, such as a theorem alone.
+        UsageError, if there is none, or its function fails or returns anything but a `Derivation`, such as a theorem alone.
         PremiseError, RuleError, as `calc`.
 
     >>> from derive.catalogue import catalogue
@@ -68,7 +68,7 @@ def chain_of(estimator: Estimator) -> Derivation:
     """
     found: object = estimator.derivation
     if callable(found) and not isinstance(found, Derivation) and not signature(found).parameters:
-        found = found()
+        found = _made(found, estimator.name)
     if not isinstance(found, Derivation):
         message = (
             f"the derivation of {estimator.name!r} is a {type(found).__name__}; "
@@ -76,6 +76,16 @@ def chain_of(estimator: Estimator) -> Derivation:
         )
         raise UsageError(message)
     return found
+
+
+def _made(make: Callable[[], object], name: str) -> object:
+    try:
+        return make()
+    except GradproofError:
+        raise
+    except Exception as error:
+        message = f"the derivation of {name!r} cannot be made: {type(error).__name__}: {error}"
+        raise UsageError(message) from error
 
 
 def calc(start: Term, *steps: tuple[Rewrite, Term], assuming: Assuming = EVERYTHING) -> Derivation:
