@@ -135,8 +135,13 @@ def _nearly(line: str) -> bool:
     if found is None or found["marks"] in found["info"]:
         return False
     first, *more = re.findall(r"[^\s{}]+", found["info"]) or [""]
-    return _alike(first) or any(each.lstrip(".#").casefold() == "derivation" for each in more)
+    return nearly_derivation(first) or any(each.lstrip(".#").casefold() == "derivation" for each in more)
 
 
-def _alike(word: str) -> bool:
+def nearly_derivation(word: str) -> bool:
+    """Whether a reader would take a word for "derivation".
+
+    >>> nearly_derivation("Derivaton"), nearly_derivation("python")
+    (True, False)
+    """
     return len(word) <= _LONGEST and SequenceMatcher(None, word.strip(".#:=").casefold(), "derivation").ratio() >= _LIKE
