@@ -210,6 +210,8 @@ def test_a_premise_that_fails_is_said():
         (["estimator pathwise", "sigma ~ Normal(0, 1)", "f(c)", "= f(c) by algebra"], "a function and for a variable"),
         (["b ~ p(b; t)", "a ~ q(a | b; t)", "E_b[E_a[f(a)]]", "= E_a[E_b[f(a)]] by exchange"], "bound inside the scope"),
         (["((a + b)^64)^64", "= a by algebra"], "feasible"),
+        (["exp(1 - 10^40)", "= a by algebra"], "feasible"),
+        ([f"1 / {'(' * 11}x{'^64)' * 11}", "= a by algebra"], "feasible"),
     ],
 )
 def test_what_is_no_derivation_cannot_be_read(lines, why):

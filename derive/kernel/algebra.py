@@ -49,7 +49,7 @@ Factors = tuple[tuple[Term, int], ...]
 Monomial = tuple[Fraction, Factors]
 
 ZERO, ONE = Number(Fraction(0)), Number(Fraction(1))
-MOST_POWERS, MOST_PRODUCTS, MOST_WRITTEN = 500, 100_000, 10_000
+MOST_POWERS, MOST_PRODUCTS, MOST_WRITTEN, MOST_FACTORS = 500, 100_000, 10_000, 2**31
 _ORDER = (Symbol, RandomVariable, Density, Exp, Log, Sign, Apply, Score, Stop, Grad, Over, Expect)
 
 
@@ -414,6 +414,7 @@ def _power(ratio: Ratio, exponent: int) -> Ratio:
         message = "a term divides by something that is identically zero."
         raise RuleError(message)
     _refuse_large(max(_expansion(poly, abs(exponent)) for poly in (top, bottom)), MOST_POWERS)
+    _refuse_large(abs(exponent) * max((0, *top.degrees(), *bottom.degrees())), MOST_FACTORS)  # FLINT counts them in a word
     return top ** abs(exponent), bottom ** abs(exponent)
 
 
@@ -427,7 +428,7 @@ def _expansion(poly: Poly, exponent: int) -> int:
 def _refuse_large(terms: int, most: int) -> None:
     """Refuse to expand before anything is multiplied."""
     if terms > most:
-        message = f"an expansion of up to {terms} terms or digits is more than the {most} that are feasible."
+        message = f"an expansion of up to {terms} terms, digits or factors is more than the {most} that are feasible."
         raise TooLong(message)
 
 
