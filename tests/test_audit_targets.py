@@ -201,6 +201,7 @@ def test_an_expected_case_has_the_status_of_a_test(tmp_path):
     [
         {"expect": "wrong"}, {"expect": "scaled"}, {"by": 2}, {"expect": "biased", "by": 2}, {"at_most": 1.0},
         {"expect": "biased", "at_most": -1.0}, {"expect": "scaled", "by": float("nan")},
+        {"expect": "scaled", "by": "0.5"}, {"expect": "scaled", "by": True}, {"expect": "biased", "at_most": "0.1"},
     ],
 )  # fmt: skip
 def test_an_expectation_that_says_nothing_is_refused(options):

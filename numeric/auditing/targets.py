@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from numbers import Real
 from typing import Any
 
 from derive.language.errors import GradproofError, UsageError
@@ -114,8 +115,12 @@ def _misuse(verdict: str | None, by: Fraction | float | None, at_most: float | N
         return 'by= is the factor of expect="scaled", and belongs to it: expect="scaled", by=Fraction(2, 3).'
     if at_most is not None and verdict != "biased":
         return 'at_most= is the largest bias of a coordinate, and belongs to expect="biased".'
-    if by is not None and not math.isfinite(by):
+    if by is not None and not (_is_number(by) and math.isfinite(by)):
         return f"by is {by!r}; expected a finite number."
-    if at_most is not None and not 0 < at_most < math.inf:
+    if at_most is not None and not (_is_number(at_most) and 0 < at_most < math.inf):
         return f"at_most is {at_most!r}; expected a positive number."
     return ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
