@@ -227,6 +227,20 @@ def test_what_assumes_a_thing_and_its_opposite_to_be_positive_does_not_hold(othe
     assert len(check([f"exp(log(x)) + exp(log(c - ({other})))", f"= x + c - ({other}) by algebra"]).lines) == 2
 
 
+def logs(*terms):
+    return [" + ".join(f"exp(log({term}))" for term in terms), f"= {' + '.join(f'({term})' for term in terms)} by algebra"]
+
+
+@pytest.mark.parametrize(
+    "terms", [("x", "y", "-x - y"), ("x - 1", "y - x", "-y"), ("x", "y", "z", "-x - y - z - c^2"), ("x - y", "y - x - 1")]
+)
+def test_what_assumes_of_several_things_that_they_are_positive_though_no_values_make_them_so_does_not_hold(terms):
+    with pytest.raises(WrongStep, match="no value makes"):
+        check(logs(*terms))
+    assert len(check(logs(*terms[1:])).lines) == 2
+    assert len(check(logs(*terms[:-1], f"{terms[-1]} + c")).lines) == 2
+
+
 def test_a_rule_takes_its_variables():
     drawn = ["z ~ Normal(mu, s^2)", "epsilon ~ Normal(0, 1)", "E_{Normal(z; mu, s^2)}[f(z)]"]
     found = check([*drawn, "= E_epsilon[f(mu + s * epsilon)] by reparameterization with epsilon"])

@@ -15,19 +15,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import partial
-from itertools import combinations
+from itertools import chain, combinations
 from typing import TypeVar
 
 from derive.catalogue import catalogue
-from derive.kernel import algebra
-from derive.kernel.premises import Positive, Premise
+from derive.kernel.premises import EVERYTHING, Positive, Premise, require
 from derive.kernel.theorem import Equation
-from derive.language.errors import GradproofError, RuleError, ScopeError, TooLarge, UsageError
+from derive.language.errors import GradproofError, PremiseError, RuleError, ScopeError, TooLarge, UsageError
 from derive.language.estimator import Estimator
+from derive.language.notation import total
 from derive.language.scope import alpha_equal
-from derive.language.term import Number, RandomVariable, Term
+from derive.language.term import RandomVariable, Term
 from derive.printing.text import premise, premise_name, render
 from derive.proofs import rules
 from derive.proofs.calc import Derivation, Line, calc
@@ -37,6 +36,7 @@ from derive.written.page import Unreadable, blocks
 from derive.written.setting import Setting, setting_of
 
 Result = TypeVar("Result")
+MOST_TOGETHER = 4
 _STEP = re.compile(r"(?P<term>.*?)\s*\bby\s+(?P<rule>[a-z_ ]+?)(?:\s+with\s+(?P<names>\w+(?:\s*,\s*\w+)*))?\s*", re.DOTALL)
 
 _PLAIN = (
@@ -112,20 +112,20 @@ def check(lines: Sequence[str], first: int = 1) -> Written:
     """
     typed = _taken_apart(lines, first)
     start, *steps = typed.rows
-    chain = [Line("", _term(start, start.text, typed.setting))]
+    written = [Line("", _term(start, start.text, typed.setting))]
     assumptions: frozenset[Premise | Equation] = frozenset()
     for row in steps:
-        found = _followed(chain[-1].term, row, typed.setting)
+        found = _followed(written[-1].term, row, typed.setting)
         new = found.theorem.assumptions - assumptions
         line = found.lines[-1]
-        chain.append(Line(line.rule, line.term, tuple(sorted(new, key=repr)), line.values_only))
+        written.append(Line(line.rule, line.term, tuple(sorted(new, key=repr)), line.values_only))
         assumptions |= found.theorem.assumptions
         _demand_possible(row, assumptions)
         if any(each.needs for each in steps):
             _demand_said(row, new, typed.estimator)
     if typed.estimator is not None:
-        _demand_ends(typed.estimator, chain, typed.rows)
-    return Written(start.number, tuple(chain), assumptions, typed.estimator)
+        _demand_ends(typed.estimator, written, typed.rows)
+    return Written(start.number, tuple(written), assumptions, typed.estimator)
 
 
 def check_page(text: str) -> Iterator[Written | WrongStep | Unreadable]:
@@ -199,12 +199,15 @@ def _followed(before: Term, row: _Row, setting: Setting) -> Derivation:
 
 
 def _demand_possible(row: _Row, assumptions: Iterable[Premise | Equation]) -> None:
-    """Of what assumes that x and -x are positive everything holds."""
-    positive = [premise.term for premise in assumptions if isinstance(premise, Positive)]
-    for one, other in combinations(positive, 2):
-        if algebra.equal(one + other, Number(Fraction(0))):
-            shown = " and ".join(sorted(map(render, (one, other))))
-            raise WrongStep(row.number, f"no value makes {shown} positive, and the derivation assumes both.")
+    """Of what assumes that x and -x, or x, y and -x - y are positive everything holds: no sum of these is."""
+    positive = sorted((premise.term for premise in assumptions if isinstance(premise, Positive)), key=repr)
+    for some in chain.from_iterable(combinations(positive, size) for size in range(2, MOST_TOGETHER + 1)):
+        try:
+            require("a sum", [Positive(total(some))], EVERYTHING)
+        except PremiseError as error:
+            shown = " and ".join(sorted(map(render, some)))
+            message = f"no value makes {shown} positive, and the derivation assumes {'both' if len(some) == 2 else 'all'}."
+            raise WrongStep(row.number, message) from error
 
 
 def _demand_said(row: _Row, new: Iterable[Premise | Equation], estimator: Estimator | None) -> None:
