@@ -182,7 +182,7 @@ class Derived(Asked):
         return written(verdict.derivation.lines, verdict.derivation.theorem.assumptions, verdict.estimator.where)
 
     def _typed(self) -> str:
-        ran(self.state.document.settings.env, list(self.content))
+        ran(self.state.document.settings.env, list(self.content), self._at(self._first()))
         found = check(list(self.content), self._first())
         return written(found.lines, found.assumptions, () if found.estimator is None else found.estimator.where)
 

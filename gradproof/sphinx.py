@@ -55,9 +55,9 @@ def asked(env: BuildEnvironment, *, files: bool = False) -> None:
         env.note_dependency(file)
 
 
-def ran(env: BuildEnvironment, lines: Sequence[str]) -> None:
-    """Remember that a directive has been given these lines."""
-    _noted(env, _RUN).append(_bare(lines))
+def ran(env: BuildEnvironment, lines: Sequence[str], where: str) -> None:
+    """Remember that a directive has been given these lines, the first of which is at `file:line`."""
+    _noted(env, _RUN).append((where, _bare(lines)))
 
 
 def _noted(env: BuildEnvironment, what: str) -> list[Any]:
@@ -119,13 +119,9 @@ def _outdated(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[
 
 
 def _reads_pages(app: Sphinx, page: str, source: list[str]) -> None:
-    """Say which lines of a Markdown page nearly open a derivation, and keep those that do."""
-    reading = open_door("derive.written.page")
-    for found in reading.blocks(source[0]) if _is_markdown(app, Path(app.env.doc2path(page))) else ():
-        if isinstance(found, reading.Unreadable):
-            refuse(app.env, str(found), (page, found.line))
-        else:
-            _noted(app.env, _TYPED).append(found)
+    """Keep the derivations of a Markdown page, and the lines that nearly open one."""
+    if _is_markdown(app, Path(app.env.doc2path(page))):
+        _noted(app.env, _TYPED).extend(open_door("derive.written.page").blocks(source[0]))
 
 
 def _is_markdown(app: Sphinx, path: Path) -> bool:
@@ -137,9 +133,16 @@ def _is_markdown(app: Sphinx, path: Path) -> bool:
 
 def _checks_the_rest(app: Sphinx, doctree: nodes.document) -> None:
     """Check what no directive was given: another dialect of Markdown sets a derivation as code, or as a sentence."""
-    given: Counter[tuple[str, ...]] = Counter(_noted(app.env, _RUN))
+    run = _noted(app.env, _RUN)
+    given, places = Counter(lines for _, lines in run), {where for where, _ in run}
     block, reading = open_door("derive.written.block"), open_door("derive.written.page")
-    for first, lines in _noted(app.env, _TYPED):
+    page = Path(app.env.doc2path(app.env.docname))
+    for found in _noted(app.env, _TYPED):
+        if isinstance(found, reading.Unreadable):
+            if f"{page}:{found.line + 1}" not in places:  # a footnote is read by MyST, and not by CommonMark
+                refuse(app.env, str(found), (app.env.docname, found.line))
+            continue
+        first, lines = found
         given[_bare(lines)] -= 1
         if given[_bare(lines)] < 0:
             try:
@@ -147,7 +150,6 @@ def _checks_the_rest(app: Sphinx, doctree: nodes.document) -> None:
                 block.check(lines, first)
             except (block.WrongStep, reading.Unreadable) as error:
                 refuse(app.env, str(error), (app.env.docname, error.line))
-    page = Path(app.env.doc2path(app.env.docname))
     for code in doctree.findall(nodes.literal_block):
         own = _is_markdown(app, page) and Path(code.source or page) == page  # whose lines have all been read
         if reading.nearly_derivation(str(code.get("language", ""))) and not own:

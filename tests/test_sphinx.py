@@ -198,6 +198,21 @@ def test_a_page_that_reads_no_fences_as_directives_is_checked(build):
     assert build(f"{top}# Page\n\n```derivation\n{STEPS.format(3)}```\n")[0] == 1
 
 
+@pytest.mark.parametrize(("factor", "lines"), [(2, []), (3, ["9"])])
+def test_a_derivation_in_a_footnote_is_checked(build, factor, lines):
+    block = "".join(f"    {line}\n" for line in ["```derivation", *STEPS.format(factor).splitlines(), "```"])
+    status, warned, _ = build(f"# Page\n\nNoted[^a].\n\n[^a]:\n{block}")
+    assert (status, re.findall(r"index\.md:(\d+): ERROR", warned)) == (int(bool(lines)), lines)
+
+
+def test_a_line_of_another_file_does_not_stand_for_one_that_nearly_opens_a_block(build):
+    conf = {"conf.py": f'{CONF}exclude_patterns = ["part.md"]\n'}
+    right = f"```derivation\n{STEPS.format(2)}```\n"
+    page = f"```Derivation\n{STEPS.format(2)}```\n\n# Page\n\n```{{include}} part.md\n```\n"
+    status, warned, _ = build(page, **conf, **{"part.md": right})
+    assert (status, "index.md:1: ERROR: a block that is checked opens with" in warned) == (1, True)
+
+
 def test_a_derivation_that_two_blocks_share_is_checked_in_both(build):
     wrong = STEPS.format(3)
     page = f"# Page\n\n```derivation\n{wrong}```\n\n:::{{derivation}}\n{wrong}:::\n"
