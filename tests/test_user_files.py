@@ -63,6 +63,13 @@ def test_an_import_that_waits_until_the_call_finds_the_same_module(here):
     assert derive.load("deep/mine.py:mine").name == "same"
 
 
+def test_a_derivation_that_cannot_be_made_is_named(here):
+    own = "from dataclasses import replace\nmine = replace(made('mine'), derivation=lambda: 1 / 0)"
+    (here / "mine.py").write_text(PROGRAM + own)
+    with pytest.raises(UsageError, match="the derivation of 'mine' cannot be made: ZeroDivisionError"):
+        derive.prove(derive.load("mine.py:mine"))
+
+
 def test_what_stands_beside_is_imported_again_when_it_has_changed(here):
     (here / "deep" / "mine.py").write_text("from neighbour import mine")
     for name in ("one", "another"):
