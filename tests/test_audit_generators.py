@@ -307,8 +307,17 @@ class Remote:
         raise RuntimeError(name)
 
 
-def test_an_object_that_raises_at_any_name_is_walked():
-    client = Remote()
+class Compiled:
+    """As a function of Cython: its type names what it is bound to, and it is bound to nothing."""
+
+    @property
+    def __self__(self):
+        raise AttributeError(type(self).__name__)
+
+
+@pytest.mark.parametrize("made", [Remote, Compiled])
+def test_an_object_that_raises_at_any_name_is_walked(made):
+    client = made()
     theta = torch.ones(1, requires_grad=True, dtype=torch.float64)
     loss = lambda: theta.sum() * torch.bernoulli(torch.tensor(0.5)) if client else None  # noqa: E731
     assert audit(loss, theta, loss).unbiased

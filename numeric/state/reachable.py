@@ -12,6 +12,7 @@ import sys
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, GeneratorType, ModuleType, TracebackType
 from typing import Any, TypeAlias
 
@@ -73,8 +74,16 @@ def _of_object(thing: Any) -> Iterator[Child]:
         yield from ((f"[{key!r}]" if isinstance(key, (str, int)) else "[...]", value) for key, value in dict.items(thing))
     if is_array(thing) and thing.dtype.hasobject:
         yield from (("[...]", each) for each in thing.ravel().tolist())
-    owner = thing.__self__ if hasattr(type(thing), "__self__") else None  # an object may answer for any name, or raise
-    yield from (("", child) for child in (*gc.get_referents(thing), owner))
+    yield from (("", child) for child in (*gc.get_referents(thing), _owner(thing)))
+
+
+def _owner(thing: Any) -> Any:
+    """What a method of compiled code is bound to; a function of Cython names it and has none, an object may answer for any name."""
+    if not hasattr(type(thing), "__self__"):
+        return None
+    with suppress(Exception):
+        return thing.__self__
+    return None
 
 
 def _attributes(namespace: Any) -> list[Child]:
