@@ -12,7 +12,8 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -31,8 +32,14 @@ from numeric.noise.at_noise import laws_in_rows
 FEWEST = 64
 """Fewer outcomes are run one by one."""
 
-MOST_CELLS = 2**26
-"""So many numbers all rows of one run make together; of 8 bytes each, if none of them were let go."""
+FEWEST_TOGETHER = 8
+"""Fewer rows a run are no gain."""
+
+MOST_CELLS = 2**25
+"""So many numbers all rows of one run make together; of 8 bytes each, if none of them were let go.
+
+Where each tensor is a good part of that, more of them at once are slower: they are in no cache, and their memory is new each time.
+"""
 
 ALONE = 24
 """So many outcomes, spread over all, are run alone too."""
@@ -53,6 +60,16 @@ class Rows:
     values: Tensor
     gradients: Tensor
 
+    @cached_property
+    def sizes(self) -> Tensor:
+        """The sizes of the gradients, (n, coordinates)."""
+        return self.gradients.abs()
+
+    @classmethod
+    def of(cls, parts: Sequence[Rows]) -> Rows:
+        """Return the outcomes of some runs as those of one."""
+        return cls(*(torch.cat([getattr(part, each.name) for part in parts]) for each in fields(cls)))
+
     def tape(self, row: int) -> Tape:
         """Return a tape on which a run alone makes the choices of one row."""
         return Tape([Choice("a row", (), index) for index in self.choices[row].tolist()], strict=False)
@@ -68,7 +85,7 @@ class OutcomeRuns(RowRuns):
         numbers  so many are made in one run
     """
 
-    options: Sequence[Sequence[int]] = ()
+    options: Sequence[Tensor] = ()
     most: int = 0
     numbers: int = 1
 
@@ -78,9 +95,14 @@ class OutcomeRuns(RowRuns):
         return math.prod(map(len, self.options))
 
     @property
-    def size(self) -> int:
+    def at_once(self) -> int:
         """How many outcomes are run together."""
         return min(MOST_ROWS, MOST_CELLS // max(self.numbers, *(param.numel() for param in self.runs.params.values())))
+
+    @property
+    def size(self) -> int:
+        """How many outcomes are looked at together, in one run or in some."""
+        return self.at_once * math.ceil(FEWEST / self.at_once)
 
     def require_possible(self) -> None:
         """Raise NotInRows where rows are known to be no gain, or not to be what runs alone are.
@@ -92,7 +114,7 @@ class OutcomeRuns(RowRuns):
         if self.runs.tells or self.runs.any_noise or hooked or coarse:
             message = "values leave torch, or there is continuous noise, a hook at a parameter, or a dtype below float32."
             raise NotInRows(message)
-        if self.outcomes > self.most or self.size < FEWEST:
+        if self.outcomes > self.most or self.at_once < FEWEST_TOGETHER:
             message = "most outcomes are impossible, or one run makes too many numbers."
             raise NotInRows(message)
 
@@ -113,7 +135,7 @@ class OutcomeRuns(RowRuns):
         for rows in shown(self._every(differentiate=True)):
             moments.add_rows(rows.choices, rows.weights, self._by_parameter(rows.gradients))
             moments.outcomes += int((rows.weights == 0).sum())  # possible, but for the precision of a number
-            usual = (rows.weights @ rows.gradients.abs()).nan_to_num()
+            usual = (rows.weights @ rows.sizes).nan_to_num()
             for row in self._confirmed(rows):
                 moments.kept.append(self._alone(rows.tape(row), rows.gradients[row], usual))
         _require_all(moments.total)
@@ -148,6 +170,13 @@ class OutcomeRuns(RowRuns):
         Raises
             NotInRows, if the code cannot be run on rows.
         """
+        parts = [
+            self._run_together(first, min(first + self.at_once, stop), differentiate=differentiate)
+            for first in range(start, stop, self.at_once)
+        ]
+        return parts[0] if len(parts) == 1 else Rows.of(parts)
+
+    def _run_together(self, start: int, stop: int, *, differentiate: bool) -> Rows:
         choices = outcomes_of(self.options, start, stop)
         drawn = OutcomeRows(choices, self.options)
         own = [param.detach().expand(len(choices), *param.shape).clone() for param in self.runs.params.values()]
@@ -159,8 +188,8 @@ class OutcomeRuns(RowRuns):
             drawn.require_all_drawn()
             total = found * drawn.differentiable_weights() if self.by_numbers else found
             gradients = self._gradients(total, own) if differentiate else found.detach()[:, None]
-        happens = drawn.happens
-        return Rows(choices[happens], drawn.weights[happens], found.detach()[happens], gradients[happens])
+        every = choices, drawn.weights, found.detach(), gradients
+        return Rows(*every if bool(drawn.happens.all()) else (each[drawn.happens] for each in every))
 
     def _every(self, *, differentiate: bool) -> Iterator[Rows]:
         for start in range(0, self.outcomes, self.size):
@@ -170,7 +199,7 @@ class OutcomeRuns(RowRuns):
         """The rows that are run alone too."""
         if not len(rows.weights):
             return []
-        size = rows.gradients.abs().amax(-1).nan_to_num(nan=torch.inf)
+        size = rows.sizes.amax(-1).nan_to_num(nan=torch.inf)
         few = max(1, math.ceil(ALONE * len(size) / self.outcomes))
         spread = torch.linspace(0, len(size) - 1, few).round().long().tolist()
         return sorted({0, len(size) - 1, int(size.argmax()), int((rows.weights * size).argmax()), *spread})

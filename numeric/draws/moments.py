@@ -57,29 +57,33 @@ class Moments:
             self._start([gradient[0] for gradient in gradients])
         before, added = self.total, float(weights.sum())
         self.total += added
+        most = torch.zeros_like(weights)
         for position, part in enumerate(gradients):
-            weighted = torch.einsum("n,n...->n...", weights, part)
-            self.mean[position] += weighted.sum(0)
-            self.size[position] += weighted.abs().sum(0)
-            self.peak[position] = torch.maximum(self.peak[position], part.abs().amax(0))
+            size = part.abs()
+            mean = _summed(weights, part)
+            self.mean[position] += mean
+            self.size[position] += _summed(weights, size)
+            self.peak[position] = torch.maximum(self.peak[position], size.amax(0))
+            if part.numel():
+                most = torch.maximum(most, size.reshape(len(part), -1).amax(-1))
             if added > 0:
-                self._merge(position, weights, part, before, added)
-        self._note(outcomes, weights, gradients)
+                self._merge(position, weights, part, mean / added, before, added)
+        self._note(outcomes, weights, most * weights, gradients)
         self.outcomes += int((weights > 0).sum())
         self.chooses |= outcomes.shape[1] > 0
 
-    def _merge(self, position: int, weights: Tensor, part: Tensor, before: float, added: float) -> None:
-        mean = torch.einsum("n,n...->...", weights, part) / added
+    def _merge(self, position: int, weights: Tensor, part: Tensor, mean: Tensor, before: float, added: float) -> None:
         delta = mean - self.running[position]
-        inside = torch.einsum("n,n...->...", weights, (part - mean).square())
+        inside = _summed(weights, (part - mean).square_())
         self.square[position] += inside + delta.square() * (before * added / self.total)
         self.running[position] += delta * (added / self.total)
 
-    def _note(self, outcomes: Tensor, weights: Tensor, gradients: list[Tensor]) -> None:
-        most = torch.stack([part.abs().reshape(len(part), -1).amax(-1) for part in gradients if part.numel()]).amax(0) * weights
+    def _note(self, outcomes: Tensor, weights: Tensor, most: Tensor, gradients: list[Tensor]) -> None:
         for row in most.topk(min(MOST_NOTED, len(most))).indices.tolist():
+            if not self._is_noted(float(most[row])):
+                break
             outcome, weight = tuple(outcomes[row].tolist()), float(weights[row])
-            self._push(float(most[row]), outcome, weight, [part[row] for part in gradients])
+            self._push(float(most[row]), outcome, weight, [part[row].clone() for part in gradients])
 
     def _start(self, gradient: list[Tensor]) -> None:
         zeros = ([torch.zeros_like(g) for g in gradient] for _ in range(6))
@@ -92,8 +96,17 @@ class Moments:
         self._push(most, tape.outcome, weight, gradient)
 
     def _push(self, most: float, outcome: tuple[int, ...], weight: float, gradient: list[Tensor]) -> None:
-        if len(self.largest) == MOST_NOTED and most <= self.largest[0][0]:
+        if not self._is_noted(most):
             return
         heapq.heappush(self.largest, (most, outcome, weight, gradient))
         if len(self.largest) > MOST_NOTED:
             heapq.heappop(self.largest)
+
+    def _is_noted(self, most: float) -> bool:
+        """Whether an outcome adds more than one of those that are kept."""
+        return len(self.largest) < MOST_NOTED or not most <= self.largest[0][0]
+
+
+def _summed(weights: Tensor, part: Tensor) -> Tensor:
+    """The weighted sum of rows, (n,) and (n, *shape); a product of matrices, which needs no copy of the rows."""
+    return (weights @ part.reshape(len(part), -1)).reshape(part.shape[1:])

@@ -26,7 +26,7 @@ class OutcomeRows(DispatchMode):
 
     Args
         choices  the index of each choice in each row, (rows, choices)
-        options  those that each choice has in some row
+        options  those that each choice has in some row, one tensor a choice
     """
 
     choices: Tensor
@@ -35,7 +35,7 @@ class OutcomeRows(DispatchMode):
     happens: Tensor
     """Whether each row can happen, (rows,): its probability may be too small for a number."""
 
-    def __init__(self, choices: Tensor, options: Sequence[Sequence[int]]) -> None:
+    def __init__(self, choices: Tensor, options: Sequence[Tensor]) -> None:
         super().__init__()
         self.choices, self._options, self._used = choices, options, 0
         self.weights = torch.ones(len(choices), dtype=torch.float64)
@@ -88,7 +88,7 @@ class OutcomeRows(DispatchMode):
         However improbable it is: what it leads to may be divided by its probability.
         """
         other = torch.ones(law.shape[-1], dtype=torch.bool)
-        other[list(self._options[place])] = False
+        other[self._options[place]] = False
         if bool(other.any()) and bool((law.detach()[self.happens][:, other] > 0).any()):
             message = "a choice has an option that none of the seen runs had."
             raise NotInRows(message)
@@ -152,12 +152,11 @@ def _multinomial(rows: OutcomeRows, call: Call) -> Tensor:
         raise NotInRows(message)
     each = drawn.reshape(output.shape)
     tables = law.reshape(len(drawn), -1, law.shape[-1])
-    left = torch.ones_like(tables)
     for place in range(drawn.shape[1]):
-        table = place // output.shape[-1]
-        rows.require_no_other(first + place, tables[:, table] * left[:, table])
-        if not replacement:
-            left[:, table] = left[:, table].scatter(1, drawn[:, place, None], 0)
+        table, before = divmod(place, output.shape[-1])
+        taken = drawn[:, place - before : place]
+        left = tables[:, table] if replacement or not before else tables[:, table].scatter(1, taken, 0)
+        rows.require_no_other(first + place, left)
     rows.weigh(lambda: multinomial_row_probabilities(law, each, replacement=replacement).reshape(len(drawn), -1))
     return output.copy_(each)
 
@@ -216,8 +215,8 @@ class Keeping(DispatchMode):
         return [each for made in self._made if (each := made()) is not None and id(each) not in known]
 
 
-def options_of(tapes: Sequence[Tape]) -> list[list[int]]:
-    """Return the options that each choice had in some of the runs.
+def options_of(tapes: Sequence[Tape]) -> list[Tensor]:
+    """Return the options that each choice had in some of the runs, one tensor a choice.
 
     Raises
         NotInRows, if the runs do not choose alike.
@@ -227,24 +226,24 @@ def options_of(tapes: Sequence[Tape]) -> list[list[int]]:
     >>> [tape.choose((0.5, 0.5), "a coin") for tape in (first, second)]
     [0, 1]
     >>> options_of([first, second])
-    [[0, 1]]
+    [tensor([0, 1])]
     """
     if len({tuple((choice.draw, len(choice.probabilities)) for choice in tape.choices) for tape in tapes}) > 1:
         message = "the runs do not draw alike."
         raise NotInRows(message)
     every = zip(*(tape.choices for tape in tapes), strict=True)
-    return [sorted({option for choice in same for option in choice.options}) for same in every]
+    return [torch.tensor(sorted({option for choice in same for option in choice.options})) for same in every]
 
 
-def outcomes_of(options: Sequence[Sequence[int]], start: int, stop: int) -> Tensor:
+def outcomes_of(options: Sequence[Tensor], start: int, stop: int) -> Tensor:
     """Return some of the outcomes of choices with these options, in depth-first order, (n, choices).
 
-    >>> outcomes_of([[0, 1], [0, 2]], 1, 4).tolist()
+    >>> outcomes_of([torch.tensor([0, 1]), torch.tensor([0, 2])], 1, 4).tolist()
     [[0, 2], [1, 0], [1, 2]]
     """
     number = torch.arange(start, stop)
     columns = []
     for each in reversed(options):
-        columns.append(torch.tensor(each)[number % len(each)])
+        columns.append(each[number % len(each)])
         number = number // len(each)
     return torch.stack(columns[::-1], 1) if columns else torch.zeros(stop - start, 0, dtype=torch.int64)

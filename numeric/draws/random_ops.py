@@ -121,16 +121,16 @@ def _multinomial(call: Call, choose: Choose) -> tuple[Tensor, Factor]:
     replacement = bool(call.bound.get("replacement", False))
     output: Tensor = call()
     table = weights.detach().double().reshape(-1, weights.shape[-1])
-    rows, count = table.tolist(), output.shape[-1]
+    rows, count = table.cpu().numpy(), output.shape[-1]
     _require_size(call, sum(count * math.log(max(1, positive)) for positive in (table > 0).sum(-1).tolist()))
     drawn = [_indices(row, count, choose, replacement=replacement) for row in rows]
     return _filled(output, drawn), lambda: multinomial_probability(weights, torch.tensor(drawn), replacement=replacement)
 
 
-def _indices(weights: list[float], count: int, choose: Choose, *, replacement: bool) -> list[int]:
-    left, drawn = list(weights), []
+def _indices(weights: Any, count: int, choose: Choose, *, replacement: bool) -> list[int]:
+    left, drawn = weights.copy(), list[int]()
     for _ in range(count):
-        drawn.append(choose((numpy.asarray(left) / math.fsum(left)).tolist()))
+        drawn.append(choose((left / math.fsum(left.tolist())).tolist()))
         if not replacement:
             left[drawn[-1]] = 0.0
     return drawn
@@ -150,12 +150,10 @@ def multinomial_probability(weights: Tensor, drawn: Tensor, *, replacement: bool
 def multinomial_row_probabilities(weights: Tensor, drawn: Tensor, *, replacement: bool) -> Tensor:
     """Return the probability of each row of ordered indices, (rows,) in float64, differentiable in the weights."""
     rows = weights.double().reshape(-1, weights.shape[-1])
-    drawn, left = drawn.to(rows.device), torch.ones_like(rows)
-    probability = rows.new_ones(len(rows))
-    for column in drawn.unbind(-1):
-        kept = rows * left
-        probability = probability * kept.gather(1, column[:, None])[:, 0] / kept.sum(-1)
-        left = left if replacement else left.scatter(1, column[:, None], 0)
+    drawn, probability = drawn.to(rows.device), rows.new_ones(len(rows))
+    for place, column in enumerate(drawn.unbind(-1)):
+        left = rows if replacement or not place else rows.scatter(1, drawn[:, :place], 0)
+        probability = probability * left.gather(1, column[:, None])[:, 0] / left.sum(-1)
     return probability
 
 

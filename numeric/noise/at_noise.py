@@ -183,7 +183,7 @@ class AtNoise:
         drawn.require_all_drawn()
         return (drawn.total_weights(len(points), differentiable=by_numbers) * values).reshape(len(points), -1).sum(1)
 
-    def _options_of(self, function: Callable[[], Any]) -> list[list[int]]:
+    def _options_of(self, function: Callable[[], Any]) -> list[Tensor]:
         """Return the options of the discrete draws of a function.
 
         Raises

@@ -182,7 +182,8 @@ class RowRuns:
             message = "the code reads parameters by ways on which rows have no copy of their own."
             raise NotInRows(message)
         parts = (torch.zeros_like(each) if g is None else g for g, each in zip(found, own, strict=False))
-        return torch.cat([part.detach().double().reshape(len(values), -1).cpu() for part in parts], 1)
+        flat = [part.detach().double().reshape(len(values), -1).cpu() for part in parts]
+        return flat[0] if len(flat) == 1 else torch.cat(flat, 1)
 
     def _by_parameter(self, gradients: Tensor) -> list[Tensor]:
         params = list(self.runs.params.values())
