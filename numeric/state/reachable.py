@@ -37,14 +37,21 @@ def reachable(roots: Iterable[Child]) -> Iterator[Child]:
     >>> [way for way, thing in reachable([("loss", {"draw": own.random})]) if thing is own]
     ["loss['draw']"]
     """
-    waiting, seen = deque(roots), dict[int, Any]()
-    while waiting and len(seen) < MOST_OBJECTS:
+    seen = dict[int, Any]()
+    waiting, visited = deque(_unseen(roots, seen)), 0
+    while waiting and visited < MOST_OBJECTS:
         way, thing = waiting.popleft()
-        if isinstance(thing, _LEAVES) or id(thing) in seen:
-            continue
-        seen[id(thing)] = thing
+        visited += 1
         yield way, thing
-        waiting.extend((f"{way}{name}", child) for name, child in _children(thing))
+        waiting.extend((f"{way}{name}", child) for name, child in _unseen(_children(thing), seen))
+
+
+def _unseen(children: Iterable[Child], seen: dict[int, Any]) -> Iterator[Child]:
+    """Those that hold something and were not met before; they are kept alive, so that no other object has their number."""
+    for name, child in children:
+        if id(child) not in seen and not isinstance(child, _LEAVES):
+            seen[id(child)] = child
+            yield name, child
 
 
 def _children(thing: Any) -> Iterable[Child]:
@@ -71,7 +78,8 @@ def _of_object(thing: Any) -> Iterator[Child]:
     if type(thing).__dictoffset__:
         yield from _attributes(vars(thing))
     if isinstance(thing, dict):
-        yield from ((f"[{key!r}]" if isinstance(key, (str, int)) else "[...]", value) for key, value in dict.items(thing))
+        holding = ((key, value) for key, value in dict.items(thing) if not isinstance(value, _LEAVES))
+        yield from ((f"[{key!r}]" if isinstance(key, (str, int)) else "[...]", value) for key, value in holding)
     if is_array(thing) and thing.dtype.hasobject:
         yield from (("[...]", each) for each in thing.ravel().tolist())
     yield from (("", child) for child in (*gc.get_referents(thing), _owner(thing)))
