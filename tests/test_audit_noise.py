@@ -9,7 +9,16 @@ import pytest
 import torch
 from scipy.stats import norm
 from torch import Tensor
-from torch.distributions import Beta, Dirichlet, Exponential, Gamma, Laplace, StudentT
+from torch.distributions import (
+    Beta,
+    Dirichlet,
+    Exponential,
+    Gamma,
+    Laplace,
+    RelaxedBernoulli,
+    RelaxedOneHotCategorical,
+    StudentT,
+)
 from torch.nn.functional import binary_cross_entropy_with_logits, gumbel_softmax
 
 from derive.language.errors import GradproofError
@@ -19,6 +28,7 @@ from numeric.auditing.integration.rows import RowRuns
 from numeric.draws.noise_rows import FreshRows, NoiseRows
 from numeric.draws.quadrature_rules import quantile
 from numeric.draws.taint import Taint
+from numeric.draws.tape import Tape
 from numeric.means.exact_mean import ByNumbers
 from numeric.means.runs import Runs
 from numeric.noise.at_noise import laws_in_rows
@@ -116,6 +126,44 @@ def test_cross_entropy_of_noise_is_smooth():
         return binary_cross_entropy_with_logits(A, target)
 
     assert audit(loss, A, loss).frozen_noise == 1
+
+
+ROUNDING = torch.finfo(torch.float64).eps
+
+
+@pytest.mark.parametrize(
+    ("clamped", "is_rough"),
+    [
+        (lambda u: u.clamp(ROUNDING, 1 - ROUNDING), False),
+        (lambda u: u[:2].clamp_(min=ROUNDING), False),
+        (lambda u: u.clamp(2.0**-44), True),
+        (lambda u: u.clamp(max=1 - 2.0**-44), True),
+        (lambda u: (A * u).clamp(ROUNDING, 1 - ROUNDING), True),
+    ],
+)
+def test_a_clamp_at_the_rounding_of_a_draw_is_no_kink(clamped, is_rough):
+    runs = Runs({"a": A})
+    runs.loss(lambda: A.detach() * clamped(torch.rand(3, dtype=torch.float64)).log().sum(), Tape())
+    assert ("clamp" in runs.rough) is is_rough
+
+
+@pytest.mark.filterwarnings("ignore:continuous noise was frozen")
+@pytest.mark.parametrize("size", [0, 3])
+def test_relaxed_laws_of_torch_are_unbiased_for_what_they_write(size):
+    logits = torch.tensor([0.3, -0.5, 0.2][: size or 1], dtype=torch.float64).reshape((size,) * bool(size)).requires_grad_()
+    law = RelaxedOneHotCategorical if size else RelaxedBernoulli
+
+    def loss(temperature: float = 0.5) -> Tensor:
+        z = law(torch.tensor(temperature, dtype=torch.float64), logits=logits).rsample()
+        return ((z - 0.45) ** 2 * torch.arange(1, 1 + max(size, 1))).sum()
+
+    def objective() -> Tensor:
+        u = torch.rand_like(logits)
+        z = ((logits - (-u.log()).log()) / 0.5).softmax(-1) if size else ((logits + u.logit()) / 0.5).sigmoid()
+        return ((z - 0.45) ** 2 * torch.arange(1, 1 + max(size, 1))).sum()
+
+    assert audit(loss, logits, objective).verdict == "unbiased"
+    assert not audit(lambda: loss(0.55), logits, objective, raise_exception=False).unbiased
 
 
 # What noise decides alone

@@ -278,6 +278,18 @@ def test_a_step_with_many_breakpoints_is_enumerated():
     assert float(report.mean["theta"]) == pytest.approx(99.5)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("method", ["Gauss", "tanh-sinh"])
+def test_segments_of_a_few_numbers_have_nodes(method, family):
+    breakpoints = (Bracket(2.0**-53, 2.0**-52), Bracket(0.25, 0.25 + 2.0**-52), Bracket(1 - 2.0**-52, 1 - 2.0**-53))
+    nodes = rule(family, (*breakpoints[:2], Bracket(0.25 + 2.0**-51, 0.25 + 2.0**-50), breakpoints[2]), method, 2)
+    assert math.fsum(node.weight for node in nodes) == pytest.approx(1, abs=1e-15)
+    assert all(math.isfinite(node.value) and node.weight >= 0 for node in nodes)
+    assert all(sum(node.segment == segment for node in nodes) >= 2**2 - 1 for segment in range(5))
+    values = [node.value for node in sorted(nodes, key=lambda node: (node.segment, node.value))]
+    assert values == sorted(values)
+
+
 def test_weights_are_those_of_the_law_and_quantiles_invert_it():
     u = torch.linspace(0.01, 0.99, 33, dtype=torch.float64)
     for family in FAMILIES[:4]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from numeric.draws.laws.decisions import cancelled, decision, mixed
-from numeric.draws.laws.forms import Form, Noise, drawn_form, followed
+from numeric.draws.laws.forms import CLAMPS, Form, Noise, clamped_share, drawn_form, followed
 from numeric.draws.random_ops import SAMPLING, Call
 from numeric.draws.smooth_ops import FACTORED, functional, is_kinked, is_smooth
 from numeric.draws.tape import NotAuditable, Tape
@@ -140,13 +140,19 @@ class Taint:
         if decides(call, outputs) and not _asks_for_nan(call) and not self.may_decide(call):
             raise _decides(origin, call)
         self.require_integers_unread(call, touched)
-        self.note_rough(call)
+        if not self._clamps_ends(call, touched):
+            self.note_rough(call)
         self.mark(touched, outputs, integers=functional(call) in FACTORED)
         self._follow(call, touched, output)
 
     def may_decide(self, call: Call) -> bool:
         """Whether a decision about noise changes nothing of what is computed from the run."""
         return _is_allowed()
+
+    def _clamps_ends(self, call: Call, touched: list[Tensor]) -> bool:
+        """Whether a clamp moves noise by no more than the rounding of its draw does, as laws do before they take a logarithm."""
+        form = self._forms.get(_place(touched[0])) if functional(call) in CLAMPS and len(touched) == 1 else None
+        return form is not None and clamped_share(call, form) <= 2 * torch.finfo(touched[0].dtype).eps
 
     def _follow(self, call: Call, touched: list[Tensor], output: Any) -> None:
         """Note the form of what an operation made of noise; where it has none, the noise is used."""

@@ -41,8 +41,12 @@ FEWEST = len(tanh_sinh(2)[0])
 PARTS = 64
 """Rows narrow a place down to one of so many parts at once."""
 
-_STEPS, _FINE_STEPS = (torch.linspace(-13, 13, steps, dtype=torch.float64).tolist() for steps in (41, 1301))
-"""Places of a line, in the logit of u, at which runs alone look for changes, and rows."""
+_TAIL = (14.0, 16.0, 18.0, 20.0, 23.0, 26.0, 29.0, 32.0, 35.0, 38.0)
+_STEPS, _FINE_STEPS = (
+    [*(-each for each in reversed(_TAIL)), *torch.linspace(-13, 13, steps, dtype=torch.float64).tolist(), *_TAIL]
+    for steps in (41, 1301)
+)
+"""Places of a line, in the logit of u, at which runs alone look for changes, and rows; out to the last number below one."""
 
 _GIVEN_WIDTH = 1e-12
 

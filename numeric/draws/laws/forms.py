@@ -22,6 +22,7 @@ NEGLIGIBLE = 1e-7
 """A step that changes no probability by more than this, in one scalar of noise, is left out; the report says by how much."""
 
 UNARY = frozenset("neg log exp log1p expm1 sigmoid logit reciprocal tanh".split())
+CLAMPS = frozenset("clamp clamp_min clamp_max".split())
 _SAME = frozenset("alias detach clone contiguous lift_fresh".split())
 _MOVES = frozenset(
     """
@@ -159,8 +160,8 @@ def followed(
         return [first]
     if name in _MOVES and call.args[0] is tensors[0]:
         return first.moved(lambda values: call.func(values, *call.args[1:], **call.kwargs))
-    if name in ("clamp", "clamp_min", "clamp_max"):
-        clamped = _clamped(call, name, first)
+    if name in CLAMPS:
+        clamped = _without(first, clamped_share(call, first))
         return None if clamped is None else [clamped]
     shape = outputs[0].shape
     steps = _steps(call, name, tensors[0], shape, call.args[0] if before is None else before)
@@ -247,10 +248,11 @@ def _gamma_below(form: Form, numbers: Sequence[Tensor | None]) -> float:
     return float(torch.special.gammainc(form.noise.shape().detach(), numbers[0] / scale).max()) if scale > 0 else 1.0
 
 
-def _clamped(call: Call, name: str, form: Form) -> Form | None:
-    ends = {"clamp_min": call.args[1:2], "clamp_max": (None, *call.args[1:2])}.get(name, call.args[1:])
+def clamped_share(call: Call, form: Form) -> float:
+    """Return the probability that a clamp moves one scalar of noise, 1 if that is unknown."""
+    ends = {"clamp_min": call.args[1:2], "clamp_max": (None, *call.args[1:2])}.get(call.name.rstrip("_"), call.args[1:])
     bounds = [None if each is None else torch.as_tensor(each, dtype=torch.float64) for each in ends]
-    return _without(form, _neglected(form, "clamp", bounds))
+    return _neglected(form, "clamp", bounds)
 
 
 def _without(form: Form, neglected: float) -> Form | None:
