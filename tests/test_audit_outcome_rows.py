@@ -9,15 +9,19 @@ import warnings
 import pytest
 import torch
 from torch import distributions as laws
+from torch.autograd.graph import get_gradient_edge
 
 import numeric
 from numeric.auditing import audit_mean, outcome_runs
+from numeric.auditing.integration.rows import RowRuns
 from numeric.draws import noise_rows, outcome_rows
 from numeric.draws.noise_rows import NotInRows
+from numeric.draws.noise_sources import Line
 from numeric.draws.random_ops import DISCRETE
 from numeric.draws.restoring import put_back
 from numeric.draws.tape import Count
 from numeric.means.runs import Runs
+from numeric.noise.at_noise import AtNoise
 
 D = torch.float64
 
@@ -119,7 +123,9 @@ def nine_bits(th):
     return (b.sum() ** 2 * b @ th).sum(), th.sum()
 
 
-@pytest.mark.parametrize(("at_once", "together"), [(outcome_runs.FEWEST_TOGETHER, True), (outcome_runs.FEWEST_TOGETHER - 1, False)])
+@pytest.mark.parametrize(
+    ("at_once", "together"), [(outcome_runs.FEWEST_TOGETHER, True), (outcome_runs.FEWEST_TOGETHER - 1, False)]
+)
 def test_runs_of_few_rows_are_looked_at_together(at_once, together, monkeypatch):
     whole = audited(nine_bits, monkeypatch, together=True)
     monkeypatch.setattr(outcome_runs.OutcomeRuns, "at_once", at_once)
@@ -368,14 +374,57 @@ def started(th, loss):
         yield runs
 
 
-def test_a_hook_at_a_parameter_is_seen_in_runs_alone_only():
+ONE_OF_MANY = tensor(0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0)
+"""The outcome number 53 of 7 bits, which is none of those that are run alone too."""
+
+
+def doubled_once(gradient):
+    return gradient * (1 + (gradient == ONE_OF_MANY[: len(gradient)]).all())
+
+
+def doubled_in_place(param):
+    param.grad.copy_(doubled_once(param.grad))
+
+
+HOOKS = {
+    "tensor": lambda th: th.register_hook(doubled_once),
+    "sum": lambda th: th.register_post_accumulate_grad_hook(doubled_in_place),
+    "node": lambda th: get_gradient_edge(th).node.register_prehook(lambda given: (doubled_once(given[0]),)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_hook_at_a_parameter_is_seen_in_runs_alone_only(hook):
     th = torch.ones(7, dtype=D, requires_grad=True)
-    th.register_hook(lambda gradient: 2 * gradient)
+    kept = get_gradient_edge(th), HOOKS[hook](th)
     loss = lambda: (th * torch.bernoulli(torch.full((7,), 0.5))).sum()  # noqa: E731
     with started(th, loss) as runs:
         moments = audit_mean.moments_of(runs, loss, 1000, Count(128, False, 128))
     assert not moments.together
-    torch.testing.assert_close(moments.mean[0], torch.ones(7, dtype=D))
+    torch.testing.assert_close(moments.mean[0], 0.5 + ONE_OF_MANY / 128)
+    kept[1].remove()
+    with started(th, loss) as runs:
+        assert audit_mean.moments_of(runs, loss, 1000, Count(128, False, 128)).together
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_rows_of_noise_are_refused_where_there_is_a_hook_at_a_parameter(hook):
+    th = torch.ones(2, dtype=D, requires_grad=True)
+    loss = lambda: (th * torch.randn(2, dtype=D)).sum()  # noqa: E731
+    with started(th, loss) as runs:
+        functions, point = AtNoise(runs, loss, loss), torch.zeros(1, 2, dtype=D)
+        rows = RowRuns(runs, loss, by_numbers=False)
+        run = [
+            lambda: functions.values(loss, point),
+            lambda: rows.decided([Line(0, seen=dict.fromkeys([(0, 0), (0, 1)], "normal"))], refuse=False),
+        ]
+        for each in run:
+            each()
+        kept = get_gradient_edge(th), HOOKS[hook](th)
+        for each in run:
+            with pytest.raises(NotInRows, match="hook at a parameter"):
+                each()
+    del kept
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from numeric.auditing.integration.rows import MOST_ROWS, RowRuns, rows_or_refused
 from numeric.draws.moments import Moments
-from numeric.draws.noise_rows import NotInRows
+from numeric.draws.noise_rows import NotInRows, require_no_hooks
 from numeric.draws.outcome_rows import Keeping, OutcomeRows, options_of, outcomes_of
 from numeric.draws.tape import Choice, Count, Tape
 from numeric.means.exact_mean import ByNumbers, ExactMean, is_one
@@ -109,10 +109,10 @@ class OutcomeRuns(RowRuns):
 
         What leaves torch would fail on rows in the middle of a run, and what the code has done until then cannot be undone.
         """
-        hooked = any(param._backward_hooks or param._post_accumulate_grad_hooks for param in self.runs.params.values())
         coarse = torch.finfo(self.runs.coarsest).eps > torch.finfo(torch.float32).eps
-        if self.runs.tells or self.runs.any_noise or hooked or coarse:
-            message = "values leave torch, or there is continuous noise, a hook at a parameter, or a dtype below float32."
+        require_no_hooks(self.runs.params.values())
+        if self.runs.tells or self.runs.any_noise or coarse:
+            message = "values leave torch, or there is continuous noise, or a dtype below float32."
             raise NotInRows(message)
         if self.outcomes > self.most or self.at_once < FEWEST_TOGETHER:
             message = "most outcomes are impossible, or one run makes too many numbers."

@@ -8,7 +8,7 @@ point i gives, or the code is refused.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +58,29 @@ _PROPERTIES = {vars(torch._C.TensorBase)[name].__get__ for name in _TOLD}
 
 class NotInRows(NotAuditable):
     """Code whose rows cannot be run together: it draws discrete outcomes, branches on values, or hooks into a backward pass."""
+
+
+def require_no_hooks(params: Iterable[Tensor]) -> None:
+    """Raise NotInRows if something acts on the gradient of a parameter, which is not that of one row where there are many."""
+    if any(param.requires_grad and _is_hooked(param) for param in params):
+        message = "there is a hook at a parameter."
+        raise NotInRows(message)
+
+
+def _is_hooked(param: Tensor) -> bool:
+    """Whether there are hooks at a parameter, or at the node that adds up its gradient."""
+    node = torch.autograd.graph.get_gradient_edge(param).node
+    at_node = any(map(_has_others, (node.register_prehook, node.register_hook)))
+    return bool(at_node or param._backward_hooks or param._post_accumulate_grad_hooks)
+
+
+def _has_others(register: Callable[..., Any]) -> bool:
+    """Whether hooks are registered: the handle of one leads to all, and nothing else does."""
+    handle = register(lambda *_: None)
+    try:
+        return len(handle.hooks_dict_ref()) > 1
+    finally:
+        handle.remove()
 
 
 @dataclass

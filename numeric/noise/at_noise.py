@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from derive.language.errors import UsageError
-from numeric.draws.noise_rows import AtPoint, FreshRows, NoiseRows, NotInRows
+from numeric.draws.noise_rows import AtPoint, FreshRows, NoiseRows, NotInRows, require_no_hooks
 from numeric.draws.outcome_rows import OutcomeRows, options_of, outcomes_of
 from numeric.draws.tape import Tape, explore
 from numeric.means.derivatives import dirichlet
@@ -170,6 +170,7 @@ class AtNoise:
                 return as_scalar(returned, "the function").double()
 
         self.runs.reset()
+        require_no_hooks(self.runs.params.values())
         options = self._options_of(function)
         every = outcomes_of(options, 0, math.prod(map(len, options)))
         drawn = OutcomeRows(every.repeat(len(points), 1), options)

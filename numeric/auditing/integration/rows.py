@@ -19,7 +19,7 @@ from torch import Tensor
 from derive.language.errors import GradproofError
 from numeric.draws.decided_rows import OwnParameters, RowDecisions, ValueRows, filled
 from numeric.draws.moments import Moments
-from numeric.draws.noise_rows import NotInRows
+from numeric.draws.noise_rows import NotInRows, require_no_hooks
 from numeric.draws.noise_sources import NODE, Breakpoints, Cells, Line, Scalar
 from numeric.draws.quadrature_rules import rule
 from numeric.draws.tape import Choice, Tape
@@ -148,6 +148,7 @@ class RowRuns:
         return value, gradients
 
     def _run(self, values: Tensor, *, refuse: bool, differentiate: bool) -> tuple[Tensor, Tensor, RowDecisions]:
+        require_no_hooks(self.runs.params.values())
         rows = filled(len(values))
         values_of_all = torch.cat([values, values[-1:].expand(rows - len(values), -1)])
         decisions = RowDecisions(rows, refuse=refuse)
