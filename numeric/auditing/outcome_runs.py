@@ -38,7 +38,7 @@ FEWEST_TOGETHER = 8
 MOST_CELLS = 2**25
 """So many numbers all rows of one run make together; of 8 bytes each, if none of them were let go.
 
-Where each tensor is a good part of that, more of them at once are slower: they are in no cache, and their memory is new each time.
+Where each tensor is a good part of that, more at once are slower: they are in no cache, and their memory is new each time.
 """
 
 ALONE = 24

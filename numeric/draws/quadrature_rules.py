@@ -24,7 +24,7 @@ _RANGE = 5.2
 _FINE = 64
 _WIDEST = 16
 _NARROWEST = 2.0**-44
-"""All nodes of a segment that is so narrow beside its place are in its middle: it may hold fewer numbers than a rule has nodes."""
+"""All nodes of a segment that is so narrow beside its place are in its middle: it may hold fewer numbers than they are."""
 
 _INSIDE = 2.0**-36
 """No node is nearer to a breakpoint than this part of its segment, since rounding may carry it to the other side."""
@@ -153,8 +153,9 @@ def _segment(family: str, start: float, end: float, method: str, level: int) -> 
         return _CLASSICAL[family](2**level - 1) if method == "Gauss" else _other(family, level)
     width, place = end - start, start if family in ("uniform", "cauchy") else min(start, 1 - end)
     if width < _NARROWEST * place:
-        s, rest, weights = torch.tensor([0.5, 0.5, width / (2**level - 1)], dtype=torch.float64).expand(2**level - 1, 3).unbind(1)
-        return quantile(family, start + width * s, (1 - end) + width * rest), weights
+        middle = torch.tensor([start + width / 2, 1 - end + width / 2, width / (2**level - 1)], dtype=torch.float64)
+        u, rest, weights = middle.expand(2**level - 1, 3).unbind(1)
+        return quantile(family, u, rest), weights
     s, rest, weights = tanh_sinh(_FINE if method == "Gauss" else 2**level)
     low, high = (_INSIDE if start > 0 else 0.0), (_INSIDE if end < 1 else 0.0)
     s, rest = s.clamp(low, 1 - high), rest.clamp(high, 1 - low)

@@ -13,7 +13,6 @@ from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any, Protocol, TypeAlias
 
-import numpy
 import torch
 from torch import Tensor
 

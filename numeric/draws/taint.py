@@ -150,7 +150,7 @@ class Taint:
         return _is_allowed()
 
     def _clamps_ends(self, call: Call, touched: list[Tensor]) -> bool:
-        """Whether a clamp moves noise by no more than the rounding of its draw does, as laws do before they take a logarithm."""
+        """Whether a clamp moves noise no more than the rounding of its draw does, as laws do before they take a logarithm."""
         form = self._forms.get(_place(touched[0])) if functional(call) in CLAMPS and len(touched) == 1 else None
         return form is not None and clamped_share(call, form) <= 2 * torch.finfo(touched[0].dtype).eps
 

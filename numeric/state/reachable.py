@@ -86,7 +86,7 @@ def _of_object(thing: Any) -> Iterator[Child]:
 
 
 def _owner(thing: Any) -> Any:
-    """What a method of compiled code is bound to; a function of Cython names it and has none, an object may answer for any name."""
+    """What a method of compiled code is bound to; a function of Cython may have none, and an object answer for any name."""
     if not hasattr(type(thing), "__self__"):
         return None
     with suppress(Exception):
