@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import distributions as laws
 
 from numeric.auditing.audit import audit
-from numeric.auditing.audit_mean import moments_of
+from numeric.auditing.audit_mean import exact_mean_of, moments_of
 from numeric.auditing.integration import integrand
 from numeric.auditing.integration.integrand import Integrand
 from numeric.auditing.integration.rows import RowRuns
@@ -59,6 +60,91 @@ def test_moments_by_rows_are_those_of_runs_alone(theta, name):
     assert rows.outcomes == alone.outcomes
     for first, second in ((rows.mean, alone.mean), (rows.size, alone.size), (rows.square, alone.square)):
         torch.testing.assert_close(first, second, rtol=1e-12, atol=1e-14)
+
+
+def a_mixture(theta):
+    """A categorical draw before normal noise of its law."""
+    law = laws.MixtureSameFamily(laws.Categorical(logits=theta), laws.Normal(theta.exp(), 1 + theta**2))
+    x = law.sample()
+    return x.tanh() * law.log_prob(x), x.tanh()
+
+
+def noise_between_bits(theta):
+    """Noise, a bit, noise, and a bit whose law depends on the first one."""
+    u, b, z = uniform().sum(), torch.bernoulli(theta.sigmoid()[0]), torch.randn((), dtype=torch.float64)
+    other = torch.bernoulli(0.2 + 0.3 * b)
+    return (theta.sum() * u + b * theta[1] * z).sin() * (1 + other), (u + b * z).cos() * (1 + other) * theta[1]
+
+
+def an_option_that_cannot_be(theta):
+    """The logarithm is infinite in the row that no run alone has."""
+    b = torch.bernoulli(theta.sigmoid()[0])
+    p = 1 - 0.5 * b
+    other = torch.bernoulli(p)
+    return (torch.where(other > 0, p, 1 - p).log() + uniform().sum()) * theta.sum(), b * other * uniform().sum() * theta.sum()
+
+
+def bits(theta):
+    return torch.bernoulli(theta.sigmoid().expand(4, 2))
+
+
+def decides_by_outcome(theta):
+    """Of the noise on the same side of its breakpoint, two outcomes make different things."""
+    u, b = uniform().sum(), torch.bernoulli(theta.sigmoid()[0])
+    chosen = (torch.where(b > 0, u, 1 - u) > 0.5).double()
+    return theta.sum() * chosen * (1 + b), b * u
+
+
+DISCRETE = {
+    "a mixture": a_mixture, "noise between bits": noise_between_bits,
+    "an option that cannot be": an_option_that_cannot_be, "a decision by outcome": decides_by_outcome,
+}  # fmt: skip
+HALF = {(0, 0): (Bracket(0.5 - 1e-12, 0.5 + 1e-12),)}
+
+
+@pytest.mark.parametrize("name", DISCRETE)
+def test_nodes_with_discrete_draws_beside_them_are_those_of_runs_alone(theta, name):
+    """The moments of a loss, the mean of an objective and its gradient, and the outcomes."""
+    loss, objective = (lambda: DISCRETE[name](theta)[0]), (lambda: DISCRETE[name](theta)[1])
+    code, breakpoints = sought(theta, loss), HALF if name == "a decision by outcome" else {}
+    rows = code.moments(breakpoints, "Gauss", 3)
+    code.on_grid(breakpoints, "Gauss", 3)
+    alone = moments_of(code.runs, loss, 10_000, count(code.run, 10_000))
+    assert (rows.outcomes, rows.chooses) == (alone.outcomes, alone.chooses)
+    for first, second in ((rows.mean, alone.mean), (rows.size, alone.size), (rows.square, alone.square)):
+        torch.testing.assert_close(first, second, rtol=1e-12, atol=1e-14)
+    runs = code.runs
+    run = lambda tape: runs.objective(objective, tape, differentiate=False)  # noqa: E731
+    aim = Integrand(runs, run, RowRuns(runs, objective, by_numbers=True), refuse=True, given=None)
+    exact = aim.exact_mean(breakpoints, "Gauss", 3, check=True)
+    aim.on_grid(breakpoints, "Gauss", 3)
+    one_by_one = exact_mean_of(runs, objective, 10_000)
+    assert exact.outcomes == one_by_one.outcomes
+    assert exact.value == pytest.approx(one_by_one.value, rel=1e-12)
+    torch.testing.assert_close(exact.gradient, one_by_one.gradient, rtol=1e-11, atol=1e-13)
+    assert exact.slope_error < 1e-8
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (lambda theta: torch.bernoulli(uniform()).sum() * theta.sum(), "law that is noise"),
+        (lambda theta: torch.poisson(theta.exp()).sum() * (theta * uniform()).sum(), "one by one"),
+        (lambda theta: torch.bernoulli(theta.sigmoid()).sum().item() * (theta * uniform()).sum(), "leave torch"),
+        (lambda theta: torch.bernoulli(0.5 * bits(theta).prod()) * (theta * uniform()).sum(), "none of the seen"),
+    ],
+)
+def test_discrete_draws_that_rows_cannot_have_are_refused(theta, code, message):
+    with pytest.raises(NotInRows, match=message):
+        by_rows(theta, lambda: code(theta))
+
+
+def test_what_two_outcomes_decide_in_one_cell_is_told_apart(theta, monkeypatch):
+    loss = lambda: decides_by_outcome(theta)[0]  # noqa: E731
+    kept = Cells.require_equal
+    monkeypatch.setattr(Cells, "require_equal", lambda self, cell, found: kept(self, cell[-1:], found))
+    with pytest.raises(NotIntegrable, match="decide differently"):
+        by_rows(theta, loss, HALF)
 
 
 def test_a_decision_within_a_cell_is_not_integrated(theta, monkeypatch):

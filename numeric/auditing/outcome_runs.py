@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from numeric.auditing.integration.rows import MOST_ROWS, RowRuns, rows_or_refused
+from numeric.auditing.integration.rows import MOST_IMPOSSIBLE, MOST_ROWS, RowRuns, rows_or_refused
 from numeric.draws.moments import Moments
 from numeric.draws.noise_rows import NotInRows, require_no_hooks
 from numeric.draws.outcome_rows import Keeping, OutcomeRows, options_of, outcomes_of
@@ -44,8 +44,8 @@ Where each tensor is a good part of that, more at once are slower: they are in n
 ALONE = 24
 """So many outcomes, spread over all, are run alone too."""
 
-PROBES, MOST_IMPOSSIBLE = 5, 8
-"""So many random runs show which options choices have; and there are at most so many times as many rows as outcomes."""
+PROBES = 5
+"""So many random runs show which options choices have."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,6 @@ class OutcomeRuns(RowRuns):
         numbers  so many are made in one run
     """
 
-    options: Sequence[Tensor] = ()
     most: int = 0
     numbers: int = 1
 

@@ -7,7 +7,7 @@ refused. Each row has its own copy of the parameters, so that one backward pass 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -95,10 +95,11 @@ class ValueRows(NoiseRows):
     Args
         values     (rows, columns) of the standard laws, float64, one column for each scalar of noise in their order
         decisions  follows the noise
+        discrete   makes the discrete draws, of laws that are no noise
     """
 
-    def __init__(self, values: Tensor, decisions: RowDecisions) -> None:
-        super().__init__(values)
+    def __init__(self, values: Tensor, decisions: RowDecisions, discrete: Callable[[Call], Tensor]) -> None:
+        super().__init__(values, discrete)
         self._decisions = decisions
 
     def standard(self, call: Call, given: Tensor) -> Tensor:
@@ -110,10 +111,14 @@ class ValueRows(NoiseRows):
     ) -> Any:
         call = Call(func, args, dict(kwargs or {}))
         touched = self._decisions.among(call.tensors)
+        draws = torch.Tag.nondeterministic_seeded in func.tags and not draws_nothing(call)
+        if draws and touched and call.name not in NOISE:
+            message = f"{call.func} has a law that is noise."
+            raise NotInRows(message)
         output = super().__torch_dispatch__(func, types, args, kwargs)
-        if torch.Tag.nondeterministic_seeded in func.tags and not draws_nothing(call):
+        if draws and call.name in NOISE:
             self._decisions.add(call, output, Noise(NOISE[call.name], output.numel()))
-        elif touched:
+        elif touched and not draws:
             self._decisions.propagate(call, touched, output)
         return output
 

@@ -161,10 +161,15 @@ class Line:
     rest: float = 0.5
     seen: dict[Scalar, str] = field(default_factory=dict)
     """The scalars of noise that the run drew, with their standard laws."""
+    before: list[int] = field(default_factory=list)
+    """How many discrete choices the run had made before each of them."""
+    tape: Tape = field(default_factory=Tape)
 
     def __call__(self, call: Call, number: int, tape: Tape, output: Tensor) -> Tensor:
         family, scalars = standard_family(call), [(number, position) for position in range(output.numel())]
         self.seen |= dict.fromkeys(scalars, family)
+        self.before += [len(tape.choices)] * len(scalars)
+        self.tape = tape
         return drawn(call, self.values(family, scalars), output)
 
     def values(self, family: str, scalars: Sequence[Scalar]) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -120,19 +120,25 @@ class Integrand:
 
     def moments(self, breakpoints: Breakpoints, method: str, level: int) -> Moments:
         """Return the moments of the gradient of a loss on a grid, run as rows; raises NotInRows, where that is not possible."""
-        grid = self.on_grid(breakpoints, method, level)
-        return self.rows.moments(self._nodes(breakpoints, method, level), grid.cells)
+        nodes = self._nodes(breakpoints, method, level)
+        return self.rows.moments(nodes, self.on_grid(breakpoints, method, level).cells)
 
     def exact_mean(self, breakpoints: Breakpoints, method: str, level: int, *, check: bool) -> ExactMean:
         """Return the mean of an objective on a grid, run as rows; raises NotInRows, where that is not possible."""
-        grid = self.on_grid(breakpoints, method, level)
-        return self.rows.exact_mean(self._nodes(breakpoints, method, level), grid.cells, check=check)
+        nodes = self._nodes(breakpoints, method, level)
+        return self.rows.exact_mean(nodes, self.on_grid(breakpoints, method, level).cells, check=check)
 
     def _nodes(self, breakpoints: Breakpoints, method: str, level: int) -> Nodes:
-        kept = self.runs.integrated
-        families = self.along(Line(0)).seen
-        self.runs.integrated = kept
-        return nodes_of(families, breakpoints, method, level)
+        line = self._see()
+        return self.rows.every(nodes_of(line.seen, breakpoints, method, level), line.before)
+
+    def _see(self) -> Line:
+        """Show a few runs alone to the rows, and return the first one; raises NotInRows, where rows are not possible."""
+        lines = [self.along(Line(0))]
+        if lines[0].tape.choices:
+            lines += [self.along(Line(context)) for context in range(1, CONTEXTS)]
+        self.rows.see([line.tape for line in lines])
+        return lines[0]
 
     def breakpoints(self) -> Breakpoints:
         """Return the breakpoints that are given, or those that are found.
@@ -145,9 +151,9 @@ class Integrand:
         found: dict[Scalar, list[Bracket]] = {}
         alone = len(self.along(Line(0)).seen) == 1 and not self.runs.draws
         for context in range(1 if alone else CONTEXTS):
-            seen = self.along(Line(context)).seen
-            for scalar in seen:
-                found.setdefault(scalar, []).extend(self._on_line(context, scalar, seen))
+            line = self.along(Line(context))
+            for scalar in line.seen:
+                found.setdefault(scalar, []).extend(self._on_line(line, scalar))
         return {scalar: _merged(brackets) for scalar, brackets in found.items()}
 
     def require_cells(self, breakpoints: Breakpoints) -> None:
@@ -219,7 +225,9 @@ class Integrand:
         self.run(Tape(probe=random.Random(line.context)))
         return along.decisions.made
 
-    def _on_line(self, context: int, scalar: Scalar, seen: Mapping[Scalar, str]) -> list[Bracket]:
+    def _on_line(self, line: Line, scalar: Scalar) -> list[Bracket]:
+        context = line.context
+
         @cache
         def alone(place: float) -> list[Any]:
             return self._made(Line(context, scalar, *_both_ends(place)))
@@ -228,10 +236,11 @@ class Integrand:
             return [alone(place) for place in places]
 
         def made_by_rows(places: Sequence[float]) -> list[Any]:
-            ends = [_both_ends(place) for place in places]
-            return self.rows.decided([Line(context, scalar, *pair, dict(seen)) for pair in ends], refuse=self.refuse)
+            lines = [Line(context, scalar, *_both_ends(place), dict(line.seen), tape=line.tape) for place in places]
+            return self.rows.decided(lines, refuse=self.refuse)
 
         def by_rows() -> list[tuple[float, float]]:
+            self._see()
             return _confirmed(made, [_sharpened(made, *change) for change in _changes(made_by_rows, _FINE_STEPS, PARTS)])
 
         found = in_rows_or(self.rows, by_rows, lambda: list(_changes(made, _STEPS, 2)))
