@@ -152,7 +152,7 @@ class Taint:
     def _clamps_ends(self, call: Call, touched: list[Tensor]) -> bool:
         """Whether a clamp moves noise no more than the rounding of its draw does, as laws do before they take a logarithm."""
         form = self._forms.get(_place(touched[0])) if functional(call) in CLAMPS and len(touched) == 1 else None
-        return form is not None and clamped_share(call, form) <= 2 * torch.finfo(touched[0].dtype).eps
+        return form is not None and clamped_share(call, form) <= min(2 * torch.finfo(touched[0].dtype).eps, MOST_CLAMPED)
 
     def _follow(self, call: Call, touched: list[Tensor], output: Any) -> None:
         """Note the form of what an operation made of noise; where it has none, the noise is used."""
