@@ -1,5 +1,7 @@
 """Runs of a loss or an objective at many values of its noise as rows of one run, and what they give on a grid.
 
+Each node of the grid is a row for every outcome of the discrete draws that are made beside the noise.
+
 Nothing is taken from rows that runs alone do not confirm: on each grid the first row, the last one, those with the largest
 gradients and one of each cell are run alone too, and must give the same gradient. Code that cannot be run on rows, or whose
 rows do not agree with runs alone, raises NotInRows and is run one by one.
