@@ -119,6 +119,13 @@ def test_a_relaxed_sample_has_one_noise_for_each_row_with_and_without_its_gradie
     assert len(found.unique(dim=0)) == 3
 
 
+@pytest.mark.parametrize(("dtype", "is_rough"), [(torch.float32, False), (torch.bfloat16, True)])
+def test_the_rounding_of_a_draw_in_few_digits_is_a_share_that_counts(dtype, is_rough):
+    runs, eps = Runs({"a": A}), torch.finfo(dtype).eps
+    runs.loss(lambda: A.detach() * torch.rand(3, dtype=dtype).clamp(eps, 1 - eps).log().sum(), Tape())
+    assert ("clamp" in runs.rough) is is_rough
+
+
 @pytest.mark.filterwarnings("ignore:continuous noise was frozen")
 def test_cross_entropy_of_noise_is_smooth():
     def loss() -> Tensor:

@@ -33,6 +33,9 @@ _HARMLESS = {"is_same_size", "_has_compatible_shallow_copy_type"}
 _READ_FACTORS = {"_linalg_check_errors", "linalg_lu_solve"}
 """They take pivots, or whether a factorisation succeeded, and nothing that they give jumps by it."""
 
+MOST_CLAMPED = 1e-6
+"""Of draws in few digits even their rounding is a share that a gradient may show."""
+
 _SHAPES = {"empty_like", "full_like", "new_empty", "new_full", "new_ones", "new_zeros", "ones_like", "zeros_like"}
 """They ask a tensor for its shape alone."""
 
