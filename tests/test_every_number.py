@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -11,7 +12,7 @@ from derive import Estimator, prove
 from derive.catalogue import catalogue
 from derive.cli.main import app, run
 from derive.exact.comparison import identically_equal
-from derive.language.errors import Disagreement, NotEvaluable, ScopeError, TooLarge, UnknownNode, UsageError
+from derive.language.errors import Disagreement, NotATerm, NotEvaluable, ScopeError, TooLarge, UnknownNode, UsageError
 from derive.language.scope import substitute
 from derive.language.term import Term, lift
 from derive.notation import E, constant, exp, finite, function, grad, log, normal, p, parameter, samples, score, stop
@@ -239,3 +240,81 @@ def test_every_number_is_asked_for_by_name(capsys):
     assert "or every; got all" in capsys.readouterr().err
     with pytest.raises(UsageError, match="samples is a number"):
         prove(catalogue["leave-one-out"], samples="all")
+
+
+# What fresh eyes found
+
+
+def test_a_denominator_is_zero_for_no_number_of_samples_that_is_named():
+    of = mean(lambda x: F(x) * score(x))
+    for formula, fewest in (((S - 5) / (S - 5) * of, 6), (S * (S - 1) / (S * (S - 1)) * of, 2), (S / (S + 3) * of, 1)):
+        assert prove(mine(formula), samples="every").holds_for.endswith(f"S >= {fewest}")
+    assert prove(mine(S * of, (S - 2) * TARGET), samples="every").holds_for.endswith("S >= 3")  # at 2 there is no scale
+    for below in (1 - S, 2 * S - 4, S * S - 4, S - constant("c")):
+        with pytest.raises(UsageError, match="S stands in a denominator"):
+            prove(mine(of / below), samples="every")
+    with pytest.raises(UsageError, match="S stands in the target"):
+        prove(mine(of, S * TARGET - TARGET), samples="every")
+
+
+def test_samples_of_another_call_are_others():
+    others = samples(B)
+    for formula in (mean(lambda x: others.mean(lambda y: F(x) * score(y))), others.mean(lambda x: F(x) * score(x))):
+        with pytest.raises(UsageError, match="over other samples"):
+            mine(formula)
+    kept = []
+    others.mean(lambda x: kept.append(x) or F(x))
+    with pytest.raises(ScopeError, match="outside of a mean"):
+        mine(mean(lambda x: F(kept[0]) * score(x)))
+
+
+@pytest.mark.parametrize("name", ["b_i", "b_j", "b_new1", "b_9"])
+def test_a_variable_that_is_drawn_before_is_no_sample_whatever_its_name(name):
+    before, each = finite(name, TH, law="p"), samples(finite("b", TH, law="p"))
+    formula = each.mean(lambda x: F(x) * score(x) + F(before) * score(x) + each.mean(G) * 0)
+    named = each.estimator("mine", formula, TARGET, before=(before,))
+    assert prove(named, samples="every").verdict == "proved"
+    wrong = each.estimator("mine", each.mean(lambda x: F(before) * score(x)), TARGET, before=(before,))
+    assert prove(wrong, samples="every").scale == 0
+    with pytest.raises(ScopeError, match="no sample of a mean around it"):
+        each.estimator("mine", each.mean(lambda x: each.without(before).mean(F) * score(x)), TARGET, before=(before,))
+
+
+def test_what_was_changed_is_not_judged_by_what_it_was_made_from():
+    stated = mine(mean(lambda x: F(x) * score(x)))
+    assert prove(replace(stated, summary="the same"), samples="every").verdict == "proved"
+    for changed in (replace(stated, formula=2 * stated.formula), replace(stated, target=2 * TARGET)):
+        with pytest.raises(UsageError, match="another mean or target"):
+            prove(changed, samples="every")
+
+
+def test_a_verdict_claims_no_more_numbers_of_samples_than_it_holds_for():
+    biased = prove(mine(mean(lambda x: F(x) * score(x)) + (S - 2) * mean(F)), samples="every")
+    assert biased.holds_for.endswith("in which the bias is not zero, with a number of samples S >= 1")
+    open_question = prove(mine(mean(lambda x: log(F(x) - E(F(B), B)) * score(x))), samples="every")
+    assert (open_question.verdict, open_question.holds_for) == ("undecided", "nothing")
+
+
+def test_what_is_no_sample_function_or_number_is_refused_by_name():
+    of = mean(lambda x: F(x) * score(x))
+    for wrong in (
+        lambda: samples("b"), lambda: mean(F(B)), lambda: EACH.without(1), lambda: mine(of, None), lambda: mine(of, before=B),
+        lambda: mine(of, shown="3"), lambda: mine(of, shown=None), lambda: mine(mean(lambda x: E(F(x), x) * score(x))),
+    ):  # fmt: skip
+        with pytest.raises((UsageError, NotATerm, ScopeError), match=r"random variable|function of one|term|number|sampled"):
+            wrong()
+
+
+def test_nested_means_and_powers_that_are_too_many_are_refused_at_once():
+    def nested(levels, around=()):
+        return mean(lambda x: nested(levels - 1, (*around, x)) if levels else sum(map(F, around), start=F(x)) * score(x))
+
+    with pytest.raises(TooLarge, match="more than 1000 summands"):
+        prove(mine(nested(9), shown=1), samples="every")
+    with pytest.raises(TooLarge, match="of degree 301 in S"):
+        prove(mine(S**300 * mean(lambda x: F(x) * score(x))), samples="every")
+    deep = mean(lambda x: F(x) * score(x))
+    for _ in range(500):
+        deep = stop(deep)
+    with pytest.raises(TooLarge, match="nested more than 80 deep"):
+        mine(deep)

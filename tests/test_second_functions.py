@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from functools import partial
+
 import pytest
 
 from derive.estimator import Estimator
+from derive.language.errors import NotEvaluable
 from derive.notation import (
     E,
     absolute,
@@ -20,9 +24,10 @@ from derive.notation import (
     parameter,
     relaxation,
     score,
+    sqrt,
     uniform,
 )
-from numeric.checking.crosscheck import crosscheck
+from numeric.checking.crosscheck import ZeroNoiseCheck, crosscheck
 from numeric.checking.problem.functions import signed_constants
 
 TH, A, C, TEMPERATURE = parameter("theta"), constant("a"), constant("c"), constant("lambda")
@@ -91,3 +96,36 @@ def test_what_must_be_positive_stays_positive():
     for positive in (1 * F(SOFT), log(C) * F(SOFT), F(SOFT) / C):
         mine = Estimator("mine", (absolute(C) + absolute(A) + absolute(TEMPERATURE)) * positive, (U,), grad(E(F(SOFT), U), TH))
         assert signed_constants(mine) == {"a"} | ({"c"} if positive == 1 * F(SOFT) else set())
+
+
+# Right estimators of which the numbers are large, or jump
+
+
+@pytest.mark.parametrize("power", [3, 4, 6])
+def test_rounding_is_relative_to_the_size_of_an_estimate(power):
+    of_powers = grad(E(F(Z) ** power, Z), TH)
+    report = quick(F(Z) ** power * score(Z, TH), (Z,), of_powers, "normal")
+    assert report.agrees, str(report)
+    assert max(check.tolerance for check in report.zero_noise) > 1e-12
+    assert not quick((F(Z) ** power + Fraction(1, 10**6)) * score(Z, TH) + Fraction(1, 10**6), (Z,), of_powers, "normal").agrees
+
+
+def test_a_right_estimator_that_jumps_with_noise_is_not_accused():
+    clipped = clip(F(Z), -A, A)
+    with pytest.raises(NotEvaluable, match="its jumps are not seen"):
+        quick(clipped * score(Z, TH), (Z,), grad(E(clipped, Z), TH), "normal")
+    assert not quick(clipped * score(Z, TH) + 1, (Z,), grad(E(clipped, Z), TH), "normal").agrees  # sampling sees it
+
+
+def test_an_error_that_the_last_step_of_the_quadrature_explains_is_no_accusation():
+    checked = partial(ZeroNoiseCheck, "parameters 1", 9, (0.0,), (0.0,), tolerance=1e-10)
+    assert not checked(max_error=3e-10, quadrature_change=4e-10).decided
+    assert not checked(max_error=5e-10, quadrature_change=4e-10).passed
+    assert checked(max_error=5e-10, quadrature_change=4e-10).decided
+    assert checked(max_error=1e-11, quadrature_change=4e-10).passed
+
+
+@pytest.mark.parametrize("of", [sqrt, log])
+def test_a_root_or_logarithm_of_what_is_negative_says_nothing_of_the_code(of):
+    with pytest.raises(NotEvaluable, match="is no number: it has a logarithm or a root of what is negative"):
+        quick(of(F(Z)) * score(Z, TH), (Z,), grad(E(of(F(Z)), Z), TH), "normal")

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
-from itertools import combinations, count, islice, permutations
+from itertools import combinations, islice, permutations
+from operator import mul
 from typing import TypeAlias
 
 from derive.language.errors import TooLarge, UsageError
@@ -20,9 +21,10 @@ from derive.language.estimator import Estimator
 from derive.language.notation import copies, total
 from derive.language.scope import depends, substitute
 from derive.language.term import Add, Grad, Mul, Number, Power, RandomVariable, Stop, Symbol, Term, lift, parts
-from derive.samples.statistic import Sampled, SampleMean, place, refuse_mean_within
+from derive.samples.statistic import Bunch, Sampled, SampleMean, place, refuse_mean_within
 
 MOST_PIECES = 1000
+MOST_DEGREE = 30
 Standing: TypeAlias = Mapping[RandomVariable, RandomVariable]
 """The sample that each variable of a mean stands for."""
 
@@ -34,8 +36,8 @@ class Reduced:
     Args
         estimator   the estimator; S is a constant of it
         fewest      the least S for which the means are the same
-        degree      that of the means as polynomials in S over one denominator: how often a sample is chosen in one summand, and
-                what powers of S stand there; those that are the same for so many S, and one more, are the same for all
+        degree      that of mean less target as a polynomial in S over one denominator: how often a sample is chosen in one
+                summand, and what powers of S stand there; what is the same for so many S, and one more, is the same for all
     """
 
     estimator: Estimator
@@ -47,12 +49,15 @@ def in_the_mean(sampled: Sampled) -> Reduced:
     """Return an estimator with the same mean, of as few samples as occur together.
 
     Raises
-        UsageError, if a mean stands in another term than a sum, a product, a whole power or a gradient.
+        UsageError, if a mean stands in another term than a sum, a product, a whole power or a gradient, or S in another one
+        than a factor of a denominator or of the target.
+        TooLarge, if there are too many summands or powers of S.
 
     >>> from derive.notation import E, finite, function, grad, parameter, samples, score
     >>> theta, f = parameter("theta"), function("f")
     >>> b = finite("b", theta)
-    >>> mine = samples(b).estimator("mine", samples(b).mean(lambda x: f(x) * score(x)), grad(E(f(b), b), theta))
+    >>> each = samples(b)
+    >>> mine = each.estimator("mine", each.mean(lambda x: f(x) * score(x)), grad(E(f(b), b), theta))
     >>> len(in_the_mean(mine.family).estimator.draws)
     1
     """
@@ -60,10 +65,13 @@ def in_the_mean(sampled: Sampled) -> Reduced:
     pieces = reduction.pieces(sampled.formula, {}, ())
     drawn = copies(sampled.each.variable, max([1, *(len(piece.new) for piece in pieces)]))
     formula = total(piece.at(drawn, sampled.each.number) for piece in pieces)
-    fewest = reduction.fewest
-    while _divides_by_zero(formula, sampled.each.number, fewest):
-        fewest += 1
-    return Reduced(sampled.with_draws(formula, drawn), fewest, _degree(sampled.formula, sampled.each.number))
+    number = sampled.each.number
+    fewest = max(reduction.fewest, _least(sampled.formula, number), _least_of_target(sampled.target, number))
+    degree = _degree(sampled.formula, number) + _degree(sampled.target, number)
+    if degree > MOST_DEGREE:
+        message = f"the mean of {sampled.name!r} is of degree {degree} in {number.name}, more than {MOST_DEGREE}."
+        raise TooLarge(message)
+    return Reduced(sampled.with_draws(formula, drawn), fewest, degree)
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,9 @@ class Factor:
         for k, power in other.powers:
             powers[k] = powers.get(k, 0) + power
         return Factor(self.number * other.number, tuple(sorted((k, power) for k, power in powers.items() if power)))
+
+    def __pow__(self, exponent: int) -> Factor:
+        return Factor(self.number**exponent, tuple((k, power * exponent) for k, power in self.powers if exponent))
 
     def times(self, body: Term, number: Symbol) -> Term:
         """Return the product with a term."""
@@ -132,7 +143,7 @@ class _Reduction:
     fewest: int
 
     def __init__(self, number: Symbol, variable: RandomVariable) -> None:
-        self.number, self.variable, self.fewest, self._numbers = number, variable, 1, count(1)
+        self.number, self.variable, self.fewest, self._bunch = number, variable, 1, Bunch()
 
     def pieces(self, term: Term, at: Standing, around: tuple[RandomVariable, ...]) -> list[Piece]:
         """Return a sum of pieces, given the samples around, which differ, and those that variables stand for."""
@@ -159,21 +170,18 @@ class _Reduction:
         omitted, new = {place(other, at) for other in mean.without}, self._next()
         self.fewest = max(self.fewest, len(omitted) + 1)
         one = left(len(omitted), -1)
-        found = []
+        found = list[Piece]()
         for sample in (*around, new):
             if sample not in omitted:
                 chosen, weight = ((new,), left(len(around)) * one) if sample == new else ((), one)
                 inside = self.pieces(mean.body, {**at, mean.variable: sample}, (*around, *chosen))
-                found += [piece.scaled(weight, chosen) for piece in inside]
+                found = _feasible([*found, *(piece.scaled(weight, chosen) for piece in inside)])
         return found
 
     def _product(self, factors: Sequence[list[Piece]], around: int) -> list[Piece]:
         products = factors[0]
         for pieces in factors[1:]:
-            products = list(islice(self._products(products, pieces, around), MOST_PIECES + 1))
-            if len(products) > MOST_PIECES:
-                message = f"means over samples are multiplied to more than {MOST_PIECES} summands of different samples."
-                raise TooLarge(message)
+            products = _feasible(list(islice(self._products(products, pieces, around), MOST_PIECES + 1)))
         return products
 
     def _products(self, left: list[Piece], right: list[Piece], around: int) -> Iterator[Piece]:
@@ -196,7 +204,14 @@ class _Reduction:
                     yield Piece(factor, (*one.new, *new), _times(one.body, _standing(other.body, samples)))
 
     def _next(self) -> RandomVariable:
-        return RandomVariable(f"{self.variable.name}_new{next(self._numbers)}", self.variable.law)
+        return self._bunch.variable(self.variable)
+
+
+def _feasible(pieces: list[Piece]) -> list[Piece]:
+    if len(pieces) > MOST_PIECES:
+        message = f"means over samples are multiplied to more than {MOST_PIECES} summands of different samples."
+        raise TooLarge(message)
+    return pieces
 
 
 def _standing(term: Term, at: Standing) -> Term:
@@ -209,7 +224,7 @@ def _meeting(a: int, b: int, k: int, around: int) -> Factor:
 
 
 def _factor(term: Term, number: Symbol) -> Factor | None:
-    """A number, or S less a number, to a power; None for any other term."""
+    """A number, or S less a whole one, and products of their powers; None for any other term."""
     match term:
         case Number(value):
             return Factor(value)
@@ -217,9 +232,13 @@ def _factor(term: Term, number: Symbol) -> Factor | None:
             return left(0)
         case Add((one, Number(value))) if one == number and value.denominator == 1:
             return left(-value.numerator)
-        case Power(base, exponent) if base == number or isinstance(base, Add):
+        case Power(base, exponent):
             inner = _factor(base, number)
-            return None if inner is None else Factor(Fraction(1), tuple((k, power * exponent) for k, power in inner.powers))
+            return None if inner is None or not inner.number else inner**exponent
+        case Mul(args):
+            factors = [_factor(arg, number) for arg in args]
+            known = [factor for factor in factors if factor is not None]
+            return reduce(mul, known) if len(known) == len(factors) else None
     return None
 
 
@@ -256,9 +275,32 @@ def _degree(term: Term, number: Symbol) -> int:
     return 0
 
 
-def _divides_by_zero(term: Term, number: Symbol, samples: int) -> bool:
-    """Whether S less a number is 0 in a denominator, for so many samples."""
+def _least(term: Term, number: Symbol) -> int:
+    """The least S from which on no denominator of a term is 0.
+
+    Raises
+        UsageError, if S stands in a denominator that is no product of powers of S less whole numbers.
+    """
+    match term:
+        case SampleMean(body, _, _):
+            return _least(body, number)
+        case Power(base, exponent) if exponent < 0 and depends(base, number):
+            return _above(base, number, "in a denominator")
+        case Add() | Mul() | Power() | Grad() | Stop():
+            return max(_least(part, number) for part in parts(term))
+    return 1
+
+
+def _least_of_target(target: Term, number: Symbol) -> int:
+    """The least S from which on the target is a multiple of the same one, not 0: where it is 0, there is no scale."""
+    if isinstance(target, Mul):
+        return max(_least_of_target(arg, number) for arg in target.args)
+    return _above(target, number, "in the target") if depends(target, number) else 1
+
+
+def _above(term: Term, number: Symbol, where: str) -> int:
     factor = _factor(term, number)
-    if factor is not None:
-        return any(power < 0 and k == samples for k, power in factor.powers)
-    return any(_divides_by_zero(part, number, samples) for part in parts(term))
+    if factor is None:
+        message = f"{number.name} stands {where} as no factor: expected {number.name} less whole numbers, multiplied."
+        raise UsageError(message)
+    return max([1, *(k + 1 for k, _ in factor.powers)])

@@ -11,18 +11,35 @@ logarithm, the mean is no sum over few samples, and it is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
-from itertools import count
 from operator import mul
 from typing import TypeVar
 
-from derive.language.depth import MOST_NODES, nodes
+from derive.language.depth import MOST_NODES, below, nodes, refuse_deep
 from derive.language.errors import ScopeError, TooLarge, UsageError
 from derive.language.estimator import Estimator
+from derive.language.expected import a_count, a_variable, jointly
 from derive.language.notation import constant, copies, total
 from derive.language.scope import depends, free, substitute
-from derive.language.term import Add, Exact, Grad, Mul, Number, Power, RandomVariable, Stop, Symbol, Term, lift, parts
+from derive.language.term import (
+    Add,
+    Exact,
+    Expect,
+    Grad,
+    Law,
+    Mul,
+    Number,
+    Over,
+    Power,
+    RandomVariable,
+    Stop,
+    Symbol,
+    Term,
+    anywhere,
+    lift,
+    parts,
+)
 
 Function = Callable[[RandomVariable], Exact]
 Place = TypeVar("Place")
@@ -30,12 +47,35 @@ EVERY = "every"
 """What `derive.prove` takes for every number of samples at once."""
 
 
+class Bunch:
+    """Which samples they are: those of another call of `samples` are others, of the same law or not."""
+
+    means: int
+
+    def __init__(self) -> None:
+        self.means = 0
+
+    def variable(self, like: RandomVariable) -> Sample:
+        """Return a variable that no mean over these samples has had."""
+        self.means += 1
+        return Sample(f"{like.name}_{_index(self.means)}", like.law, self)
+
+
+@dataclass(frozen=True)
+class Sample(RandomVariable):
+    """What stands for a sample in a mean: no variable that is drawn, and no sample of others, whatever their names."""
+
+    name: str
+    law: Law
+    of: Bunch
+
+
 @dataclass(frozen=True)
 class SampleMean(Term):
     """The mean of `body` over all samples for which `variable` stands, but those for which `without` stand."""
 
     body: Term
-    variable: RandomVariable
+    variable: Sample
     without: tuple[RandomVariable, ...] = ()
 
 
@@ -52,15 +92,21 @@ class Samples:
     variable: RandomVariable
     number: Symbol
     omitted: tuple[RandomVariable, ...] = ()
-    _numbers: Iterator[int] = field(default_factory=lambda: count(1), compare=False, repr=False)
+    bunch: Bunch = field(default_factory=Bunch, repr=False)
 
     def without(self, *others: RandomVariable) -> Samples:
         """Return all samples but these, each of them a sample of a mean outside."""
-        return Samples(self.variable, self.number, (*self.omitted, *others), self._numbers)
+        left_out = (a_variable(other, "without(x)") for other in others)
+        return replace(self, omitted=(*self.omitted, *left_out))
 
     def mean(self, of: Function) -> Term:
-        """Return the mean of a function over the samples: the function is called once, with a variable that stands for one."""
-        one = RandomVariable(f"{self.variable.name}_{_index(next(self._numbers))}", self.variable.law)
+        """Return the mean of a function over the samples: the function is called once, with a variable that stands for one.
+
+        Raises
+            UsageError, if it is no function; NotATerm, NotExact, if what it returns is no term.
+        """
+        _demand_function(of)
+        one = self.bunch.variable(self.variable)
         return SampleMean(lift(of(one)), one, self.omitted)
 
     def estimator(
@@ -84,8 +130,8 @@ class Samples:
             others    as of `derive.Estimator`
 
         Raises
-            UsageError, if a mean stands in another term than a sum, a product, a whole power or a gradient, or needs more
-            samples than are shown.
+            UsageError, if a mean stands in another term than a sum, a product, a whole power or a gradient, is over the
+            samples of another call of `samples`, or needs more of them than are shown.
             ScopeError, if the variable of a mean stands outside of it.
 
         >>> from derive.notation import E, finite, function, grad, parameter, score
@@ -96,17 +142,27 @@ class Samples:
         >>> len(each.estimator("loo", loo, grad(E(f(b), b), theta)).draws)
         3
         """
-        return Sampled(self, name, lift(formula), target, before, source, summary, verdict)(shown)
+        drawn = jointly(before, f"the estimator {name!r}")
+        return Sampled(self, name, lift(formula), lift(target), drawn, source, summary, verdict)(shown)
+
+
+def _demand_function(of: object) -> None:
+    if not callable(of):
+        message = f"a mean over samples is of a function of one, as each.mean(lambda x: f(x)) is; got {type(of).__name__}."
+        raise UsageError(message)
 
 
 def samples(variable: RandomVariable, number: str = "S") -> Samples:
     """Return S independent copies of a random variable, S a symbol of this name.
 
+    Raises
+        NotATerm, UsageError, if it is no random variable, or the name is none.
+
     >>> from derive.notation import finite, parameter
     >>> samples(finite("b", parameter("theta"))).number.name
     'S'
     """
-    return Samples(variable, constant(number))
+    return Samples(a_variable(variable, "samples(b)"), constant(number))
 
 
 @dataclass(frozen=True)
@@ -130,6 +186,8 @@ class Sampled:
     verdict: str = "proved"
 
     def __post_init__(self) -> None:
+        refuse_deep(self.formula, f"formula of {self.name!r}", _below)
+        self._refuse_others()
         unbound = sorted(leaf.name for leaf in _unbound(self.formula, frozenset(self.before)))
         if unbound:
             names = ", ".join(unbound)
@@ -139,12 +197,23 @@ class Sampled:
             message = f"a law of {self.name!r} depends on the number of samples, {self.each.number.name}."
             raise UsageError(message)
 
+    def _refuse_others(self) -> None:
+        others = [mean for mean in _means(self.formula) if mean.variable.of is not self.each.bunch]
+        if others:
+            message = (
+                f"a mean of {self.name!r} is over other samples, of {others[0].variable.law}: an estimator is of those of one"
+                " call, each = samples(b)."
+            )
+            raise UsageError(message)
+
     def __call__(self, number: int) -> Estimator:
         """Return the estimator of so many samples.
 
         Raises
-            UsageError, if a mean leaves none of them; TooLarge, if there are too many to be written out.
+            UsageError, if a mean leaves none of them, or it is no number of samples; TooLarge, if there are too many to be
+            written out.
         """
+        number = a_count(number, "samples")
         size = _size(self.formula, number)
         if size > MOST_NODES:
             message = f"{self.name!r} of {number} samples has about {size} parts, more than the {MOST_NODES} that are feasible."
@@ -223,6 +292,21 @@ def _has_mean(term: Term) -> bool:
     return isinstance(term, SampleMean) or any(map(_has_mean, parts(term)))
 
 
+def _below(term: Term) -> tuple[Term, ...]:
+    return (term.body,) if isinstance(term, SampleMean) else below(term)
+
+
+def _means(term: Term) -> Iterator[SampleMean]:
+    """The means that stand in sums, products, powers and gradients, and within each other."""
+    match term:
+        case SampleMean(body, _, _):
+            yield term
+            yield from _means(body)
+        case Add() | Mul() | Power() | Grad() | Stop():
+            for part in parts(term):
+                yield from _means(part)
+
+
 def _size(term: Term, number: int) -> int:
     """About how many parts a term has when it is written out for so many samples."""
     match term:
@@ -242,6 +326,9 @@ def _unbound(term: Term, bound: frozenset[RandomVariable]) -> frozenset[RandomVa
         case Add() | Mul() | Power() | Grad() | Stop():
             return frozenset[RandomVariable]().union(*(_unbound(part, bound) for part in parts(term)))
     refuse_mean_within(term)
+    if anywhere(term, lambda part: isinstance(part, (Expect, Over)) and isinstance(part.variable, Sample)):
+        message = "an expectation is over a sample of a mean: write it over the variable that is sampled, as E(f(b), b)."
+        raise ScopeError(message)
     return frozenset(leaf for leaf in free(term) if isinstance(leaf, RandomVariable) and leaf not in bound)
 
 

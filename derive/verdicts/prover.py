@@ -12,7 +12,7 @@ from derive.kernel.recheck import recheck
 from derive.language.errors import Disagreement, NotEvaluable, RuleError, TooLarge, UsageError
 from derive.language.estimator import Estimator
 from derive.language.scope import alpha_equal, substitute
-from derive.language.term import lift
+from derive.language.term import Symbol, Term, lift
 from derive.printing import html, latex, markdown, text
 from derive.printing.conclusion import Conclusion
 from derive.proofs.calc import Derivation, chain_of
@@ -85,6 +85,7 @@ def _for_every(estimator: Estimator, outcomes: tuple[int, ...], *, search: bool)
     if not isinstance(family, Sampled):
         message = f"{estimator.name!r} is not stated for every number of samples: write its means with derive.notation.samples."
         raise UsageError(message)
+    _demand_member(estimator, family)
     reduced = in_the_mean(family)
     seen = _demand_same_means(family, reduced)
     verdict = prove(reduced.estimator, outcomes, search=search)
@@ -93,11 +94,19 @@ def _for_every(estimator: Estimator, outcomes: tuple[int, ...], *, search: bool)
     mean = mean if len(mean) <= LONGEST_REMARK else f"that of a formula of {len(reduced.estimator.draws)} samples"
     return replace(
         verdict,
-        holds_for=f"{verdict.holds_for}, and every number of samples {number} >= {reduced.fewest}",
+        holds_for=_scope_of_every(verdict, f"number of samples {number} >= {reduced.fewest}"),
         remark="; ".join(filter(None, [verdict.remark, f"the mean of {number} samples is {mean}"])),
         witness=verdict.witness and _witness_of(family, reduced, outcomes),
         tried=(*verdict.tried, seen),
     )
+
+
+def _scope_of_every(verdict: Verdict, number: str) -> str:
+    """Of what is undecided, nothing; a bias may be zero for some numbers of samples."""
+    if verdict.verdict == "undecided":
+        return verdict.holds_for
+    every = verdict.verdict != "refuted" or verdict.scale is not None
+    return f"{verdict.holds_for}, {'and every' if every else 'with a'} {number}"
 
 
 def _demand_same_means(family: Sampled, reduced: Reduced) -> str:
@@ -111,13 +120,10 @@ def _demand_same_means(family: Sampled, reduced: Reduced) -> str:
     for samples in range(reduced.fewest, reduced.fewest + reduced.degree + 1):
         full = family(samples)
         sides = full.expectation, substitute(reduced.estimator.expectation, {number: lift(samples)})
-        try:
-            same = exact.identically_equal(*sides, full.parameter, min(OUTCOMES))
-            exactly.append(str(samples))
-        except (NotEvaluable, TooLarge):
-            said = opinions(sides)[0].verdict
-            same, on_instances = said != "differ", on_instances or said == "agree"
-        if not same:
+        said, enumerated = _compared(*sides, full.parameter)
+        exactly += [str(samples)] if enumerated else []
+        on_instances = on_instances or said == "agree"
+        if said == "differ":
             message = f"{family.name!r} of {samples} samples has another mean than what it is reduced to: a bug in gradproof."
             raise Disagreement(message)
     if not exactly and not on_instances:
@@ -125,6 +131,29 @@ def _demand_same_means(family: Sampled, reduced: Reduced) -> str:
         raise NotEvaluable(message)
     how = f"enumerated on {min(OUTCOMES)} outcomes for {number.name} = {', '.join(exactly)}" if exactly else "seen on instances"
     return f"which samples are the same was counted for every {number.name}, and the mean {how}"
+
+
+def _demand_member(estimator: Estimator, family: Sampled) -> None:
+    """Refuse what has the family of another estimator; it may write the same mean in its own way.
+
+    Raises
+        UsageError, if target or mean are not those of the family.
+    """
+    member = family(len(estimator.draws) - len(family.before))
+    same = alpha_equal(estimator.target, member.target)
+    if same and (estimator.formula, estimator.draws) != (member.formula, member.draws):
+        same = _compared(estimator.expectation, member.expectation, member.parameter)[0] == "agree"
+    if not same:
+        message = f"{estimator.name!r} has another mean or target than its family has: state it anew."
+        raise UsageError(message)
+
+
+def _compared(left: Term, right: Term, parameter: Symbol) -> tuple[str, bool]:
+    """Say whether two means agree, differ, or are read by none, and whether every outcome was enumerated."""
+    try:
+        return ("agree" if exact.identically_equal(left, right, parameter, min(OUTCOMES)) else "differ"), True
+    except (NotEvaluable, TooLarge):
+        return opinions((left, right))[0].verdict, False
 
 
 def _witness_of(family: Sampled, reduced: Reduced, outcomes: tuple[int, ...]) -> Counterexample | None:

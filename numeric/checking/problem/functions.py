@@ -50,7 +50,7 @@ def functions_for(
     shifts = raw is not None and family == "categorical" and roles(estimator).shifted
     plain = _maker(family, polynomial=polynomial, joint=joint, smallest=smallest)
     curved = partial(_curved, other=plain) if family == "normal" and not joint else _generic
-    centred = smallest and has_signs(estimator) and not _is_positive(estimator)
+    centred = smallest and has_signs(estimator) and not needs_positive(estimator)
 
     def maker(name: str) -> Maker:
         if shifts and name in controls:
@@ -86,7 +86,7 @@ def _symbols(term: Term) -> set[str]:
     return {leaf.name for leaf in subterms(term) if isinstance(leaf, Symbol)}
 
 
-def _is_positive(estimator: Estimator) -> bool:
+def needs_positive(estimator: Estimator) -> bool:
     """Whether a function must be positive: a logarithm is taken of it, or it stands in a denominator."""
 
     def needs(term: Term) -> bool:

@@ -52,17 +52,22 @@ def has_signs(estimator: Estimator) -> bool:
     return any(anywhere(term, lambda part: isinstance(part, Sign)) for term in (estimator.formula, estimator.target))
 
 
+def has_signs_of_noise(estimator: Estimator, family: str) -> bool:
+    """Whether a formula or its target jumps where noise does: a mean at nodes does not converge as a smooth one does."""
+    discrete = () if family in ("normal", "vector") else (FiniteLaw,)
+    return any(_has_sign_of_noise(term, discrete) for term in (estimator.formula, estimator.target))
+
+
 def require_branches(estimator: Estimator, family: str, branches: Branches) -> None:
     """Refuse to say that code agrees where that is not known of all branches.
 
     Raises
         NotEvaluable, where a sign is that of noise, whose jump a mean at nodes does not see, or never changed.
     """
-    discrete = () if family in ("normal", "vector") else (FiniteLaw,)
-    if any(_has_sign_of_noise(term, discrete) for term in (estimator.formula, estimator.target)):
+    if has_signs_of_noise(estimator, family):
         message = (
             f"{estimator.name!r} has the sign, or the least, the largest or the size, of noise: at fixed nodes its jumps are"
-            " not seen, so that code and target agree says nothing; let the sign be one of a finite law."
+            " not seen, so whether code and target agree there says nothing; let the sign be one of a finite law."
         )
         raise NotEvaluable(message)
     if not branches.are_taken:
