@@ -7,7 +7,7 @@ import json
 from derive.catalogue import catalogue, folder_of
 from derive.catalogue.derivatives import differences, pairs, second_order
 from derive.catalogue.discrete import sums
-from derive.catalogue.inference import bounds, wake_sleep
+from derive.catalogue.inference import bounds, thermodynamic, trajectory_balance, wake_sleep
 from derive.catalogue.policies import groups, off_policy, penalties, two_steps
 from derive.language.term import Term
 from derive.notation import E, Over, exp, grad, log, p, score, stop
@@ -45,6 +45,7 @@ TWINS: dict[str, Term] = {
     "generalized-advantage-one": formula("generalized-advantage"),
     "remax": (groups.r(groups.b) - groups.r(groups.b) ** 2) * score(groups.b),
     "vargrad": 2 * formula("vargrad"),
+    "maxrl": groups.r(groups.one) * score(groups.one) + groups.r(groups.two) * score(groups.two),
     "kl-k1-reward": formula("kl-k1-loss"),
     "kl-k2-loss": formula("kl-k3-loss"),
     "kl-k3-loss-forward": formula("kl-k2-loss"),
@@ -65,6 +66,9 @@ TWINS: dict[str, Term] = {
     "sticking-the-landing": grad(bounds.log_joint(bounds.at(epsilon)), theta),
     "lax": formula("lax") - grad(bounds.c(bounds.at(epsilon)), theta),
     "mixture-score-and-pathwise": formula("mixture-pathwise-only"),
+    "trajectory-balance": grad(trajectory_balance.square(trajectory_balance.b) / 2, theta),
+    "thermodynamic-exact-evidence": formula("thermodynamic-exact-evidence")
+    + thermodynamic.weight(thermodynamic.q) / thermodynamic.evidence * score(thermodynamic.q),
     "sleep-phase": score(wake_sleep.q, at=wake_sleep.model),
     "local-expectation-gradients": Over(grad(p(x), theta) * h(x, y), x),
     "rao-blackwell": E(h(x, y) * score(y), y) + h(x, y) * score(y),

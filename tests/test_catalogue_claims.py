@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, product
 from math import sqrt
 
 import pytest
@@ -10,9 +10,11 @@ from mpmath import diff, exp, log, mpf, quad
 
 import derive
 from derive.catalogue import catalogue
-from derive.language.estimator import Estimator
-from derive.notation import constant, score
+from derive.language.estimator import HOLDING, Estimator
+from derive.notation import E, constant, function, grad, parameter, score, sigmoid
 from derive.sympy_door import on_outcomes
+
+theta = parameter("theta")
 
 
 def bias(name):
@@ -89,3 +91,30 @@ def test_through_the_draw_gumbel_rao_has_another_mean_than_the_straight_through_
     through_draw = mean(lambda v, bit: diff(lambda along: latent(v, bit, along), logit))
     assert abs(through_draw - straight_through) > 0.05
     assert "differentiated through that draw: another mean" in catalogue["gumbel-rao"].summary
+
+
+def test_of_rewards_zero_and_one_maxrl_is_the_mean_score_of_the_successes():
+    for one, other, s1, s2 in product((0, 1), (0, 1), (0.3, -2.0), (1.5, 0.7)):
+        published = (one * s1 + other * s2) / (one + other) if one + other else 0
+        assert one * s1 * (1 - other / 2) + other * s2 * (1 - one / 2) == published
+    assert "the mean score of the successes of two samples" in catalogue["maxrl"].summary
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("measure-valued-exponential-doubled", lambda f, x: (f(x) - f(2 * x)) / theta),
+        ("measure-valued-geometric-single", lambda f, n: (1 - sigmoid(theta)) / sigmoid(theta) * (f(n) - f(n + 1))),
+    ],
+)
+def test_one_sample_in_the_place_of_two_is_right_for_an_affine_integrand_only(name, written):
+    entry = catalogue[name]
+    (x,) = entry.draws
+    assert entry.formula == written(function("f"), x)
+
+    def verdict(f):
+        return derive.prove(Estimator("mine", written(f, x), entry.draws, grad(E(f(x), x), theta))).verdict
+
+    assert verdict(lambda at: constant("c") * at + 1) in HOLDING
+    assert verdict(lambda at: constant("c") * at + at**2) not in HOLDING
+    assert "right for an affine integrand only" in entry.summary

@@ -40,6 +40,7 @@ MEANT = {
     "importance-sampling": {"Covers", "Differentiable", "Positive"},
     "policy-surrogate": {"Differentiable"},
     "dice": {"Differentiable"},
+    "thermodynamic-exact-evidence": {"Differentiable", "NonZero"},
 }
 
 

@@ -104,3 +104,22 @@ vargrad: Estimator = replace(
     formula=grad((log(p(first)) - log_joint(first) - log(p(second)) + log_joint(second)) ** 2 / 4, theta),
     draws=(first, second),
 )
+
+_success: Term = E(r(b), b)
+_scored: Term = r(one) * score(one) * (1 - r(two) / 2) + r(two) * score(two) * (1 - r(one) / 2)
+maxrl: Estimator = Estimator(
+    name="maxrl",
+    formula=_scored,
+    draws=(one, two),
+    target=grad(_success + (1 - (1 - _success) ** 2) / 2, theta),
+    source="tajwar-2026",
+    summary="For rewards 0 and 1 the mean score of the successes of two samples: the gradient of pass@1 + pass@2 / 2.",
+)
+
+maxrl_for_log: Estimator = replace(
+    maxrl,
+    name="maxrl-for-log",
+    target=grad(log(_success), theta),
+    summary="The same taken for the gradient of the log of the chance of success, of which it has the first two terms.",
+    verdict="refuted",
+)
