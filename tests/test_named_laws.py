@@ -324,3 +324,15 @@ def test_it_is_printed_and_read_back():
     assert text.render(Over(p(x), x)) == "int Exponential(x; theta) dx"
     with pytest.raises(UsageError, match="expected Gamma with two parameters"):
         declare("w ~ Gamma(theta)", Setting())
+
+
+def test_a_factor_that_moves_is_a_scale_of_unknown_integrands_only():
+    """Of one function with one parameter, any other mean is a multiple of the gradient."""
+    x = exponential("x", rate=theta)
+    target = grad(E(c * x + x**2, x), theta)
+    biased = derive.prove(Estimator("biased", (c * x + x**2 / 2) * score(x, theta), (x,), target))
+    assert (biased.verdict, biased.scale) == ("refuted", None)
+    doubled = derive.prove(Estimator("doubled", 2 * (c * x + x**2) * score(x, theta), (x,), target))
+    assert (doubled.verdict, doubled.scale) == ("scaled", 2)
+    of_any = derive.prove(Estimator("of any", theta * f(x) * score(x, theta), (x,), grad(E(f(x), x), theta)))
+    assert (of_any.verdict, of_any.scale) == ("scaled", "theta")

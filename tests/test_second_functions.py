@@ -14,6 +14,7 @@ from derive.notation import (
     absolute,
     clip,
     constant,
+    exp,
     finite,
     function,
     grad,
@@ -25,10 +26,12 @@ from derive.notation import (
     relaxation,
     score,
     sqrt,
+    stop,
     uniform,
 )
 from numeric.checking.crosscheck import ZeroNoiseCheck, crosscheck
 from numeric.checking.problem.functions import signed_constants
+from numeric.checking.problem.kinks import require_mean
 
 TH, A, C, TEMPERATURE = parameter("theta"), constant("a"), constant("c"), constant("lambda")
 F, G = function("f", differentiable=True), function("g")
@@ -129,3 +132,29 @@ def test_an_error_that_the_last_step_of_the_quadrature_explains_is_no_accusation
 def test_a_root_or_logarithm_of_what_is_negative_says_nothing_of_the_code(of):
     with pytest.raises(NotEvaluable, match="is no number: it has a logarithm or a root of what is negative"):
         quick(of(F(Z)) * score(Z, TH), (Z,), grad(E(of(F(Z)), Z), TH), "normal")
+
+
+# Noise in a denominator
+
+E1, E2, W = normal("e1"), normal("e2"), normal("w", TH, 1)
+PATHWISE, MOVED = grad(F(TH + E1), TH), grad(E(F(W), W), TH)
+
+
+@pytest.mark.parametrize("term", [1 / E1, E2 / E1, 1 / (E1 + TH) ** 2, E2 / (E1 - E2), 1 / (exp(E2) * E1), 1 / stop(E1)])
+def test_what_has_no_mean_is_not_agreed_with(term, monkeypatch):
+    with pytest.raises(NotEvaluable, match=r"divides by .* then it has no mean"):
+        quick(PATHWISE + term, (E1, E2), MOVED, "vector", size=1)
+    monkeypatch.setattr("numeric.checking.cases.require_mean", lambda _: None)
+    assert quick(PATHWISE + 1 / E1, (E1,), MOVED, "vector", size=1).agrees
+
+
+def test_what_uniform_noise_makes_zero_is_no_denominator():
+    for term in (1 / U, 1 / (U - 1), 1 / (U * (2 + U))):
+        with pytest.raises(NotEvaluable, match=r"divides by .* then it has no mean"):
+            require_mean(Estimator("mine", F(B) * score(B) * term, (B, U), TARGET))
+    require_mean(Estimator("mine", F(B) * score(B) / (2 + U), (B, U), TARGET))
+
+
+@pytest.mark.parametrize("one", [(1 + E1**2) / (1 + E1**2), exp(E1) / exp(E1), (F(E1) + 1) / (1 + F(E1))])
+def test_a_denominator_that_is_never_zero_is_judged(one):
+    assert quick(PATHWISE * one, (E1,), MOVED, "vector", size=1).agrees

@@ -252,7 +252,7 @@ def test_the_variance_gradient_of_a_users_estimator_runs_and_agrees(family):
     learned = variance_gradient(catalogue["constant-baseline"], baseline_constant, "mine")
     report = crosscheck(learned, family, samples=2000)
     assert report.agrees, str(report)
-    assert all(check.tolerance == 1e-12 for check in report.zero_noise)
+    assert all(check.tolerance <= 1e-11 for check in report.zero_noise)
 
 
 def test_a_gradient_of_a_variance_that_is_written_out_by_hand_agrees():

@@ -32,6 +32,7 @@ from derive.language.term import (
     Term,
     anywhere,
     parts,
+    subterms,
 )
 from derive.laws.models import Case, EnclosedModel, RationalCase, RationalModel
 from derive.laws.occurrences import holds_for, variables
@@ -204,7 +205,14 @@ def _constant_ratio(view: View, mean: Scalar, target: Scalar, terms: tuple[Term,
     top, bottom = ring.lowest(mean, target)
     keys = [ring.keys[index] for index in {*ring.used(top), *ring.used(bottom)}]
     is_constant = all(key.kind == "symbol" or (key.kind == "function" and key.name in constants) for key in keys)
-    return view.text(top, bottom) if is_constant else None
+    moves = any(key.kind == "function" or key.name == view.model.parameter for key in keys)
+    return view.text(top, bottom) if is_constant and not (moves and _is_known(terms)) else None
+
+
+def _is_known(terms: tuple[Term, Term]) -> bool:
+    """Whether the integrand is one function: its mean is a multiple of any other one, by a factor that moves."""
+    applied = (part for term in terms for part in subterms(term) if isinstance(part, Apply))
+    return not any(True for part in applied for _ in variables(part))
 
 
 def _names_of_constants(term: Term) -> Iterator[str]:

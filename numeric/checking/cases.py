@@ -33,7 +33,7 @@ from numeric.checking.exact_variance import exact_variance_gradient
 from numeric.checking.problem.domain import constants_of_laws, point_in_domain
 from numeric.checking.problem.functions import functions_for, signed_constants
 from numeric.checking.problem.joint_rows import FiniteLaws, joint_rows
-from numeric.checking.problem.kinks import require_smooth
+from numeric.checking.problem.kinks import require_mean, require_smooth
 from numeric.checking.problem.noise_nodes import noise_rows
 from numeric.codegen.expressions import Kind
 from numeric.codegen.families import family_of
@@ -118,6 +118,7 @@ class Case:
         self.named = any(isinstance(law, NamedLaw) for law in laws_of(estimator))
         self.vectors = self._vectors()
         self.of_laws = constants_of_laws(estimator)
+        require_mean(estimator)
         if self.named:
             require_smooth(estimator)
 
