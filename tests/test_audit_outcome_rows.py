@@ -289,9 +289,31 @@ def hooks_of_saved_tensors(th, _):
         return th.sum() * i
 
 
+class Doubled(torch.autograd.Function):
+    """The gradient, and twice that where a number says so; it cannot run on rows."""
+
+    @staticmethod
+    def forward(ctx, x, doubled):
+        ctx.factor = 1 + doubled
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, *given):
+        return ctx.factor * given[0], None
+
+
+def falls_back(th, _):
+    """Where a function of its own fails, code goes on with what has another gradient in one outcome."""
+    i = drawn()
+    try:
+        return Doubled.apply(th.sum() * i, (i == 77).to(D))
+    except RuntimeError:
+        return th.sum() * i
+
+
 RARE = {
     "padding": (rare_padding, D), "a tie": (rare_tie, D), "an option": (rare_option, D),
-    "an error of a law": (rare_error_of_a_law, D),
+    "an error of a law": (rare_error_of_a_law, D), "an error of a function": (falls_back, D),
     "small beside large": (small_beside_large, torch.float32), "improbable": (improbable, D), "a slot": (keeps_in_a_slot, D),
     "a run that fails": (counts_down_before_it_fails, D), "hooks of saved tensors": (hooks_of_saved_tensors, D),
 }  # fmt: skip

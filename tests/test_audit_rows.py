@@ -8,6 +8,7 @@ from torch import distributions as laws
 
 from numeric.auditing.audit import audit
 from numeric.auditing.audit_mean import exact_mean_of, moments_of
+from numeric.auditing.audit_report import AuditWarning
 from numeric.auditing.integration import integrand
 from numeric.auditing.integration.integrand import Integrand
 from numeric.auditing.integration.rows import RowRuns
@@ -220,6 +221,21 @@ def test_rows_that_give_another_gradient_than_runs_alone_are_refused(theta, monk
         by_rows(theta, loss)
     monkeypatch.setattr(RowRuns, "_require_equal", lambda *_: None)
     assert float(by_rows(theta, loss).mean[0][0]) == pytest.approx(0.5 + 5e-10, rel=1e-12)
+
+
+def test_code_that_keeps_a_tensor_is_run_alone(theta):
+    """What it keeps is a tensor then, and not what is none outside of rows."""
+    log = []
+
+    def loss():
+        log.append((theta * uniform()).sum())
+        return log[-1]
+
+    with pytest.raises(NotInRows, match="beyond its end"):
+        by_rows(theta, loss)
+    with pytest.warns(AuditWarning, match="frozen"):
+        audit(loss, theta, lambda: (theta * uniform()).sum())
+    assert not any(torch._C._functorch.is_functorch_wrapped_tensor(each) for each in log)
 
 
 def test_a_row_is_run_alone_in_each_cell(theta):

@@ -236,9 +236,7 @@ def outcome_runs(runs: Runs, function: Callable[[], Any], run: Callable[[Tape], 
         if tape.size < FEWEST:
             message = "few outcomes."
             raise NotInRows(message)
-        if keeping.keeps:
-            message = "the code keeps a tensor of a run beyond its end."
-            raise NotInRows(message)
+        keeping.require_none()
         numbers = max(numbers, keeping.numbers)
     options, most = options_of(tapes), MOST_IMPOSSIBLE * tapes[0].size
     found = OutcomeRuns(runs, function, by_numbers, options=options, most=most, numbers=numbers)

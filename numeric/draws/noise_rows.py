@@ -168,6 +168,26 @@ class FreshRows(TorchFunctionMode):
         self._row = row
         self.failed: bool = False
 
+    def __enter__(self) -> FreshRows:
+        """Begin; what fails in `torch.autograd.Function.apply` is no call that a mode is given."""
+        function: Any = torch.autograd.Function
+        self._apply: Any = vars(function)["apply"]
+        function.apply = classmethod(self._applied)
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        function: Any = torch.autograd.Function
+        function.apply = self._apply
+
+    def _applied(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return self._apply.__get__(None, function)(*args, **kwargs)
+        except Exception:
+            self.failed = True
+            raise
+
     def require_held(self) -> None:
         """Raise NotInRows if a step failed."""
         if self.failed:

@@ -200,7 +200,8 @@ class Keeping(DispatchMode):
         for each in output if isinstance(output, (tuple, list)) else [output]:
             if isinstance(each, Tensor):
                 self.numbers += each.numel()
-                self._made.append(ref(each))
+                if all(each is not given for given in args):  # what is overwritten was there before
+                    self._made.append(ref(each))
         return output
 
     @property
@@ -209,6 +210,12 @@ class Keeping(DispatchMode):
         if self._left():
             gc.collect()
         return bool(self._left())
+
+    def require_none(self) -> None:
+        """Raise NotInRows if some tensor is still there."""
+        if self.keeps:
+            message = "the code keeps a tensor of a run beyond its end."
+            raise NotInRows(message)
 
     def _left(self) -> list[Tensor]:
         known = {id(each) for param in self._params for each in (param, param.grad)}

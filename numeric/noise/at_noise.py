@@ -17,7 +17,7 @@ from torch import Tensor
 
 from derive.language.errors import UsageError
 from numeric.draws.noise_rows import AtPoint, FreshRows, NoiseRows, NotInRows, require_no_hooks
-from numeric.draws.outcome_rows import OutcomeRows, options_of, outcomes_of
+from numeric.draws.outcome_rows import Keeping, OutcomeRows, options_of, outcomes_of
 from numeric.draws.tape import Tape, explore
 from numeric.means.derivatives import dirichlet
 from numeric.means.exact_mean import ByNumbers, as_scalar
@@ -72,8 +72,11 @@ class AtNoise:
         self.columns, self.rough, self.jumps, self.outcomes = 1, frozenset(), False, 1
         self._tapes: dict[bool, list[Tape]] = {}
         first = torch.randn(MOST_COLUMNS, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-        self.at(first)
+        with Keeping(list(runs.params.values())) as keeping:
+            self.at(first)
         runs.integrated = AtPoint(first, refuse=False)
+        runs.reset()
+        self._keeps = keeping.keeps
 
     @property
     def coordinates(self) -> int:
@@ -188,8 +191,12 @@ class AtNoise:
         """Return the options of the discrete draws of a function.
 
         Raises
-            NotInRows, if it does not draw alike in all outcomes, or something that it draws may leave torch.
+            NotInRows, if it does not draw alike in all outcomes, or something that it draws may leave torch, or it keeps
+            a tensor of a run.
         """
+        if self._keeps:
+            message = "the code keeps a tensor of a run beyond its end."
+            raise NotInRows(message)
         options = options_of(self._tapes[function is self._objective])
         if options and self.runs.tells:
             message = "values leave torch."

@@ -23,6 +23,7 @@ from numeric.draws.interception import Source
 from numeric.draws.moments import Moments
 from numeric.draws.noise_rows import NotInRows
 from numeric.draws.noise_sources import NODE, Breakpoints, Cells, Decisions, Grid, Line, Scalar
+from numeric.draws.outcome_rows import Keeping
 from numeric.draws.quadrature_rules import Bracket, cumulative, tanh_sinh
 from numeric.draws.taint import NotFreezable, NotIntegrable, Taint
 from numeric.draws.tape import Choice, Tape
@@ -134,9 +135,13 @@ class Integrand:
 
     def _see(self) -> Line:
         """Show a few runs alone to the rows, and return the first one; raises NotInRows, where rows are not possible."""
-        lines = [self.along(Line(0))]
-        if lines[0].tape.choices:
-            lines += [self.along(Line(context)) for context in range(1, CONTEXTS)]
+        with Keeping(list(self.runs.params.values())) as keeping:
+            lines = [self.along(Line(0))]
+            if lines[0].tape.choices:
+                lines += [self.along(Line(context)) for context in range(1, CONTEXTS)]
+        self.runs.integrated = None
+        self.runs.reset()
+        keeping.require_none()
         self.rows.see([line.tape for line in lines])
         return lines[0]
 
