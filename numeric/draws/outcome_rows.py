@@ -207,8 +207,9 @@ class Keeping(DispatchMode):
     @property
     def keeps(self) -> bool:
         """Whether some tensor is still there."""
-        if self._left():
-            gc.collect()
+        for generation in (1, 2):  # what a run has just made is young, and to look through all else takes long
+            if self._left():
+                gc.collect(generation)
         return bool(self._left())
 
     def require_none(self) -> None:
