@@ -19,6 +19,7 @@ from derive.notation import (
     function,
     grad,
     log,
+    logistic,
     maximum,
     minimum,
     normal,
@@ -32,7 +33,7 @@ from derive.notation import (
 from numeric.checking.cases import Case
 from numeric.checking.crosscheck import ZeroNoiseCheck, crosscheck
 from numeric.checking.problem.functions import signed_constants
-from numeric.checking.problem.kinks import require_mean
+from numeric.checking.problem.poles import require_mean
 
 TH, A, C, TEMPERATURE = parameter("theta"), constant("a"), constant("c"), constant("lambda")
 F, G = function("f", differentiable=True), function("g")
@@ -149,11 +150,22 @@ def test_what_has_no_mean_is_not_agreed_with(term, monkeypatch):
     assert quick(PATHWISE + 1 / E1, (E1,), MOVED, "vector", size=1).agrees
 
 
+@pytest.mark.parametrize("base", [E1**2 + 0, TH + E1**2, E1**2 + E2**2, C * E1, SIGMA(TH) + E1, F(E1) - E1])
+def test_what_noise_of_both_signs_makes_zero_is_no_denominator(base):
+    with pytest.raises(NotEvaluable, match=r"divides by .* then it has no mean"):
+        require_mean(Estimator("mine", PATHWISE / base, (E1, E2), MOVED))
+    symmetric = logistic("l", loc=0, scale=1)
+    with pytest.raises(NotEvaluable, match="divides by l, which"):
+        require_mean(Estimator("mine", PATHWISE / symmetric, (E1, symmetric), MOVED))
+
+
 def test_what_uniform_noise_makes_zero_is_no_denominator():
-    for term in (1 / U, 1 / (U - 1), 1 / (U * (2 + U))):
+    z = R.h(U, TH)
+    for term in (1 / U, 1 / (U - 1), 1 / (U * (2 + U)), 1 / z, 1 / (1 + z), F(z) / (z * z)):
         with pytest.raises(NotEvaluable, match=r"divides by .* then it has no mean"):
             require_mean(Estimator("mine", F(B) * score(B) * term, (B, U), TARGET))
-    require_mean(Estimator("mine", F(B) * score(B) / (2 + U), (B, U), TARGET))
+    for term in (2 + U, 1 + SOFT, F(z), 1 + z**2):
+        require_mean(Estimator("mine", F(B) * score(B) / term, (B, U), TARGET))
 
 
 @pytest.mark.parametrize("one", [(1 + E1**2) / (1 + E1**2), exp(E1) / exp(E1), (F(E1) + 1) / (1 + F(E1))])

@@ -33,8 +33,9 @@ from numeric.checking.exact_variance import exact_variance_gradient
 from numeric.checking.problem.domain import constants_of_laws, point_in_domain
 from numeric.checking.problem.functions import functions_for, signed_constants
 from numeric.checking.problem.joint_rows import FiniteLaws, joint_rows
-from numeric.checking.problem.kinks import require_mean, require_smooth
+from numeric.checking.problem.kinks import require_smooth
 from numeric.checking.problem.noise_nodes import noise_rows
+from numeric.checking.problem.poles import require_mean
 from numeric.codegen.expressions import Kind
 from numeric.codegen.families import family_of
 from numeric.codegen.inputs import Gradient, Objective

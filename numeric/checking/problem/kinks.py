@@ -1,8 +1,7 @@
-"""Where a mean has an integrand that jumps, bends or has no bound between the nodes, unseen by rules for smooth ones.
+"""Where a mean under a law with a name has an integrand that jumps or bends between the nodes, unseen by rules for smooth ones.
 
-Noise in a denominator may be zero: then there is no mean, though that of the nodes, on either side alike, is a number. Under a
-law with a name a density is zero outside of its support, and that of a Laplace law bends at its location. Under a variable of
-its own law both lie where the nodes end; elsewhere they lie in the middle of them, and what is found there is no judgement.
+A density is zero outside of its support, and that of a Laplace law bends at its location. Under a variable of its own law both
+lie where the nodes end; elsewhere they lie in the middle of them, and what is found there is no judgement.
 """
 
 from __future__ import annotations
@@ -12,15 +11,11 @@ from derive.language.estimator import Estimator
 from derive.language.scope import free
 from derive.language.term import (
     Add,
-    Apply,
     Density,
     Exp,
-    Grad,
     Law,
-    Log,
     Mul,
     NamedLaw,
-    NormalLaw,
     Number,
     Power,
     RandomVariable,
@@ -28,7 +23,6 @@ from derive.language.term import (
     Sigmoid,
     Sign,
     Stop,
-    Symbol,
     Term,
     UniformLaw,
     subterms,
@@ -65,63 +59,6 @@ def require_smooth(estimator: Estimator) -> None:
                     " crosscheck cannot judge it."
                 )
                 raise NotEvaluable(message)
-
-
-def require_mean(estimator: Estimator) -> None:
-    """Refuse an estimator that divides by what normal or uniform noise may make zero.
-
-    Raises
-        NotEvaluable, that names the denominator.
-
-    >>> from derive.notation import E, function, grad, normal, parameter
-    >>> theta, f, e, z = parameter("theta"), function("f"), normal("e"), normal("z", parameter("theta"), 1)
-    >>> require_mean(Estimator("mine", f(theta + e) * e / (1 + e**2), (e,), grad(E(f(z), z), theta)))
-    >>> require_mean(Estimator("mine", f(theta + e) * e + 1 / e, (e,), grad(E(f(z), z), theta)))
-    Traceback (most recent call last):
-    derive.language.errors.NotEvaluable: 'mine' divides by e, which noise may make zero: then it has no mean, and at fixed nodes
-    that is not seen.
-    """
-    for term in (estimator.formula, estimator.target):
-        for part in subterms(term):
-            if isinstance(part, Power) and part.exponent < 0 and not _is_kept_from_zero(part.base):
-                message = (
-                    f"{estimator.name!r} divides by {part.base}, which noise may make zero: then it has no mean, and at fixed"
-                    " nodes that is not seen."
-                )
-                raise NotEvaluable(message)
-
-
-def _is_kept_from_zero(term: Term) -> bool:
-    """Whether normal and uniform noise does not make a term zero, as far as its shape tells; functions of the user do not."""
-    if not any(isinstance(leaf, RandomVariable) and isinstance(leaf.law, (NormalLaw, UniformLaw)) for leaf in free(term)):
-        return True
-    match term:
-        case RandomVariable() | Score() | Sign() | Grad():
-            return False
-        case Mul(args):
-            return all(map(_is_kept_from_zero, args))
-        case Add(args):
-            return all(map(_is_not_negative, args)) and any(map(_is_kept_from_zero, args))
-        case Power(inner, _) | Stop(inner):
-            return _is_kept_from_zero(inner)
-        case Log():
-            return False
-    return True
-
-
-def _is_not_negative(term: Term) -> bool:
-    match term:
-        case Number(value):
-            return value >= 0
-        case Power(_, exponent) if exponent % 2 == 0:
-            return True
-        case Mul(args) | Add(args):
-            return all(map(_is_not_negative, args))
-        case Stop(body):
-            return _is_not_negative(body)
-        case RandomVariable(_, law):
-            return isinstance(law, UniformLaw) and isinstance(law.low, Number) and law.low.value >= 0
-    return isinstance(term, (Exp, Sigmoid, Density, Apply, Symbol))
 
 
 def _rough(part: Term, positive: frozenset[Term]) -> str:
