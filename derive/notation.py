@@ -40,10 +40,24 @@ from derive.language.notation import (
     total as total,
     uniform as uniform,
 )
+from derive.language.outcomes import (
+    bernoulli as bernoulli,
+    categorical as categorical,
+    choice as choice,
+    coordinate as coordinate,
+    entry as entry,
+    rademacher as rademacher,
+)
 from derive.samples.statistic import samples as samples
 
 __all__ = [
     "samples",
+    "bernoulli",
+    "categorical",
+    "choice",
+    "coordinate",
+    "entry",
+    "rademacher",
     "beta",
     "exponential",
     "gamma",

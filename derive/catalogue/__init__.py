@@ -119,6 +119,12 @@ _MODULES = {
     "straight-through-quadratic": "discrete.slopes:straight_through",
     "straight-through-gumbel": "discrete.slopes:gumbel_slope",
     "gumbel-rao": "discrete.slopes:gumbel_rao",
+    "spsa": "discrete.explicit:spsa",
+    "spsa-quadratic": "discrete.explicit:spsa_quadratic",
+    "disarm": "discrete.explicit:disarm",
+    "disarm-unscaled": "discrete.explicit:disarm_unscaled",
+    "unordered-set": "discrete.explicit:unordered_set",
+    "unordered-set-unweighted": "discrete.explicit:as_if_independent",
     "coefficient-from-same-samples": "discrete.coefficient:same_samples",
     "coefficient-from-other-samples": "discrete.coefficient:other_samples",
 }

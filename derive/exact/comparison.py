@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from derive.exact.decided import decided
 from derive.exact.evaluate import Reader
 from derive.exact.extension import Extension, extension
+from derive.exact.outcomes import written_out
 from derive.exact.series import refute
 from derive.exact.views import View, viewed
 from derive.exact.witness import Witness, find, value_at, vanishes
@@ -127,6 +128,11 @@ def identically_equal(left: Term, right: Term, parameter: Symbol, outcomes: int,
     return compare(left, right, parameter, outcomes, degree=degree).zero
 
 
+def readable(term: Term) -> Term:
+    """Return a term as it is read: explicit finite laws written out, and what noise decides drawn itself."""
+    return decided(written_out(term))
+
+
 def compare(left: Term, right: Term, parameter: Symbol, outcomes: int, *, degree: int = COMPARED) -> Comparison:
     """Compare two terms; arguments and errors as `identically_equal`.
 
@@ -136,7 +142,7 @@ def compare(left: Term, right: Term, parameter: Symbol, outcomes: int, *, degree
     >>> compare(E(c + score(b), b), c + 1, theta, 2).difference
     '-1'
     """
-    left, right = decided(left), decided(right)
+    left, right = readable(left), readable(right)
 
     def judge(view: View) -> Comparison:
         for first, second in view.values:
@@ -239,7 +245,7 @@ def witness(left: Term, right: Term, parameter: Symbol, outcomes: int = 3, *, de
     >>> found.left, found.right
     (Fraction(1, 1), Fraction(0, 1))
     """
-    left, right = decided(left), decided(right)
+    left, right = readable(left), readable(right)
 
     def search(view: View) -> Witness | None:
         if view.reader.nodes:
@@ -258,7 +264,7 @@ def variance(estimator: Estimator, outcomes: int, *, degree: int = DEGREE) -> Va
     >>> variance(catalogue["score-function"], 1).formula
     '0'
     """
-    square, mean = second_moment(estimator), estimator.expectation
+    square, mean = written_out(second_moment(estimator)), written_out(estimator.expectation)
 
     def formula(view: View) -> Formula:
         top, bottom = view.relations.clear([view.values[0][0] - view.values[0][1] ** 2, view.model.one])
@@ -289,7 +295,7 @@ def value(term: Term, parameter: Symbol, outcomes: int, *, degree: int = COMPARE
             raise UsageError(message)
         return view.formula(*view.relations.clear([view.values[0][0], view.model.one])).normalised()
 
-    return viewed((decided(term), Number(Fraction(0))), parameter, outcomes, degree, formula)
+    return viewed((readable(term), Number(Fraction(0))), parameter, outcomes, degree, formula)
 
 
 def second_moment(estimator: Estimator) -> Term:
@@ -352,7 +358,7 @@ def enclosed_mean_and_variance_at(
 def _mean_and_square(
     estimator: Estimator, case: Case, model: type[RationalModel], outcomes: int, degree: int
 ) -> tuple[Scalar, Scalar]:
-    mean, square = estimator.expectation, second_moment(estimator)
+    mean, square = written_out(estimator.expectation), written_out(second_moment(estimator))
     if anywhere(mean, lambda part: _is_continuous(part) or _moves_another(part, estimator.parameter)):
         return viewed((mean, square), estimator.parameter, outcomes, degree, lambda view: _values_at(view, case))
     reader = Reader(model(case, outcomes, estimator.parameter.name), (mean, square), degree)

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeAlias
 
+from derive.instances import explicit
 from derive.instances.errors import UnreadableError
 from derive.instances.jets import Jet, constant, subtract
+from derive.language.choice import ChoiceLaw
 from derive.language.scope import depends
 from derive.language.term import (
     Apply,
@@ -81,7 +83,8 @@ def _summed(switch: Switch, sums: tuple[RandomVariable, ...], evaluator: Evaluat
     if not sums:
         yield switch
         return
-    for value in evaluator.instance.values:
+    law = sums[0].law
+    for value in explicit.points(law) if isinstance(law, ChoiceLaw) else evaluator.instance.values:
         yield from _summed(partial(_at, switch, sums[0], float(value)), sums[1:], evaluator)
 
 
@@ -113,7 +116,7 @@ def _under(body: Term, inner: RandomVariable, variable: RandomVariable, around: 
     for jump in _jumps(body, variable, around):
         if not depends(jump.term, inner):
             yield jump
-        elif isinstance(inner.law, FiniteLaw):
+        elif isinstance(inner.law, (FiniteLaw, ChoiceLaw)):
             yield replace(jump, sums=(inner, *jump.sums))
         else:
             _demand_seen(jump.term, inner)
@@ -170,7 +173,7 @@ def sampled_for(body: Term, variable: RandomVariable) -> tuple[Law, ...]:
 
 def _note_law(term: Term, variable: RandomVariable, found: dict[Law, None]) -> bool:
     match term:
-        case Density(law, at) if at == variable and law != variable.law and not isinstance(law, FiniteLaw):
+        case Density(law, at) if at == variable and law != variable.law and not isinstance(law, (FiniteLaw, ChoiceLaw)):
             found[law] = None
     return False
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from derive.instances import jets
+from derive.instances import explicit, jets
+from derive.instances.arrays import demand, logit, neighbours, row
 from derive.instances.charts import Chart, Interval, Line, Rule, spread
 from derive.instances.cuts import Switch, cuts_in, sampled_for
 from derive.instances.densities import log_normal
@@ -25,6 +26,7 @@ from derive.instances.jets import Array, Jet, add, chosen, coefficient, constant
 from derive.instances.named import COUNTED, FAMILIES, ended, kink, sums
 from derive.instances.place import Place
 from derive.instances.roots import ordered, zeros
+from derive.language.choice import ChoiceLaw
 from derive.language.scope import depends, free, moves
 from derive.language.term import (
     Add,
@@ -32,6 +34,7 @@ from derive.language.term import (
     ConditionalLatent,
     Density,
     DensityLaw,
+    Entry,
     Exp,
     Expect,
     FiniteLaw,
@@ -60,7 +63,7 @@ from derive.language.term import (
     anywhere,
 )
 
-_MATTERS, _BULK = 1e-7, 0.7
+_BULK = 0.7
 _ROUNDING = 1e-13
 
 
@@ -125,6 +128,8 @@ class Evaluator:
                 return place.bound[term] if term in place.bound else self._free_value(term)
             case Add(args):
                 return reduce(add, [self._shaken(self.read(arg, place)) for arg in args])
+            case Entry(values, entries, at):
+                return explicit.looked_up(values, [self.read(one, place) for one in entries], self.read(at, place))
             case Mul(args):
                 return reduce(multiply, [self.read(arg, place) for arg in args])
             case Power(base, exponent):
@@ -243,10 +248,10 @@ class Evaluator:
         """Return h(u, args): the quantile at u of a logistic law whose mass between the cuts is that of the outcomes."""
         below = self._cumulative(law, args, place)
         cuts, slope = self.instance.cuts_of(law), constant(self.instance.slope, self.kind)
-        first = _logit(_row(below, 1))
+        first = logit(row(below, 1))
         if len(cuts) > 1:
-            slope = multiply(constant(cuts[1] - cuts[0], self.kind), jets.power(subtract(_logit(_row(below, 2)), first), -1))
-        return add(constant(cuts[0], self.kind), multiply(slope, subtract(_logit(u), first)))
+            slope = multiply(constant(cuts[1] - cuts[0], self.kind), jets.power(subtract(logit(row(below, 2)), first), -1))
+        return add(constant(cuts[0], self.kind), multiply(slope, subtract(logit(u), first)))
 
     def _conditional(self, law: FiniteLaw, args: list[Jet], place: Place) -> Jet:
         """Return h_tilde(v, b, args): h at the point of the interval of b that v says."""
@@ -297,6 +302,8 @@ class Evaluator:
 
     def density(self, law: Law, at: Jet, place: Place) -> Jet:
         """Return p(at); zero outside of the support."""
+        if isinstance(law, ChoiceLaw):
+            return explicit.mass(law, at, self._terms(law, place))
         if isinstance(law, FiniteLaw):
             args = self._terms(law, place)
             masses = self.masses(law, args, place.depth)
@@ -310,14 +317,14 @@ class Evaluator:
         args = self._terms(law, place)
         match law:
             case NormalLaw():
-                _demand(args[1][0] > 0, "a scale is not positive.")
+                demand(args[1][0] > 0, "a scale is not positive.")
                 self._resolved(multiply(at, jets.power(args[1], -1)), place)
                 return log_normal(at, *args)
             case UniformLaw():
                 width = subtract(args[1], args[0])
-                _demand(width[0] > 0, "an interval is empty.")
+                demand(width[0] > 0, "an interval is empty.")
                 return add(scaled(jets.log(width), -1), scaled(jets.base(at), 0))
-            case DensityLaw():
+            case DensityLaw() if not isinstance(law, ChoiceLaw):
                 self._demand_law(law, place)
                 self._resolved(at, place)
                 return self.instance.family(law).log_density(at, args)
@@ -334,7 +341,7 @@ class Evaluator:
 
     def support(self, law: Law) -> tuple[float, float]:
         """Return the ends of the support of a law on this instance, infinite where there is none."""
-        if isinstance(law, (FiniteLaw, NormalLaw)):
+        if isinstance(law, (FiniteLaw, NormalLaw, ChoiceLaw)):
             return -np.inf, np.inf
         ends = [float(end[0]) for end in self.ends(law, Place())]
         return (ends[0] if ends else -np.inf), (ends[1] if len(ends) > 1 else np.inf)
@@ -350,10 +357,10 @@ class Evaluator:
         args = self._terms(law, place)
         match law:
             case NormalLaw():
-                _demand(args[1][0] > 0, "a scale is not positive.")
+                demand(args[1][0] > 0, "a scale is not positive.")
                 return Line(args[0][0], args[1][0])
             case UniformLaw():
-                _demand(args[1][0] > args[0][0], "an interval is empty.")
+                demand(args[1][0] > args[0][0], "an interval is empty.")
                 return Interval(args[0], args[1])
             case DensityLaw():
                 self._demand_law(law, place)
@@ -363,7 +370,7 @@ class Evaluator:
 
     def _demand_law(self, law: DensityLaw, place: Place) -> None:
         for term in law.positives if isinstance(law, NamedLaw) else ():
-            _demand(self.read(term, place)[0] > 0, f"a parameter of a law {law.name} is not positive.")
+            demand(self.read(term, place)[0] > 0, f"a parameter of a law {law.name} is not positive.")
 
     def _free_value(self, variable: RandomVariable) -> Jet:
         """Return the value that a free variable stands for, somewhere in its support."""
@@ -371,6 +378,8 @@ class Evaluator:
             rng = self.instance.random("free", variable.name)
             if isinstance(variable.law, FiniteLaw):
                 value = constant(rng.choice(self.instance.values[self.instance.support(variable.law)]), self.kind)
+            elif isinstance(variable.law, ChoiceLaw):
+                value = constant(rng.choice(explicit.points(variable.law)), self.kind)
             elif sums(variable.law):
                 value = constant(int(rng.integers(4)), self.kind)
             else:
@@ -395,10 +404,10 @@ class Evaluator:
             weights = constant(np.ones(values[0].shape), self.kind) if discrete else weights
         if self.careful:
             self._demand_reached(body, variable, values, place)
-        inner = place.binding(variable, values, None if discrete else _neighbours(values[0], weighted[0]))
+        inner = place.binding(variable, values, None if discrete else neighbours(values[0], weighted[0]))
         summands = multiply(self._jittered(weighted if isinstance(term, Expect) else weights), self.read(body, inner))
-        if discrete and not isinstance(law, FiniteLaw):
-            _demand(ended(summands, place.depth), "a sum has not ended.")
+        if discrete and not isinstance(law, (FiniteLaw, ChoiceLaw)):
+            demand(ended(summands, place.depth), "a sum has not ended.")
         return jets.total(summands, place.depth)
 
     def _demand_reached(self, body: Term, variable: RandomVariable, values: Jet, place: Place) -> None:
@@ -409,7 +418,7 @@ class Evaluator:
             bulk = chart.point(constant(ends.reshape((-1,) + (1,) * place.depth), self.kind))[0]
             margin, nodes = 1e-9 * (1 + abs(bulk).max(axis=0)), values[0]
             reached = (nodes.min(axis=0) <= bulk.min(axis=0) + margin) & (nodes.max(axis=0) >= bulk.max(axis=0) - margin)
-            _demand(reached, f"the law that {variable.name} stands in for has mass far out.")
+            demand(reached, f"the law that {variable.name} stands in for has mass far out.")
 
     def _jittered(self, weights: Jet) -> Jet:
         if not self.noise:
@@ -418,6 +427,8 @@ class Evaluator:
         return scaled(weights, 1 + errors)
 
     def _outcomes(self, law: Law, place: Place) -> tuple[Jet, Jet]:
+        if isinstance(law, ChoiceLaw):
+            return explicit.outcomes(law, self._terms(law, place), place.depth, self.kind)
         if not isinstance(law, FiniteLaw):
             counted = constant(np.arange(COUNTED).reshape((-1,) + (1,) * place.depth), self.kind)
             return counted, self._own_density(law, counted, place)
@@ -450,24 +461,3 @@ class Evaluator:
     def _jump(self, switch: Switch, cut: float, chart: Chart, variable: RandomVariable, place: Place, t: Jet, bits: int) -> Jet:
         """Return how far a switch is from a cut, at a point of the chart."""
         return subtract(switch(replace(place.binding(variable, chart.point(t)), bits=bits)), constant(cut, self.kind))
-
-
-def _logit(u: Jet) -> Jet:
-    return subtract(jets.log(u), jets.log(subtract(constant(1), u)))
-
-
-def _neighbours(values: Array, weights: Array) -> Array:
-    """Return which nodes and their next ones both matter, as far as a rule for integrals can tell."""
-    sizes = abs(weights)
-    matter: Array = np.broadcast_to(sizes > _MATTERS * sizes.max(axis=0), np.broadcast_shapes(values.shape, weights.shape))
-    both: Array = matter[1:] & matter[:-1]
-    return both
-
-
-def _row(jet: Jet, k: int) -> Jet:
-    return {b: part[k] for b, part in jet.items()}
-
-
-def _demand(condition: Array, message: str) -> None:
-    if not np.all(condition):
-        raise UnreadableError(message)

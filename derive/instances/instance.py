@@ -13,6 +13,7 @@ from derive.instances.densities import FIXED, Family, Logistic, ShiftedExponenti
 from derive.instances.functions import NONZERO, POSITIVE, SIGNED, Smooth, Table, generator, random_function, random_table
 from derive.instances.jets import Array
 from derive.instances.named import FAMILIES
+from derive.language.scope import free
 from derive.language.term import (
     Add,
     Apply,
@@ -62,6 +63,7 @@ class Needs:
         laws     the finite laws, in the order in which they are met
         covers   pairs of finite laws, of which the first is positive wherever the second is
         wide     the names of the abstract densities that are positive wherever another law is
+        small    the symbols that probabilities are made of, so that what they leave is not negative
     """
 
     signs: dict[tuple[type, str], str] = field(default_factory=dict)
@@ -72,6 +74,7 @@ class Needs:
     laws: dict[Named, None] = field(default_factory=dict)
     covers: set[tuple[Named, Named]] = field(default_factory=set)
     wide: set[str] = field(default_factory=set)
+    small: set[str] = field(default_factory=set)
 
     def ask(self, term: Term, sign: str) -> None:
         """Ask that a term has a sign, as far as that can be asked of its parts."""
@@ -122,6 +125,8 @@ def _assumed(premise: Any, needs: Needs) -> None:
     match type(premise).__name__:
         case "Positive":
             needs.ask(premise.term, POSITIVE)
+        case "NotNegative":
+            needs.small |= {leaf.name for leaf in free(premise.term) if isinstance(leaf, Symbol)}
         case "NonZero":
             needs.ask(premise.term, NONZERO)
         case "Covers":
@@ -258,8 +263,10 @@ class Instance:
         """Return the value of a parameter or constant: neither small nor large."""
         if name in self._symbols:
             return self._symbols[name]
-        value = 0.4 + 1.2 * self._share("size", name, 0.6180339887498949)
-        if self.needs.signs.get((Symbol, name)) != POSITIVE and self._share("sign", name, 0.7548776662466927) < 0.4:
+        low, width = (0.05, 0.25) if name in self.needs.small else (0.4, 1.2)
+        value = low + width * self._share("size", name, 0.6180339887498949)
+        any_sign = self.needs.signs.get((Symbol, name)) != POSITIVE and name not in self.needs.small
+        if any_sign and self._share("sign", name, 0.7548776662466927) < 0.4:
             value = -value
         self.used[name], self._symbols[name] = f"{value:.17g}", value
         return value

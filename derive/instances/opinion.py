@@ -13,6 +13,7 @@ from derive.instances.charts import Rule
 from derive.instances.cuts import demand_first_derivatives
 from derive.instances.errors import TooManyNodesError, UnreadableError
 from derive.instances.evaluate import Evaluator
+from derive.instances.explicit import covers
 from derive.instances.instance import Instance, needs_of
 from derive.language.term import Density, FiniteLaw, Law, RandomVariable, Term
 
@@ -161,6 +162,8 @@ class Bench:
         return first.value(term), second.value(term)
 
     def _covers(self, sampled: Law, other: Law) -> bool:
+        if (listed := covers(sampled, other)) is not None:
+            return listed
         if isinstance(sampled, FiniteLaw) and isinstance(other, FiniteLaw):
             return bool(np.all(self.instance.support(sampled) >= self.instance.support(other)))
         with np.errstate(all="ignore"):
@@ -190,6 +193,8 @@ class Bench:
         match name:
             case "Positive":
                 holds = self.measured(premise.term).value > 0 and self._everywhere(premise.term)
+            case "NotNegative":
+                holds = self.measured(premise.term).value >= -_NOISE
             case "NonZero":
                 holds = abs(self.measured(premise.term).value) > 1e-6 and self._everywhere(premise.term)
             case "Covers":

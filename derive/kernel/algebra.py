@@ -23,6 +23,7 @@ from derive.language.term import (
     Add,
     Apply,
     Density,
+    Entry,
     Exp,
     Expect,
     Grad,
@@ -50,7 +51,7 @@ Monomial = tuple[Fraction, Factors]
 
 ZERO, ONE = Number(Fraction(0)), Number(Fraction(1))
 MOST_POWERS, MOST_PRODUCTS, MOST_WRITTEN, MOST_FACTORS = 500, 100_000, 10_000, 2**31
-_ORDER = (Symbol, RandomVariable, Density, Exp, Log, Sign, Apply, Score, Stop, Grad, Over, Expect)
+_ORDER = (Symbol, RandomVariable, Density, Exp, Log, Sign, Apply, Entry, Score, Stop, Grad, Over, Expect)
 
 
 def equal(left: Term, right: Term) -> bool:

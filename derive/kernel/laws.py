@@ -1,4 +1,4 @@
-"""What a normal or uniform law is: its mirror image, its score; and what an expectation over another law needs. TRUSTED."""
+"""What a law is: its mirror image, its score, its outcomes; and what an expectation over another law needs. TRUSTED."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from derive.kernel import algebra as scalar
 from derive.kernel.judgement import refuse
 from derive.kernel.premises import Covers, Differentiable, Integrable, NonZero, Normalised, Positive, Premise, SupportFixed
 from derive.kernel.signs import one_support
+from derive.language.choice import ChoiceLaw
 from derive.language.scope import depends, free, substitute
 from derive.language.term import (
     Density,
@@ -54,6 +55,27 @@ def derivative_of_log_normal(law: NormalLaw, at: Term, moving: Term, parameter: 
     loc, scale = (scalar.derivative(part, parameter) for part in law.terms)
     off = at - law.loc
     return off / law.scale**2 * (loc - scalar.derivative(moving, parameter)) + (off**2 / law.scale**3 - 1 / law.scale) * scale
+
+
+def at_outcomes(term: Term) -> tuple[Term, list[Premise]]:
+    """Return what the rule `outcomes` makes of a term, and the premises under which it is the same.
+
+    Raises
+        RuleError, for another term.
+    """
+    match term:
+        case Expect(body, RandomVariable(_, ChoiceLaw() as law) as b):
+            first, *others = (p * substitute(body, {b: Number(v)}) for v, p in zip(law.values, law.parameters, strict=True))
+            return sum(others, start=first), [Normalised(b)]
+        case Over(body, RandomVariable(_, ChoiceLaw() as law) as b):
+            first, *others = (substitute(body, {b: Number(v)}) for v in law.values)
+            return sum(others, start=first), []
+        case Density(ChoiceLaw() as law, at) if isinstance(point := scalar.tidy(at), Number):
+            return law.probability(point.value), []
+        case Score(ChoiceLaw() as law, at, parameter) if isinstance(point := scalar.tidy(at), Number):
+            probability = law.probability(point.value)
+            return Grad(Log(probability), parameter), [Positive(probability)]
+    refuse("outcomes needs a mean or a sum over an explicit finite law, or its probability or its score at a number.")
 
 
 def changed(term: Expect, variable: RandomVariable) -> tuple[Expect, list[Premise]]:

@@ -15,6 +15,7 @@ from typing import ClassVar
 from derive.kernel.algebra import denominators, logarithms, monomials, product_of, tidy
 from derive.kernel.signs import in_support, one_support, positive
 from derive.kernel.tails import at_outcomes, is_small, sides
+from derive.language.choice import ChoiceLaw
 from derive.language.errors import PremiseError
 from derive.language.scope import depends, moves
 from derive.language.shown import Shown
@@ -139,6 +140,14 @@ class Positive(Premise):
 
 
 @dataclass(frozen=True)
+class NotNegative(Premise):
+    """The term is not negative, for every value of its random variables."""
+
+    sentence: ClassVar[str] = "{} is not negative"
+    term: Term
+
+
+@dataclass(frozen=True)
 class Covers(Premise):
     """The law that is sampled is positive wherever the other one is, so that dividing by it loses nothing."""
 
@@ -196,7 +205,7 @@ def consult(premise: Premise) -> Decision:
         case Dominated(variable, term, _) | Integrable(variable, term):
             return _tails(premise, variable, term)
         case JointlyIntegrable(inner, outer, term):
-            both = isinstance(inner.law, FiniteLaw) and isinstance(outer.law, FiniteLaw)
+            both = _is_finite(inner.law) and _is_finite(outer.law)
             joint = _assumed(JointlyIntegrable(inner, outer, tidy(term)))
             return HOLDS if both else _all((joint, *map(_part, defined(term))))
         case Normalised(variable):
@@ -205,6 +214,8 @@ def consult(premise: Premise) -> Decision:
             return _non_zero(tidy(term))
         case Positive(term):
             return _positive(tidy(term))
+        case NotNegative(term):
+            return _known_not_negative(tidy(term))
         case Covers(sampled, other):
             return _covers(premise, sampled.law, other.law)
         case Independent(term, variable):
@@ -286,8 +297,18 @@ def _normalised(variable: RandomVariable) -> Decision:
     return _is_law(variable.law)
 
 
+def _is_finite(law: Law) -> bool:
+    """Whether a law has finitely many outcomes, so that a mean over it is a finite sum."""
+    return isinstance(law, (FiniteLaw, ChoiceLaw))
+
+
 def _is_law(law: Law) -> Decision:
     """Decide whether the parameters of a normal law, or of one that is known by its name, are those of a law."""
+    if isinstance(law, ChoiceLaw):
+        whole = tidy(sum(law.parameters, start=Number(Fraction(0))))
+        if whole != Number(Fraction(1)):
+            return Decision("the probabilities of an explicit finite law do not sum to one, as far as algebra tells")
+        return _all(_known_not_negative(tidy(term)) for term in law.parameters)
     needed = (law.scale,) if isinstance(law, NormalLaw) else law.positives if isinstance(law, NamedLaw) else ()
     return _all(_positive(tidy(term)) for term in needed)
 
@@ -299,6 +320,8 @@ def _covers(premise: Premise, sampled: Law, other: Law) -> Decision:
     """
     if _counts(sampled) != _counts(other):
         return Decision("one law has a density, and the other one probabilities")
+    if isinstance(sampled, ChoiceLaw) or isinstance(other, ChoiceLaw):
+        return _covers_outcomes(premise, sampled, other)
     if isinstance(sampled, NormalLaw) or one_support(sampled, other) or _running(sampled) == _running(other):
         return HOLDS
     match sampled, other:
@@ -308,6 +331,23 @@ def _covers(premise: Premise, sampled: Law, other: Law) -> Decision:
             inside = low <= left and right <= high
             return HOLDS if inside else Decision(f"({low}, {high}) does not cover ({left}, {right})")
     return _assumed(premise)
+
+
+def _covers_outcomes(premise: Premise, sampled: Law, other: Law) -> Decision:
+    """Decide whether a law has the values of an explicit finite one, or such a one those of another."""
+    if not isinstance(other, ChoiceLaw):
+        return Decision("an explicit finite law does not cover one on all counts")
+    if not isinstance(sampled, ChoiceLaw):
+        whole = all(value.denominator == 1 and value >= 0 for value in other.values)
+        return HOLDS if whole else Decision("a law on 0, 1, 2, ... does not have all values of the other one")
+    if not set(other.values) <= set(sampled.values):
+        return Decision("an explicit finite law does not have all values of the other one")
+    return HOLDS if _running(sampled) == _running(other) or _everywhere_positive(sampled) else _assumed(premise)
+
+
+def _everywhere_positive(law: ChoiceLaw) -> bool:
+    """Whether no outcome of an explicit finite law has the probability zero."""
+    return all(_positive(tidy(term)) == HOLDS for term in law.parameters)
 
 
 def _counts(law: Law) -> bool:
@@ -338,9 +378,9 @@ def _differentiable(term: Term, parameter: Symbol) -> Decision:
             return _function_differentiable(term, function, args, parameter)
         case Density(law, at):
             return _density_differentiable(term, law, at, parameter)
-        case Expect(body, variable) if isinstance(variable.law, FiniteLaw):
+        case Expect(body, variable) if _is_finite(variable.law):
             return _all((_differentiable(Density(variable.law, variable), parameter), _differentiable(body, parameter)))
-        case Over(body, variable) if isinstance(variable.law, FiniteLaw):
+        case Over(body, variable) if _is_finite(variable.law):
             return _differentiable(body, parameter)
         case Expect(body, variable) if not any(depends(part, parameter) for part in variable.law.terms):
             swap = Dominated(variable, Density(variable.law, variable) * body, parameter)
@@ -368,7 +408,7 @@ def _sign_differentiable(inner: Term, parameter: Symbol) -> Decision:
 
     It is differentiable only where it is constant, so that its derivative is zero: near what is not zero, or stays zero.
     """
-    if anywhere(inner, lambda part: isinstance(part, RandomVariable) and not isinstance(part.law, FiniteLaw)):
+    if anywhere(inner, lambda part: isinstance(part, RandomVariable) and not _is_finite(part.law)):
         return Decision(f"a sign of noise jumps where its argument moves with {parameter.name}")
     signs = [factors for _, factors in monomials(Sign(inner)) if factors]
     if not signs or consult(NonZero(inner)) == HOLDS:
@@ -398,7 +438,7 @@ def _density_differentiable(term: Density, law: Law, at: Term, parameter: Symbol
 
 def _tails(premise: Dominated | Integrable, variable: RandomVariable, term: Term) -> Decision:
     """Decide the size of an integrand: finite sums, smooth functions on an interval, polynomials and exp under a normal law."""
-    if isinstance(variable.law, FiniteLaw):
+    if _is_finite(variable.law):
         return HOLDS
     return _all((_size(premise, variable, term), *map(_part, defined(term))))
 
@@ -453,6 +493,8 @@ def _positive(term: Term) -> Decision:
             return _positive(tidy(body))
         case Density(law, at) if in_support(law, at):
             return _is_law(law)
+        case Density(ChoiceLaw() as law, RandomVariable(_, own)) if own == law and _everywhere_positive(law):
+            return HOLDS
         case Power(base, exponent):
             return _non_zero(base) if exponent % 2 == 0 else _positive(base)
         case Add(args) | Mul(args) if positive(term):
@@ -484,6 +526,14 @@ def _not_negative(term: Term) -> bool:
         case Add(args) | Mul(args):
             return all(map(_not_negative, args))
     return _positive(term) == HOLDS
+
+
+def _known_not_negative(term: Term) -> Decision:
+    if _not_negative(term):
+        return HOLDS
+    if _positive(tidy(-term)) == HOLDS:
+        return Decision("it is negative")
+    return _assumed(NotNegative(term))
 
 
 def _negative(term: Term) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from derive.language.choice import ChoiceLaw
 from derive.language.term import (
     Add,
     Apply,
@@ -44,8 +45,13 @@ def positive(term: Term) -> bool:
 
 
 def in_support(law: Law, at: Term) -> bool:
-    """Whether a density is positive at a point: everywhere for a normal law, else at a variable or an outcome of that law."""
+    """Whether a density is positive at a point: everywhere for a normal law, else at a variable or an outcome of that law.
+
+    An explicit finite law may give the probability zero to a value; it is positive where all of its probabilities are.
+    """
     match at:
+        case RandomVariable(_, own) if isinstance(law, ChoiceLaw) or isinstance(own, ChoiceLaw):
+            return isinstance(law, NormalLaw) or (own == law and all(map(positive, law.terms)))
         case RandomVariable(_, own) | Apply(Threshold(_, _, own), _) if own is not None:
             return own == law or one_support(law, own) or isinstance(law, NormalLaw)
     return isinstance(law, NormalLaw)

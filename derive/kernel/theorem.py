@@ -1,4 +1,4 @@
-"""The kernel: what a theorem is, and the nineteen rules that can make one. TRUSTED.
+"""The kernel: what a theorem is, and the twenty rules that can make one. TRUSTED.
 
     reflexivity(term)                    term = term
     symmetry(theorem)                    from a = b: b = a
@@ -21,6 +21,7 @@
     reflect(term)                        E over z = E at its mirror image: -z of a standard normal, 1 - u of a unit uniform
     normal_score(term)                   the derivative of the logarithm of a normal density, written out
     stopped_value(term)                  stop(x) = x, in value only
+    outcomes(term)                       E over an explicit finite law = sum of its probabilities times x at its values
 
 A theorem `assumptions |- lhs = rhs` says: on every open set of values of the free symbols on which the assumptions hold and
 both sides have a value, for every value of the random variables, both sides are equal, and so are their derivatives. An
@@ -41,7 +42,7 @@ from fractions import Fraction
 from derive.kernel import algebra as scalar
 from derive.kernel.judgement import KEY, Equation, Path, Theorem, checked, concluded, only_in_value, plugged, refuse
 from derive.kernel.latents import drawn_after
-from derive.kernel.laws import changed, derivative_of_log_normal, mirrored
+from derive.kernel.laws import at_outcomes, changed, derivative_of_log_normal, mirrored
 from derive.kernel.premises import (
     Assuming,
     Differentiable,
@@ -90,6 +91,7 @@ __all__ = [
     "linearity",
     "normal_score",
     "normalisation",
+    "outcomes",
     "reflect",
     "reflexivity",
     "reparameterize",
@@ -535,6 +537,22 @@ def stopped_value(term: Term) -> Theorem:
         case Stop(body):
             return Theorem(KEY, term, body, "stopped_value", (term,), (), values_only=True)
     refuse("stopped_value needs a stop.")
+
+
+def outcomes(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
+    """Write out an explicit finite law, number by number.
+
+    Premises
+        Normalised(b), for a mean: the probabilities sum to one, and are NotNegative; Positive(p(v)), for a score
+    Conclusion
+        premises |- E_b[x(b)] = sum of p(v) x(v); sum over b of x(b) = sum of x(v); the probability and the score of v
+    Fails
+        RuleError, if the term is none of these; PremiseError, if it is no law.
+    Source
+        definition of an expectation
+    """
+    result, premises = at_outcomes(term)
+    return concluded(term, result, "outcomes", (term,), premises, assuming)
 
 
 RULES: dict[str, Callable[..., Theorem]] = {name: globals()[name] for name in __all__ if name.islower()}

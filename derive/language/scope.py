@@ -11,6 +11,7 @@ from derive.language.errors import ScopeError
 from derive.language.term import (
     Apply,
     BoundName,
+    Entry,
     Expect,
     Grad,
     Number,
@@ -109,7 +110,7 @@ def substitute(term: Term, values: Mapping[Leaf, Term]) -> Term:
 
     A leaf that is held fixed keeps a value that does not move: under `Grad(..., theta)`, and in the law of a score in theta, a
     value that depends on theta is refused, and so is one with any symbol for a random variable under `Stop`. A threshold is
-    piecewise constant, so a gradient may hold it fixed.
+    piecewise constant, so a gradient may hold it fixed. A table at a number is its entry.
 
     Raises
         ScopeError, if a value moves where its leaf was held fixed, or a parameter of differentiation would be replaced by
@@ -142,6 +143,10 @@ def substitute(term: Term, values: Mapping[Leaf, Term]) -> Term:
             return replace(replaced, parameter=renamed)  # type: ignore[call-arg]
         case Stop():
             _demand_fixed(leaf for leaf, value in values.items() if isinstance(leaf, RandomVariable) and _moves(value))
+        case Entry(known, entries, at):
+            match substitute(at, values):
+                case Number(value) if value in known:
+                    return substitute(entries[known.index(value)], values)
     return rebuild(term, tuple(substitute(part, values) for part in parts(term)))
 
 

@@ -478,6 +478,15 @@ class Apply(Term):
     args: tuple[Term, ...]
 
 
+@dataclass(frozen=True)
+class Entry(Term):
+    """The entry of a table at a number: `entries[k]` where `at` is `values[k]`; at another number it has no value."""
+
+    values: tuple[Fraction, ...]
+    entries: tuple[Term, ...]
+    at: Term
+
+
 # Algebra
 
 
@@ -625,6 +634,8 @@ def parts(term: Term) -> tuple[Term, ...]:
             return (inner,)
         case Density(law, at) | Score(law, at, _):
             return (*law.terms, at)
+        case Entry(_, entries, at):
+            return (*entries, at)
         case Expect(body, variable) | Over(body, variable):
             return (*variable.law.terms, body)
     message = f"no node of the language: {type(term).__name__}."
@@ -649,6 +660,8 @@ def rebuild(term: Term, new: tuple[Term, ...]) -> Term:
             return type(term)(new[0])
         case Grad(_, parameter):
             return Grad(new[0], parameter)
+        case Entry(values, _, _):
+            return Entry(values, new[:-1], new[-1])
         case Density(law, _):
             return Density(law.with_terms(new[:-1]), new[-1])
         case Score(law, _, parameter):

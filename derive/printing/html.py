@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment
 from markupsafe import Markup
 
+from derive.language.choice import ChoiceLaw
 from derive.language.term import DensityLaw, FiniteLaw, Number, RandomVariable, Term
 from derive.printing import latex
 from derive.printing.conclusion import Conclusion
@@ -61,6 +62,9 @@ class MathML(Printer):
         semicolon = f"<mo>;</mo>{comma.join(parameters)}" if parameters else ""
         return f"<mrow>{head}{_APPLY}{self.bracket(comma.join(args) + bar + semicolon)}</mrow>"
 
+    def indexed(self, name: str, place: str) -> str:
+        return f"<mrow>{name}<mo>[</mo>{place}<mo>]</mo></mrow>"
+
     def total(self, signed: Sequence[tuple[bool, str]]) -> str:
         printed = "".join((_MINUS if minus else _PLUS) + term for minus, term in signed) or "<mn>0</mn>"
         return f"<mrow>{printed.removeprefix(_PLUS)}</mrow>"
@@ -102,6 +106,8 @@ class MathML(Printer):
 
     def _subscript(self, variable: RandomVariable) -> str:
         law, printed = variable.law, self.called(variable.name)
+        if isinstance(law, ChoiceLaw):
+            return printed
         if isinstance(law, (FiniteLaw, DensityLaw)) or not all(isinstance(term, Number) for term in law.terms):
             return self.distribution(law, printed)
         return printed

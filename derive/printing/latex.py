@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, ClassVar
 
+from derive.language.choice import ChoiceLaw
 from derive.language.term import DensityLaw, FiniteLaw, Number, RandomVariable, Term
 from derive.numbers.formula import Formula
 from derive.printing import unknowns
@@ -162,6 +163,8 @@ class Latex(Printer):
 
     def _subscript(self, variable: RandomVariable) -> str:
         law, printed = variable.law, self.called(variable.name)
+        if isinstance(law, ChoiceLaw):
+            return printed
         if isinstance(law, (FiniteLaw, DensityLaw)) or not all(isinstance(term, Number) for term in law.terms):
             return self.distribution(law, printed)
         return printed

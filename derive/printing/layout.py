@@ -10,12 +10,12 @@ import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from enum import IntEnum
 from fractions import Fraction
 from typing import ClassVar, Self, TypeAlias
 
 from derive.kernel.premises import Premise
 from derive.kernel.theorem import Equation
+from derive.language.choice import ChoiceLaw, coordinate_of
 from derive.language.errors import UnknownNode
 from derive.language.scope import free
 from derive.language.term import (
@@ -23,6 +23,7 @@ from derive.language.term import (
     Apply,
     Density,
     DensityLaw,
+    Entry,
     Exp,
     Expect,
     FiniteLaw,
@@ -50,6 +51,7 @@ from derive.language.term import (
     subterms,
 )
 from derive.printing.folding import Word, folded
+from derive.printing.shapes import Level as Level, divisor, inverse_root, level_of, negative, opposite, radicand
 
 Where: TypeAlias = Sequence[tuple[str, Term]]
 Condition: TypeAlias = Premise | Equation
@@ -65,16 +67,6 @@ LETTERED = re.compile(rf"([^\W\d_]|{'|'.join(GREEK)})(\d+)")
 ACCENTS = ("tilde", "hat", "bar")
 _FORMULA = re.compile(r"[-+*/^=<>|,;:\[\]{}~\s]|^\d+(\.\d*)?$")
 _OPERATION = re.compile(r"exp|log|sigmoid|sign|sg|abs|sqrt|indicator|min|max|clip|Normal|Uniform|E|int|(E|sum|int|d)_.*")
-
-
-class Level(IntEnum):
-    """How tightly a printed term holds together; a looser one is bracketed where a tighter one is needed."""
-
-    SUM = 0
-    PRODUCT = 1
-    PREFIX = 2
-    POWER = 3
-    ATOM = 4
 
 
 class Printer(ABC):
@@ -118,6 +110,10 @@ class Printer(ABC):
     @abstractmethod
     def call(self, head: str, args: Sequence[str], given: Sequence[str] = (), parameters: Sequence[str] = ()) -> str:
         """head(args | given; parameters)."""
+
+    def indexed(self, name: str, place: str) -> str:
+        """A number of a tuple, by its place from 0."""
+        return f"{name}[{place}]"
 
     @abstractmethod
     def total(self, signed: Sequence[tuple[bool, str]]) -> str:
@@ -202,7 +198,7 @@ class Printer(ABC):
         """How tightly a term holds together in this notation; with bars, log_joint(b) is written as log p(b)."""
         if self.bars and _head(term).startswith("log_"):
             return Level.PREFIX
-        return Level.PRODUCT if self.bars and _inverse_root(term) is not None else _level(term)
+        return Level.PRODUCT if self.bars and inverse_root(term) is not None else level_of(term)
 
     def called(self, name: str) -> str:
         """Return what a variable, a parameter or a law is called: a + b is a sum and no name, x1 is not x_1."""
@@ -223,6 +219,8 @@ class Printer(ABC):
         match law:
             case FiniteLaw(name, parameters, given):
                 return self.call(self.called(name), [at], self._all(given), self._all(parameters))
+            case ChoiceLaw(name):
+                return self.call(self.called(name), [at], (), self._outcomes(law))
             case DensityLaw(name, parameters):
                 return self.call(self.called(name), [at], (), self._all(parameters))
         return self.call(self.word(_family(law)), [at], (), self._all(_shown_terms(law)))
@@ -230,11 +228,31 @@ class Printer(ABC):
     def drawn(self, variable: RandomVariable) -> str:
         """Return how a variable is drawn: b ~ p(b; theta), u ~ Uniform(0, 1)."""
         law, name = variable.law, self.called(variable.name)
+        if isinstance(law, ChoiceLaw):
+            return self.relation(name, "~", self.call(self.word(law.name), self._outcomes(law)))
         if isinstance(law, NamedLaw):
             return self.relation(name, "~", self.call(self.word(law.name), self._all(law.parameters)))
         if isinstance(law, (FiniteLaw, DensityLaw)):
             return self.relation(name, "~", self.distribution(law, name))
         return self.relation(name, "~", self.call(self.word(_family(law)), self._all(_shown_terms(law))))
+
+    def _outcomes(self, law: ChoiceLaw) -> list[str]:
+        return self._beside(law.parameters, law.values, law)
+
+    def _beside(self, terms: Sequence[Term], values: Sequence[Fraction], law: Law | None) -> list[str]:
+        """Terms beside the outcomes that they belong to: numbers, or what is drawn together."""
+        joint = law.joint if isinstance(law, ChoiceLaw) and law.values == values else ()
+        rows = [self.bracket(", ".join(self.show(Number(value)) for value in row)) for row in joint]
+        outcomes = rows or [self.show(Number(value)) for value in values]
+        return [self.relation(outcome, ":", self.show(term)) for outcome, term in zip(outcomes, terms, strict=True)]
+
+    def _entry(self, term: Entry) -> str:
+        """A table at an outcome, or one of the numbers that are drawn together."""
+        place = coordinate_of(term)
+        if place is not None:
+            return self.indexed(self.show(term.at), self.number(Fraction(place)))
+        law = term.at.law if isinstance(term.at, RandomVariable) else None
+        return self.call(self.word("entry"), [self.show(term.at)], (), self._beside(term.entries, term.values, law))
 
     def definitions(self) -> list[str]:
         """Return `name = value` for each abbreviation, written with the earlier ones."""
@@ -251,6 +269,8 @@ class Printer(ABC):
                 return self._symbol(term)
             case RandomVariable(name, _):
                 return self.called(name)
+            case Entry():
+                return self._entry(term)
             case Apply(Word(word), args):
                 return self.applied(word, self._all(args))
             case Apply(function, args):
@@ -271,9 +291,9 @@ class Printer(ABC):
         match term:
             case Log(arg) if isinstance(arg, Density) and self.abbreviation(arg) is None:
                 return self.log(self.show(arg))
-            case Exp(arg) if (radicand := _radicand(arg)) is not None and self.abbreviation(arg) is None:
-                return self.root(self.show(radicand))
-            case Exp(arg) if self.bars and _inverse_root(term) is not None and self.abbreviation(arg) is None:
+            case Exp(arg) if (under := radicand(arg)) is not None and self.abbreviation(arg) is None:
+                return self.root(self.show(under))
+            case Exp(arg) if self.bars and inverse_root(term) is not None and self.abbreviation(arg) is None:
                 return self._product((term,))
             case Log(arg) | Exp(arg) | Sigmoid(arg) | Sign(arg):
                 return self.call(self.word(type(term).__name__.lower()), [self.show(arg)])
@@ -321,7 +341,7 @@ class Printer(ABC):
 
     def _divisor(self, term: Term, *, first: bool) -> Term | None:
         """Return what a factor divides by; a bar is as good for 1 / sqrt(x), which is exp(-log(x) / 2)."""
-        return (_inverse_root(term) if self.bars else None) or _divisor(term, first=first)
+        return (inverse_root(term) if self.bars else None) or divisor(term, first=first)
 
     def _slashed(self, tops: Sequence[Term], bottoms: Sequence[Term]) -> str:
         below = self.show(bottoms[0], Level.POWER) if len(bottoms) == 1 else self.bracket(self._factors(bottoms, Level.PREFIX))
@@ -446,82 +466,6 @@ def apart(terms: Iterable[Term], where: Where) -> list[tuple[str, Term]]:
 
 def _names_itself(name: str, value: Term) -> bool:
     return isinstance(value, (Symbol, RandomVariable)) and value.name == name
-
-
-def negative(term: Term) -> bool:
-    """Whether a term prints with a minus sign in front.
-
-    >>> negative(Number(Fraction(-2))), negative(-Symbol("x")), negative(Symbol("x"))
-    (True, True, False)
-    """
-    match term:
-        case Number(value) | Mul((Number(value), *_)):
-            return value < 0
-    return False
-
-
-def opposite(term: Term) -> Term:
-    """Return a negative term without its minus sign.
-
-    >>> opposite(-Symbol("x"))
-    Symbol(name='x')
-    """
-    match term:
-        case Number(value):
-            return Number(-value)
-        case Mul((Number(value), *rest)) if value == -1 and len(rest) == 1:
-            return rest[0]
-        case Mul((Number(value), *rest)) if value == -1 and rest:
-            return Mul(tuple(rest))
-        case Mul((Number(value), *rest)):
-            return Mul((Number(-value), *rest))
-    return term
-
-
-def _level(term: Term) -> Level:
-    match term:
-        case _ if negative(term):
-            return Level.SUM
-        case Add():
-            return Level.SUM
-        case Mul():
-            return Level.PRODUCT
-        case Number(value):
-            return Level.ATOM if value.denominator == 1 else Level.PRODUCT
-        case Power(_, exponent):
-            return Level.POWER if exponent >= 0 else Level.PRODUCT
-        case Score() | Grad() | Over():
-            return Level.PREFIX
-        case Log(Density()):
-            return Level.PREFIX
-    return Level.ATOM
-
-
-def _radicand(term: Term) -> Term | None:
-    """Return x of log(x) / 2."""
-    match term:
-        case Mul((Number(value), Log(arg))) | Mul((Log(arg), Number(value))) if value == Fraction(1, 2):
-            return arg
-    return None
-
-
-def _inverse_root(term: Term) -> Term | None:
-    """Return exp(log(x) / 2) of exp(-log(x) / 2)."""
-    if not isinstance(term, Exp) or not negative(term.arg) or _radicand(opposite(term.arg)) is None:
-        return None
-    return Exp(opposite(term.arg))
-
-
-def _divisor(term: Term, *, first: bool) -> Term | None:
-    """Return what a factor divides by: x of x^-1, 2 of a 1/2 that stands behind another factor."""
-    match term:
-        case Power(base, -1):
-            return base
-        case Power(base, exponent) if exponent < 0:
-            return Power(base, -exponent)
-        case Number(value) if not first and value.numerator == 1 and value.denominator > 1:
-            return Number(Fraction(value.denominator))
-    return None
 
 
 def _family(law: Law) -> str:

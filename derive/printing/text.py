@@ -7,6 +7,7 @@ from fractions import Fraction
 from textwrap import fill
 from typing import TYPE_CHECKING, ClassVar
 
+from derive.language.choice import ChoiceLaw
 from derive.language.term import DensityLaw, FiniteLaw, RandomVariable, Term
 from derive.printing.breaking import BREAK, INDENT, SOFT, broken, unmarked
 from derive.printing.conclusion import Conclusion
@@ -71,6 +72,8 @@ class Text(Printer):
 
     def _subscript(self, variable: RandomVariable) -> str:
         law, name = variable.law, self.called(variable.name)
+        if isinstance(law, ChoiceLaw):
+            return name
         plain = not isinstance(law, (FiniteLaw, DensityLaw)) or (law.name == "p" and not getattr(law, "given", ()))
         return name if plain else f"{{{unmarked(self.distribution(law, name))}}}"
 
@@ -88,7 +91,7 @@ class Text(Printer):
         return f"E[{inner}{('; ' if restricted else ' | ') if event else ''}{event}]"
 
     def relation(self, left: str, sign: str, right: str) -> str:
-        return f"{left} {sign} {right}"
+        return f"{left}{'' if sign == ':' else ' '}{sign} {right}"
 
     def width(self, printed: str) -> int:
         return len(unmarked(printed))

@@ -12,7 +12,7 @@ from derive.language.estimator import Estimator
 from derive.language.scope import canonical
 from derive.language.term import Term
 from derive.proofs.calc import Derivation, Line
-from derive.proofs.conversions import Rewrite, normalise, rewrite_everywhere
+from derive.proofs.conversions import Rewrite, normalise, rewrite_everywhere, written_out
 from derive.proofs.size import refuse_long
 
 Chain: TypeAlias = list[tuple[str, Theorem]]
@@ -21,10 +21,14 @@ Chain: TypeAlias = list[tuple[str, Theorem]]
 def moments(term: Term, rewrites: list[Rewrite], steps: int = 12, *, bounded: bool = False) -> Chain:
     """Rewrite until nothing changes, in so many steps at most; each theorem starts where the one before it ends.
 
+    Explicit finite laws are written out first.
+
     Raises
         TooLong, if bounded, where a term becomes too long for a search.
     """
-    chain = [("linearity", normalise(term, EVERYTHING))]
+    opened = written_out(term, EVERYTHING)
+    chain: Chain = [] if opened is None else [("outcomes", opened)]
+    chain.append(("linearity", normalise(term if opened is None else opened.rhs, EVERYTHING)))
     for _ in range(steps):
         step = _first_change(chain[-1][1].rhs, rewrites)
         if step is None:

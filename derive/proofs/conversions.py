@@ -10,8 +10,9 @@ from functools import lru_cache, reduce
 from derive.kernel import algebra as scalar, theorem as kernel
 from derive.kernel.premises import Assuming
 from derive.kernel.theorem import Theorem
+from derive.language.choice import ChoiceLaw
 from derive.language.errors import PremiseError, RuleError
-from derive.language.term import Density, Expect, Grad, Log, Over, RandomVariable, Term, parts
+from derive.language.term import Density, Expect, Grad, Log, Number, Over, RandomVariable, Score, Term, parts
 
 Path = tuple[int, ...]
 
@@ -99,6 +100,39 @@ def within(term: Term, convert: Callable[[Term], Theorem | None]) -> Theorem | N
     converted = [((index,), convert(children[index])) for index in range(first, len(children))]
     changed = [(path, theorem) for path, theorem in converted if theorem is not None and theorem.lhs is not theorem.rhs]
     return kernel.congruence(term, *changed) if changed else None
+
+
+def written_out(term: Term, assuming: Assuming) -> Theorem | None:
+    """Write out every explicit finite law of a term, those of the draws that come first before those that depend on them.
+
+    None where there is none.
+
+    >>> from derive.kernel.premises import EVERYTHING
+    >>> from derive.language.outcomes import rademacher
+    >>> from derive.notation import E, function
+    >>> d, f = rademacher("d"), function("f")
+    >>> print(written_out(E(f(d), d), EVERYTHING).rhs)
+    1/2 * f(1) + 1/2 * f(-1)
+    """
+    if not _is_explicit(term):
+        return within(term, lambda part: written_out(part, assuming))
+    own = _outcomes(term, assuming)
+    inside = within(own.rhs, lambda part: written_out(part, assuming))
+    return own if inside is None else kernel.transitivity(own, inside)
+
+
+def _is_explicit(term: Term) -> bool:
+    match term:
+        case Expect(_, RandomVariable(_, ChoiceLaw())) | Over(_, RandomVariable(_, ChoiceLaw())):
+            return True
+        case Density(ChoiceLaw(), at) | Score(ChoiceLaw(), at, _):
+            return isinstance(scalar.tidy(at), Number)
+    return False
+
+
+@lru_cache(maxsize=4096)
+def _outcomes(term: Term, assuming: Assuming) -> Theorem:
+    return kernel.outcomes(term, assuming=assuming)
 
 
 def worse(first: RuleError, second: RuleError) -> RuleError:

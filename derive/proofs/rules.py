@@ -33,6 +33,7 @@ reflection: Rewrite = Rewrite("reflection", lambda term, assuming: kernel.reflec
 normal_score: Rewrite = Rewrite("normal_score", lambda term, assuming: kernel.normal_score(term, assuming=assuming))
 chain_rule: Rewrite = Rewrite("chain", lambda term, assuming: kernel.chain(term, assuming=assuming))
 value_of_stop: Rewrite = Rewrite("value_of_stop", lambda term, assuming: kernel.stopped_value(term))
+outcomes: Rewrite = Rewrite("outcomes", lambda term, assuming: kernel.outcomes(term, assuming=assuming))
 product_rule: Rewrite = Rewrite("product_rule", lambda term, assuming: kernel.differentiate(term, assuming=assuming))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from derive.exact.outcomes import written_out
 from derive.kernel.algebra import tidy
 from derive.kernel.premises import (
     HOLDS,
@@ -19,7 +20,8 @@ from derive.kernel.premises import (
     consult,
 )
 from derive.kernel.theorem import Equation
-from derive.language.errors import RuleError, TooLong
+from derive.language.choice import ChoiceLaw
+from derive.language.errors import RuleError, TooLong, UsageError
 from derive.language.estimator import Estimator
 from derive.language.scope import depends
 from derive.language.term import (
@@ -30,12 +32,14 @@ from derive.language.term import (
     Log,
     Over,
     Power,
+    RandomVariable,
     Score,
     Sign,
     Term,
     Threshold,
     anywhere,
     parts,
+    subterms,
 )
 from derive.verdicts.folding import folded
 from derive.verdicts.supports import supports_of
@@ -68,13 +72,36 @@ def conditions_of(estimator: Estimator) -> Conditions:
     >>> [premise.name for premise in found.needed]
     ['Differentiable', 'NonZero']
     """
-    sides = estimator.target, estimator.expectation
-    premises = [premise for side in sides for premise in _premises(side)]
+    _demand_laws(estimator)
+    sides = tuple(map(written_out, (estimator.target, estimator.expectation)))
+    laws = (Normalised(variable) for variable in _explicit(estimator))
+    premises = [*laws, *(premise for side in sides for premise in _premises(side))]
     premises.extend(supports_of(sides))
     decided = [(premise, _consulted(premise)) for premise in dict.fromkeys(premises)]
     needed = {need for _, decision in decided for need in decision.needs}
     failures = [f"{premise.name} fails, because {decision.failure}" for premise, decision in decided if decision.failure]
     return Conditions(folded(needed, frozenset()), tuple(dict.fromkeys(failures)))
+
+
+def _explicit(estimator: Estimator) -> Iterator[RandomVariable]:
+    """Yield the variables with an explicit finite law."""
+    bound = (part.variable for part in subterms(estimator.target) if isinstance(part, (Expect, Over)))
+    for variable in dict.fromkeys((*estimator.draws, *bound)):
+        if isinstance(variable.law, ChoiceLaw):
+            yield variable
+
+
+def _demand_laws(estimator: Estimator) -> None:
+    """Refuse numbers that are no probabilities: of them there is no mean.
+
+    Raises
+        UsageError, if the probabilities of an explicit finite law do not sum to one.
+    """
+    for variable in _explicit(estimator):
+        decision = consult(Normalised(variable))
+        if decision.failure:
+            message = f"the law of {variable.name} in {estimator.name!r} is none: {decision.failure}."
+            raise UsageError(message)
 
 
 def _consulted(premise: Premise) -> Decision:

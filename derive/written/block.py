@@ -41,7 +41,7 @@ _STEP = re.compile(r"(?P<term>.*?)\s*\bby\s+(?P<rule>[a-z_ ]+?)(?:\s+with\s+(?P<
 
 _PLAIN = (
     rules.expectation, rules.leibniz, rules.normalisation, rules.exchange, rules.linearity, rules.algebra, rules.reflection,
-    rules.normal_score, rules.value_of_stop, rules.product_rule, rules.chain_rule, rules.score_definition,
+    rules.normal_score, rules.value_of_stop, rules.outcomes, rules.product_rule, rules.chain_rule, rules.score_definition,
     rules.log_derivative_trick, rules.mean_score, rules.score_function_estimator, rules.pathwise_gradient,
 )  # fmt: skip
 REWRITES: dict[str, Rewrite] = {rewrite.name: rewrite for rewrite in _PLAIN}

@@ -10,8 +10,9 @@ nodes has the same mean, converged or not. A law with a name is a density at nod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from typing import Any, NoReturn, TypeGuard
 
@@ -25,6 +26,7 @@ from derive.language.term import (
     Add,
     Apply,
     Density,
+    Entry,
     Exp,
     Expect,
     FiniteLaw,
@@ -156,6 +158,8 @@ class Interpreter:
                 return self.scalar(arg).sigmoid()
             case Sign(arg):
                 return self.scalar(arg).sign()
+            case Entry(values, entries, at):
+                return entry_at(self.vector(at).squeeze(-1), values, [self.scalar(one) for one in entries])
             case Density(law, at):
                 return self._log_density(law, self.vector(at)).exp()
             case Stop(body):
@@ -197,6 +201,8 @@ class Interpreter:
                 return self.vector(arg).sigmoid()
             case Sign(arg):
                 return self.vector(arg).sign()
+            case Entry(values, entries, at):
+                return entry_at(self.vector(at), values, [self.vector(one) for one in entries])
             case Apply(_, args) if self._location.of(term) is not None:
                 tensor = self.parameters["loc"] if self._location.of(term) == "loc" else self.parameters["log_scale"].exp()
                 given = [self._laws.number(self.vector(arg)) for arg in args if arg != self._location.theta]
@@ -237,7 +243,8 @@ class Interpreter:
 
     def _apply(self, name: str, args: tuple[Term, ...]) -> Tensor:
         function = self.functions[name]
-        if not any(map(self._is_event, args)):
+        numbers = self.family == "vector" and all(isinstance(arg, Number) for arg in args)
+        if not (numbers or any(map(self._is_event, args))):
             values = [self._constant(arg.name) if self._is_constant(arg) else self.scalar(arg) for arg in args]
             if not any(isinstance(value, Tensor) for value in values):
                 message = f"the target of {self.estimator.name!r} applies {name} to numbers: it is known at vectors."
@@ -337,6 +344,12 @@ class Interpreter:
         normal = torch.distributions.Normal(*self._loc_and_scale(law), validate_args=False)
         log_p: Tensor = normal.log_prob(at).sum(-1)
         return log_p
+
+
+def entry_at(at: Tensor, values: Sequence[Fraction], entries: Sequence[Tensor]) -> Tensor:
+    """The entry of a table at numbers, all of which are among the values."""
+    terms = [torch.where(at == float(value), one, 0.0) for value, one in zip(values, entries, strict=True)]
+    return fold(torch.add, terms)
 
 
 def fold(operation: Callable[[Tensor, Tensor], Tensor], parts: list[Tensor]) -> Tensor:

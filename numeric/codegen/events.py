@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn, cast
 
+from derive.language.choice import coordinate_of
 from derive.language.errors import UnknownNode, UsageError
 from derive.language.estimator import Estimator
 from derive.language.scope import free
@@ -12,6 +13,7 @@ from derive.language.term import (
     Apply,
     ConditionalLatent,
     Density,
+    Entry,
     Exp,
     Expect,
     FiniteLaw,
@@ -55,6 +57,7 @@ from numeric.codegen.families import Family, Finite
 from numeric.codegen.inventory import NO_PARAMETER, constants_of, used_as_number
 from numeric.codegen.laws import mirrored
 from numeric.codegen.meaning.vectors import functions_of_numbers, slope_order, user_function
+from numeric.codegen.named.explicit import looked_up
 from numeric.codegen.tensors import Tensors
 
 
@@ -121,7 +124,8 @@ class Events(Tensors):
         name = self.write.names.of(term.function)
         sampled = term.function in self.of_samples
         (self.applied if sampled else self.baselines).add(name)
-        at_samples = sampled and not self._is_of_samples(term)
+        numbers = self.family.name == "vector" and all(isinstance(arg, Number) for arg in term.args)
+        at_samples = sampled and not numbers and not self._is_of_samples(term)
         if at_samples:
             args = [self._beside_samples(arg, alone=len(term.args) == 1) for arg in term.args]
             return name, args, f"{name}({', '.join(args)})"
@@ -177,6 +181,10 @@ class Events(Tensors):
     def _argument(self, arg: Term) -> str:
         if isinstance(arg, Symbol) and (self._is_constant(arg) or (self.summed and arg == self.theta)):
             return self.constant(arg, Kind.ANYTHING)
+        if isinstance(arg, Number) and self.family.name == "vector":
+            given = self.value(arg).text
+            hint = f"at_{given}" if given.isdecimal() else "at_number"
+            return self.write.assign(hint, f"torch.full_like({self.tensors[0]}, {given})")
         return self.value(arg).text if isinstance(arg, Number) else self.event(arg)
 
     def _value_and_slope(self, text: str, name: str, args: list[str], i: int) -> tuple[str, str]:
@@ -305,6 +313,9 @@ class Events(Tensors):
                 return times([self.event_code(arg) for arg in args])
             case Power(base, exponent):
                 return power(self.event_code(base), exponent)
+            case Entry(values, entries, at):
+                read = [self.event_code(one) for one in entries]
+                return self._looked_up(term, looked_up(self.event(at), values, read))
             case Density() | Log(Density()):
                 return Code(f"{self.value(term).at(Level.ATOM)}[..., None]", Shape.COORDINATE)
             case Log(arg) | Exp(arg) | Sigmoid(arg) | Sign(arg):
@@ -316,6 +327,10 @@ class Events(Tensors):
                 return Code(self._mean(body, variable), Shape.COORDINATE)
         message = f"a {type(term).__name__} is no vector, so it cannot be an argument of a function in the generated code."
         raise UsageError(message)
+
+    def _looked_up(self, term: Entry, text: str) -> Code:
+        """A table at an outcome, by name."""
+        return Code(self.write.assign(self.hints.get(term) or _hint(term), text), Shape.COORDINATE)
 
     def _refuse_step(self, args: tuple[Term, ...]) -> None:
         """Refuse (theta - stop(theta)) * (o - b): of a vector theta it would be multiplied with b coordinate by coordinate."""
@@ -410,6 +425,9 @@ def _hint(term: Term) -> str:
     match term:
         case RandomVariable(name, _):
             return name
+        case Entry(_, _, RandomVariable(name, _)):
+            place = coordinate_of(term)
+            return f"{name}_entry" if place is None else f"{name}_{place}"
         case Apply(function, (first, *_)) if isinstance(function, SoftThreshold):
             return f"sigma_{_hint(first)}"
         case Apply(Latent(), _):

@@ -194,8 +194,8 @@ def is_coordinatewise(estimator: Estimator) -> bool:
 
     A formula is about one coordinate, and the functions of the user see all of them: with the others held fixed they are
     functions of that one, and the same function wherever they are called only where every call, that of the target too, is at
-    the same point, or at one of the same law. f(theta + u/2) and f(theta + 1/2 + u/2) cover an interval, but no square. A
-    density is that of all coordinates together, so a formula with one is right for a number only.
+    the same point, or at one of the same law, and none at a number. f(theta + u/2) and f(theta + 1/2 + u/2) cover an interval,
+    but no square. A density is that of all coordinates together, so a formula with one is right for a number only.
 
     >>> from derive.notation import E, constant, function, grad, normal, parameter
     >>> theta, s, e, f = parameter("theta"), constant("s"), normal("e"), function("f")
@@ -207,6 +207,8 @@ def is_coordinatewise(estimator: Estimator) -> bool:
     if anywhere(estimator.formula, lambda part: isinstance(part, Density)):
         return False
     calls = [*_calls(estimator.formula), *_calls(estimator.objective)]
+    if any(isinstance(arg, Number) for args in calls for arg in args):
+        return False
     moving = [args for args in calls if any(_is_point(arg, law_parameter(estimator)) for arg in args)]
     return len({tuple(map(_anonymous, args)) for args in moving}) <= 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from derive.language.choice import ChoiceLaw
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
 from derive.language.scope import depends, free
@@ -88,6 +89,21 @@ def positives_of(estimator: Estimator) -> tuple[Term, ...]:
     """
     named = [law for law in _used(estimator) if isinstance(law, NamedLaw)]
     terms = dict.fromkeys(term for law in named for term in law.positives)
+    return tuple(term for term in terms if any(isinstance(leaf, Symbol) for leaf in free(term)))
+
+
+def probabilities_of(estimator: Estimator) -> tuple[Term, ...]:
+    """Return what must not be negative so that explicit finite laws are laws, without what is a number.
+
+    >>> from derive.notation import E, choice, function, grad, parameter, score
+    >>> theta, f = parameter("theta"), function("f")
+    >>> b = choice("b", (1, theta), (0, 1 - theta))
+    >>> mine = Estimator("mine", f(b) * score(b, theta), (b,), grad(E(f(b), b), theta))
+    >>> print(*probabilities_of(mine), sep=", ")
+    theta, 1 - theta
+    """
+    explicit = [law for law in _used(estimator) if isinstance(law, ChoiceLaw)]
+    terms = dict.fromkeys(term for law in explicit for term in law.parameters)
     return tuple(term for term in terms if any(isinstance(leaf, Symbol) for leaf in free(term)))
 
 

@@ -65,7 +65,7 @@ from numeric.codegen.expressions import (
 )
 from numeric.codegen.families import Family, Vector, family_of
 from numeric.codegen.inventory import constants_of, functions_of, is_coordinatewise, law_parameter
-from numeric.codegen.laws import Logits, laws_of, positives_of, taken_at, unstopped
+from numeric.codegen.laws import Logits, laws_of, positives_of, probabilities_of, taken_at, unstopped
 from numeric.codegen.meaning.instances import in_family, mean_alone
 from numeric.codegen.statements.calls import calls_in, joined
 from numeric.codegen.statements.draw_source import draw_groups, draw_source, drawn_with
@@ -100,6 +100,7 @@ class Generated:
         vectors     the functions that give a vector, (..., n) to (..., n), as the slope df(b) beside a vector
         order       2 where the estimate is a matrix of second derivatives, else 1
         positives   what must be positive, terms in the parameter and constants, so that laws with names are laws
+        probabilities  what must not be negative, so that explicit finite laws are laws
         theta       the name in the formula of what the first tensor stands for
         rowwise     whether rows of the batch can be computed one after the other, each with the noise that it has in all
     """
@@ -126,6 +127,7 @@ class Generated:
     order: int = 1
     rowwise: bool = False
     positives: tuple[Term, ...] = ()
+    probabilities: tuple[Term, ...] = ()
     theta: str = ""
 
 
@@ -210,6 +212,7 @@ def generate(estimator: Estimator, family: str | None = None) -> Generated:
         order=walk.order,
         rowwise=_is_rowwise(estimator, walk),
         positives=positives_of(estimator),
+        probabilities=probabilities_of(estimator),
         theta=walk.law_parameter.name,
     )
 

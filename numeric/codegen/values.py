@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import NoReturn
 
+from derive.language.choice import ChoiceLaw
 from derive.language.errors import UsageError
 from derive.language.scope import free
 from derive.language.term import (
     Add,
     Apply,
     Density,
+    Entry,
     Exp,
     Expect,
     FiniteLaw,
@@ -55,6 +57,7 @@ from numeric.codegen.laws import noise_of, unstopped
 from numeric.codegen.logarithms import Exponentials, exponentials
 from numeric.codegen.meaning.vectors import Form, Inner, inner_product, quadratic_form, slope_order
 from numeric.codegen.named import is_inside
+from numeric.codegen.named.explicit import looked_up
 from numeric.codegen.named.family import Named
 
 
@@ -103,6 +106,8 @@ class Values(Events):
                 return self._slope_at(term) if self.family.name == "vector" else self._refuse_slope(term)
             case Apply():
                 return self._call_user(term)
+            case Entry(values, entries, at):
+                return self._looked_up(term, looked_up(self.event(at), values, [self.value(one) for one in entries]))
             case Density(law, at):
                 log_p = self._log_prob(law, at).text
                 return Code(self.write.assign(log_p.removeprefix("log_"), f"torch.exp({log_p})"), Shape.BATCH)
@@ -376,7 +381,12 @@ class Values(Events):
         return plus(found) if found else None
 
     def _score_of_named(self, law: NamedLaw, b: str) -> Code | None:
-        """Through each parameter that moves."""
+        """Through each parameter that moves; of an explicit law the derivative of the probability, over the probability."""
+        if isinstance(law, ChoiceLaw):
+            slopes = [self.derivative(term) or number(Fraction(0)) for term in law.terms]
+            tables = (looked_up(b, law.values, codes) for codes in (slopes, [self.value(term) for term in law.terms]))
+            above, below = (Code(table, Shape.COORDINATE) for table in tables)
+            return times([above], [below])
         family, moving = self.named(law), [(i, term) for i, term in enumerate(law.terms) if self._moves(term)]
         found = [self.pull(term, family.slope(b, i, self.write.assign)) for i, term in moving]
         present = [code for code in found if code is not None]

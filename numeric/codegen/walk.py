@@ -13,6 +13,7 @@ from derive.language.term import (
     Apply,
     ConditionalLatent,
     Density,
+    Entry,
     Exp,
     Expect,
     FiniteLaw,
@@ -43,6 +44,7 @@ from numeric.codegen.expressions import Code, Level, Shape, coordinate, number, 
 from numeric.codegen.inventory import standardised
 from numeric.codegen.logarithms import exponentials
 from numeric.codegen.meaning.vectors import Form, slope_order
+from numeric.codegen.named.explicit import looked_up
 from numeric.codegen.values import Values
 
 
@@ -78,6 +80,9 @@ class Walk(Values):
                 return self.pull(x, self.value(function.slope(x))) if self._moves(x) else None
             case Apply():
                 return sum_of(self._through(term, i) for i in range(len(term.args)))
+            case Entry(values, entries, at):
+                slopes = [self.derivative(one) or number(Fraction(0)) for one in entries]
+                return Code(looked_up(self.event(at), values, slopes), Shape.COORDINATE)
             case Expect(body, variable):
                 through_law = body * Score(variable.law, variable, self.by)
                 moves = depends(body, self.by)
@@ -183,6 +188,8 @@ class Walk(Values):
                 return arg == self.by
             case Expect():
                 return depends(arg, self.by)
+            case Entry(_, entries, _):
+                return any(map(self._moves, entries))
         return any(self._moves(part) for part in parts(arg))
 
     # Back through vectors
@@ -223,6 +230,9 @@ class Walk(Values):
             case Sigmoid(arg):
                 s = self.event(term)
                 return self.pull(arg, Code(f"{slope.at(Level.PRODUCT)} * {s} * (1 - {s})", Shape.COORDINATE, Level.PRODUCT))
+            case Entry():
+                through = self.derivative(term)
+                return through and times([slope, through])
             case Expect(body, variable):
                 self._mean(body, variable)
                 if isinstance(variable.law, NormalLaw):

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from derive.language.choice import ChoiceLaw
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
 from derive.language.scope import free
@@ -59,6 +60,8 @@ def point_in_domain(estimator: Estimator, wave: Tensor, constants: Mapping[str, 
 
 
 def _required(law: NamedLaw) -> list[Term]:
+    if isinstance(law, ChoiceLaw):
+        return list(law.parameters)
     return [*law.positives, *(law.parameters[i] - least for i, least in SHAPED.get(law.name, {}).items())]
 
 

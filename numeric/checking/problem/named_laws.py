@@ -33,6 +33,7 @@ from torch.distributions import (
 )
 from torch.distributions.constraints import Constraint
 
+from derive.language.choice import ChoiceLaw
 from derive.language.errors import NotEvaluable, TooLarge
 from derive.language.term import NamedLaw, Term
 
@@ -71,10 +72,21 @@ def log_density(law: NamedLaw, at: Tensor, parameters: Sequence[Tensor]) -> Tens
     tensor([0.6931,   -inf], dtype=torch.float64)
     """
     given = torch.broadcast_tensors(*[part.double() for part in parameters])
+    if isinstance(law, ChoiceLaw):
+        return _log_probability(law, at, given)
     distribution = _DISTRIBUTIONS[law.name](*given, validate_args=False)
     inside = cast("Constraint", distribution.support).check(at)
     log_p = distribution.log_prob(torch.where(inside, at, INSIDE.get(law.name, 1.0)))
     return torch.where(inside, log_p, -torch.inf).sum(-1)
+
+
+def _log_probability(law: ChoiceLaw, at: Tensor, probabilities: Sequence[Tensor]) -> Tensor:
+    """The logarithm of the probability of numbers, -inf where they are no outcome."""
+    values = torch.tensor([float(value) for value in law.values], dtype=torch.float64, device=at.device)
+    here = at[..., None] == values
+    p = (here * torch.stack(torch.broadcast_tensors(*probabilities), -1)).sum(-1)
+    possible = here.any(-1) & (p > 0)
+    return torch.where(possible, torch.where(possible, p, 1.0).log(), -torch.inf).sum(-1)
 
 
 def nodes_of(law: NamedLaw, parameters: Sequence[Tensor], size: int, nodes: int) -> tuple[Tensor, Tensor]:
@@ -104,6 +116,9 @@ def nodes_of(law: NamedLaw, parameters: Sequence[Tensor], size: int, nodes: int)
 
 def _rule(law: NamedLaw, parameters: list[Tensor], nodes: int) -> tuple[Tensor, Tensor]:
     """The nodes of one coordinate, and the logarithms of their weights."""
+    if isinstance(law, ChoiceLaw):
+        listed = torch.tensor([float(value) for value in law.values], dtype=torch.float64, device=parameters[0].device)
+        return listed, torch.zeros_like(listed)
     rule = _counts(law, parameters, nodes) if law.counts else _trapezoid(law, parameters, nodes)
     mass = float((_log_density(law, rule[0], parameters) + rule[1]).exp().sum())
     if nodes >= CONVERGED and not abs(mass - 1) <= LOST:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from derive.language.choice import ChoiceLaw
 from derive.language.term import Law, NamedLaw
 from numeric.codegen.expressions import Code
 from numeric.codegen.named.counts import Geometric, Poisson
+from numeric.codegen.named.explicit import Choice
 from numeric.codegen.named.family import Named
 from numeric.codegen.named.line import Gumbel, Laplace, Logistic
 from numeric.codegen.named.positive import Beta, Exponential, Gamma, Weibull
@@ -23,6 +25,8 @@ def named_family(law: NamedLaw, parameters: tuple[Code, ...], like: str) -> Name
     >>> named_family(named("Exponential", 1), (rate,), "theta").log_density("x", lambda hint, text: text).text
     'torch.log(theta) - theta * x'
     """
+    if isinstance(law, ChoiceLaw):
+        return Choice(parameters, like, law.values)
     return NAMED[law.name](parameters, like)
 
 
@@ -33,5 +37,7 @@ def is_inside(drawn: Law, law: NamedLaw) -> bool:
     >>> is_inside(named("Poisson", 1), named("Poisson", 2)), is_inside(named("Laplace", 0, 1), named("Exponential", 1))
     (True, False)
     """
+    if isinstance(law, ChoiceLaw) or isinstance(drawn, ChoiceLaw):
+        return isinstance(law, ChoiceLaw) and isinstance(drawn, ChoiceLaw) and set(drawn.values) <= set(law.values)
     support = NAMED[law.name].inside
     return not support or (isinstance(drawn, NamedLaw) and NAMED[drawn.name].inside == support)

@@ -79,12 +79,14 @@ class Checks:
 
     def positive(self, params: Params, constants: Mapping[str, Any], *, defaults: bool = True) -> None:
         """Refuse values at which a law with a name is none; without defaults, constants that are not given are passed over."""
-        if not self.generated.positives:
+        if not (self.generated.positives or self.generated.probabilities):
             return
         given = dict(self.generated.symbols) | dict(constants) if defaults else constants
         names = {thing.name: name for thing, name in self.generated.names.items() if isinstance(thing, Symbol)}
         known = {symbol: given[name] for symbol, name in names.items() if given.get(name) is not None}
-        require_positive(self.generated.positives, known | {self.generated.theta: first(params)}, self.name)
+        known |= {self.generated.theta: first(params)}
+        require_positive(self.generated.positives, known, self.name)
+        require_positive(self.generated.probabilities, known, self.name, or_zero=True)
 
     def objective(self, f: Objective | None, *, values: bool = True) -> tuple[Objective, ...]:
         """The objective, wrapped so that what it returns is checked; none where the formula has none."""

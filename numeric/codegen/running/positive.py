@@ -11,17 +11,20 @@ from torch import Tensor
 
 from derive.language.errors import UnknownNode, UsageError
 from derive.language.scope import free
-from derive.language.term import Add, Exp, Log, Mul, Number, Power, Sigmoid, Stop, Symbol, Term
+from derive.language.term import Add, Exp, Log, Mul, Number, Power, Sigmoid, Sign, Stop, Symbol, Term
 from numeric.codegen.inputs import is_transformed
 
+ROUNDING = 1e-6  # of a probability that is a difference, in 32 bits
 
-def require_positive(terms: tuple[Term, ...], known: Mapping[str, Any], name: str) -> None:
+
+def require_positive(terms: tuple[Term, ...], known: Mapping[str, Any], name: str, *, or_zero: bool = False) -> None:
     """Refuse values at which an estimator has no laws; terms with symbols that are not known are passed over.
 
     Args
-        terms  what must be positive
-        known  the parameter and the constants, by their names in the formula
-        name   the estimator
+        terms    what must be positive
+        known    the parameter and the constants, by their names in the formula
+        name     the estimator
+        or_zero  whether it may be zero, as a probability may
 
     Raises
         UsageError, if an entry of one is not positive, or no number.
@@ -36,11 +39,13 @@ def require_positive(terms: tuple[Term, ...], known: Mapping[str, Any], name: st
         if not all(isinstance(leaf, Symbol) and leaf.name in known for leaf in free(term)):
             continue
         value = torch.as_tensor(value_of(term, known))
-        if is_transformed(value) or bool((value > 0).all()):
+        right = value >= -ROUNDING if or_zero else value > 0
+        if is_transformed(value) or bool(right.all()):
             continue
-        bad, smallest = int((~(value > 0)).sum()), float(value.min())
+        bad, smallest = int((~right).sum()), float(value.min())
+        wanted = "must not be negative" if or_zero else "must be positive"
         message = (
-            f"{name!r} has laws with the parameter {term}, which must be positive: {bad} of {value.numel()} entries"
+            f"{name!r} has laws with the parameter {term}, which {wanted}: {bad} of {value.numel()} entries"
             f" {'is' if bad == 1 else 'are'} not, the smallest is {smallest:g}."
         )
         raise UsageError(message)
@@ -73,6 +78,8 @@ def value_of(term: Term, known: Mapping[str, Any]) -> Tensor:
             return value_of(arg, known).log()
         case Sigmoid(arg):
             return value_of(arg, known).sigmoid()
+        case Sign(arg):
+            return value_of(arg, known).sign()
         case Stop(body):
             return value_of(body, known)
     message = f"a {type(term).__name__} has no place in the parameter of a law with a name in generated code."

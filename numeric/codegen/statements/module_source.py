@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from textwrap import wrap
 
+from derive.language.choice import ChoiceLaw
 from derive.language.estimator import Estimator
 from derive.language.named import PARAMETERS
 from derive.language.term import NamedLaw
@@ -46,6 +47,9 @@ def header(estimator: Estimator, walk: Curvature, calls: list[Call]) -> str:
 
 def _spelled(name: str, law: NamedLaw) -> str:
     """A sentence with the law of a draw, and its parameters by name."""
+    if isinstance(law, ChoiceLaw):
+        rows = [f"({', '.join(map(str, row))})" for row in law.joint] or map(str, law.values)
+        return _plain(f"{name} is {', '.join(f'{row} with {term}' for row, term in zip(rows, law.terms, strict=True))}.")
     given = ", ".join(f"{parameter} = {term}" for parameter, term in zip(PARAMETERS[law.name], law.terms, strict=True))
     return _plain(f"{name} is {law.name}({given}).")
 
