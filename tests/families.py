@@ -6,7 +6,7 @@ import json
 
 from derive.catalogue import catalogue, folder_of
 from derive.catalogue.derivatives import differences, pairs, second_order
-from derive.catalogue.discrete import sums
+from derive.catalogue.discrete import explicit, sums
 from derive.catalogue.inference import bounds, thermodynamic, trajectory_balance, wake_sleep
 from derive.catalogue.policies import groups, off_policy, penalties, two_steps
 from derive.language.term import Term
@@ -74,6 +74,9 @@ TWINS: dict[str, Term] = {
     "rao-blackwell": E(h(x, y) * score(y), y) + h(x, y) * score(y),
     "markov-blanket": sums.f(x) * score(y) + sums.f(y) * score(x),
     "measure-valued-bernoulli": (h(sums.one, sums.other) + h(sums.zero, sums.other)) * grad(sums.s, theta),
+    "spsa-quadratic": formula("spsa-quadratic") * explicit.d * explicit.e,
+    "disarm": formula("disarm-unscaled"),
+    "unordered-set": formula("unordered-set-unweighted"),
     "reinmax-quadratic": formula("straight-through-quadratic"),
     "coefficient-from-other-samples": formula("coefficient-from-same-samples"),
 }

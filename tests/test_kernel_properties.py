@@ -7,6 +7,7 @@ or by the directed tests of `tests/test_false_theorems.py`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from random import Random
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import Phase, given, settings, strategies as st
 
 from derive.instances import compare
 from derive.kernel import algebra as scalar, judgement, latents, laws, premises, tails, theorem as kernel
-from derive.kernel.premises import HOLDS, Differentiable, NonZero, Positive
+from derive.kernel.premises import HOLDS, Differentiable, NonZero, NotNegative, Positive
 from derive.language import scope
 from derive.language.errors import GradproofError
 from derive.language.term import (
@@ -32,9 +33,12 @@ from derive.language.term import (
     rebuild,
 )
 from derive.notation import (
+    E,
+    choice,
     constant,
     continuous,
     copies,
+    entry,
     exp,
     finite,
     function,
@@ -45,6 +49,7 @@ from derive.notation import (
     parameter,
     relaxation,
     score,
+    sigmoid,
     stop,
     uniform,
 )
@@ -66,7 +71,7 @@ class Mild:
     """Let a rule assume what the judge reads, and nothing of the size of an integrand."""
 
     def __contains__(self, premise: object) -> bool:
-        return isinstance(premise, (Differentiable, NonZero, Positive, premises.ConditionalReparameterization))
+        return isinstance(premise, (Differentiable, NonZero, NotNegative, Positive, premises.ConditionalReparameterization))
 
 
 # Random terms
@@ -233,6 +238,16 @@ def for_normal_score(random: Random) -> kernel.Theorem:
     law = random.choice([z, normal("z", stop(theta), 1), normal("z", theta * c, exp(theta)), normal("z", s(b1, theta), 2)])
     at = random.choice([law, f(b1), theta**2, stop(theta) + theta, s(b1, theta)])
     return kernel.normal_score(random.choice([score(law, theta, at=at), grad(log(p(law, at=at)), theta)]), assuming=Mild())
+
+
+def for_outcomes(random: Random) -> kernel.Theorem:
+    """Write out numbers whose probabilities move, may be stopped, or depend on another outcome."""
+    chance = random.choice([sigmoid(theta), stop(sigmoid(theta)), sigmoid(theta * b1), Fraction(1, 3)])
+    drawn = choice("t", (-1, chance), (Fraction(1, 2), 1 - chance))
+    table = entry(drawn, (s(b1, theta), stop(theta)))
+    tail = random.choice([p(drawn), score(drawn, theta), stop(table * theta), grad(table, theta), E(f(b1) * table, b1), table])
+    kind = random.choice([Expect, Expect, Over])
+    return kernel.outcomes(kind(random.choice([tail, f(drawn) * tail, tail * leaf(random, (b1, b2))]), drawn), assuming=Mild())
 
 
 def for_stopped_value(random: Random) -> kernel.Theorem:

@@ -318,7 +318,7 @@ def test_parameters_that_are_not_positive_are_refused(variable, values, said, mo
         with pytest.raises(UsageError, match=said):
             call()
     made(good, objective, check=False)
-    monkeypatch.setattr(checks, "require_positive", lambda *_: None)
+    monkeypatch.setattr(checks, "require_positive", lambda *_, **__: None)
     if variable.law.name == "Exponential":
         assert bool(torch.isfinite(made(bad, objective)).all())
 

@@ -49,6 +49,8 @@ PREMISES = [
     ("change_of_law", "Positive"),
     ("change_of_law", "Differentiable"),
     ("change_of_law", "Integrable"),
+    ("outcomes", "Normalised"),
+    ("outcomes", "Positive"),
     ("normal_score", "Positive"),
     ("normal_score", "Differentiable"),
     ("zero_mean_baseline", "Independent"),

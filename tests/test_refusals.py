@@ -9,10 +9,11 @@ import pytest
 from derive.kernel import theorem as kernel
 from derive.kernel.premises import EVERYTHING, Covers, Differentiable, Dominated, Premise, SupportFixed, consult
 from derive.language.errors import PremiseError, RuleError
-from derive.language.term import RandomVariable
+from derive.language.term import Number, RandomVariable, Score
 from derive.notation import (
     E,
     Over,
+    choice,
     constant,
     continuous,
     copies,
@@ -58,6 +59,7 @@ abstract = continuous("t", theta)
 relaxed = relaxation(b)
 latent = relaxed.h(u, theta)
 half = Fraction(1, 2)
+raw, unequal = choice("r", (1, x), (0, 1 - x)), choice("r", (1, x), (0, x))
 
 
 def refuses(premise: str, rule, *args, **kwargs) -> None:
@@ -123,6 +125,19 @@ def test_reparameterize_refuses_a_scale_that_may_not_be_positive():
     sample = normal("z", theta, x)
     refuses("Positive", kernel.reparameterize, E(f(sample), sample), epsilon)
     assert kernel.reparameterize(E(f(sample), sample), epsilon, assuming=EVERYTHING)
+
+
+def test_outcomes_refuses_numbers_that_are_no_law():
+    refuses("Normalised", kernel.outcomes, E(f(unequal), unequal), assuming=EVERYTHING)
+    refuses("NotNegative", kernel.outcomes, E(f(raw), raw))
+    assert kernel.outcomes(E(f(raw), raw), assuming=EVERYTHING)
+
+
+def test_outcomes_refuses_the_score_of_what_cannot_happen():
+    never, once = (Score(raw.law, Number(Fraction(value)), x) for value in (7, 1))
+    refuses("Positive", kernel.outcomes, never, assuming=EVERYTHING)
+    refuses("Positive", kernel.outcomes, once)
+    assert kernel.outcomes(once, assuming=EVERYTHING)
 
 
 other, still = finite("a", law="q"), RandomVariable("t", abstract.law.with_terms((stop(theta),)))

@@ -19,6 +19,7 @@ from derive.exact.outcomes import written_out
 from derive.exact.series import refute
 from derive.exact.views import View, viewed
 from derive.exact.witness import Witness, find, value_at, vanishes
+from derive.language.depth import refuse_deep
 from derive.language.errors import NotEvaluable, UsageError
 from derive.language.term import (
     Apply,
@@ -130,6 +131,7 @@ def identically_equal(left: Term, right: Term, parameter: Symbol, outcomes: int,
 
 def readable(term: Term) -> Term:
     """Return a term as it is read: explicit finite laws written out, and what noise decides drawn itself."""
+    refuse_deep(term, "mean or target")
     return decided(written_out(term))
 
 

@@ -4,7 +4,9 @@ sum      := "-"? product (("+" | "-") product)*
 product  := factor (("*" | "/") factor)*            what stands behind d_theta, sum_b or log ends a product
 factor   := prefix | atom ("^" exponent)?
 prefix   := "d_theta" (prefix | atom) | "sum_b" product | "int" limits? product "du" | "log" density
-atom     := number | name | name "(" arguments ")" | "E_b[" sum "]" | "(" sum ")"
+atom     := number | name | name "(" arguments ")" | "E_b[" sum "]" | "(" sum ")" | name "[" number "]"
+          | "entry(" sum ";" outcomes ")" | "Choice(" sum ";" outcomes ")"
+outcomes := outcome ":" sum ("," outcome ":" sum)*  an outcome is a number, or several in brackets
 arguments := sum ("," sum)* ("|" sum ("," sum)*)? (";" sum ("," sum)*)?
 """
 
@@ -19,8 +21,10 @@ from typing import NoReturn
 from derive.language.errors import UsageError
 from derive.language.named import PARAMETERS, named
 from derive.language.notation import continuous, finite, relaxation
+from derive.language.outcomes import choice, coordinate
 from derive.language.term import (
     Density,
+    Entry,
     Exp,
     Expect,
     FiniteLaw,
@@ -46,7 +50,9 @@ from derive.printing.folding import WORDS
 from derive.written.setting import Setting
 
 MOST_CHARACTERS, MOST_NESTED, MOST_EXPONENT = 20_000, 60, 64
-_TOKEN = re.compile(r"\s*(?:(?P<number>\d{1,40})|(?P<name>[A-Za-z_]\w*)|(?P<sign>[-+*/^()\[\]{},;|'])|(?P<other>\S))", re.ASCII)
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>\d{1,40})|(?P<name>[A-Za-z_]\w*)|(?P<sign>[-+*/^()\[\]{},;:|'])|(?P<other>\S))", re.ASCII
+)
 _WORDS: dict[str, tuple[int, Callable[..., Term]]] = {
     "log": (1, Log), "exp": (1, Exp), "sigmoid": (1, Sigmoid), "sign": (1, Sign), "sg": (1, Stop), **WORDS,
 }  # fmt: skip
@@ -285,6 +291,8 @@ class _Parser:
             return self.slope(token, primes)
         if self.peek() == "(":
             return self.call(token)
+        if self.peek() == "[" and token in self.setting.variables:
+            return self.coordinate(self.setting.variables[token])
         if token.startswith("E_"):
             return self.expectation(token.removeprefix("E_"))
         return self.named(token)
@@ -343,6 +351,8 @@ class _Parser:
         return found
 
     def call(self, head: str) -> Term:
+        if head in ("entry", "Choice") and head not in self.setting.functions:
+            return self.table(head)
         args, given, parameters = self.arguments()
         if head in _PARAMETERS and len(args) == 1 and len(parameters) == _PARAMETERS[head]:
             return Density(_named(head, parameters), args[0])
@@ -354,6 +364,56 @@ class _Parser:
             return _WORDS[head][1](*args)
         self.setting.use(head, "function")
         return self.setting.functions.setdefault(head, Function(head))(*args)
+
+    # Explicit finite laws
+
+    def coordinate(self, variable: RandomVariable) -> Term:
+        """Read pair[0] of numbers that are drawn together."""
+        self.take("[")
+        place = self.take()
+        if not place.isdigit():
+            self.refuse("expected the place of a number, from 0,")
+        self.take("]")
+        return coordinate(variable, int(place))
+
+    def table(self, head: str) -> Term:
+        """Read entry(b; 1: x, 0: y), or the probability Choice(b; 1: s, 0: 1 - s)."""
+        self.take("(")
+        at = self.sum()
+        self.take(";")
+        outcomes = self.outcomes()
+        self.take(")")
+        if head == "Choice":
+            return Density(choice("x", *outcomes).law, at)
+        together = any(isinstance(outcome, tuple) for outcome, _ in outcomes)
+        numbers = tuple(Fraction(k) if together else outcome for k, (outcome, _) in enumerate(outcomes))
+        return Entry(numbers, tuple(term for _, term in outcomes), at)  # type: ignore[arg-type]
+
+    def outcomes(self) -> list[tuple[Fraction | tuple[Fraction, ...], Term]]:
+        found = [(self.outcome(), self.beside())]
+        while self.taken(","):
+            found.append((self.outcome(), self.beside()))
+        return found
+
+    def beside(self) -> Term:
+        self.take(":")
+        return self.sum()
+
+    def outcome(self) -> Fraction | tuple[Fraction, ...]:
+        if not self.taken("("):
+            return self.fraction()
+        row = [self.fraction()]
+        while self.taken(","):
+            row.append(self.fraction())
+        self.take(")")
+        return tuple(row)
+
+    def fraction(self) -> Fraction:
+        sign, top = -1 if self.taken("-") else 1, self.take()
+        bottom = self.take() if self.taken("/") else "1"
+        if not (top.isdigit() and bottom.isdigit() and int(bottom)):
+            self.refuse("expected a number")
+        return Fraction(sign * int(top), int(bottom))
 
     def slope(self, head: str, order: int) -> Term:
         """Read f'(x) of a function that the estimator declares as differentiable."""
@@ -381,6 +441,11 @@ class _Parser:
 
     def drawn(self, name: str, *, dense: bool) -> RandomVariable:
         head = self.take()
+        if head == "Choice":
+            self.take("(")
+            made = choice(name, *self.outcomes())
+            self.take(")")
+            return made
         if head in _PARAMETERS:
             args, given, parameters = self.arguments()
             if given or parameters or len(args) != _PARAMETERS[head]:
