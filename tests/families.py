@@ -75,6 +75,7 @@ TWINS: dict[str, Term] = {
     "markov-blanket": sums.f(x) * score(y) + sums.f(y) * score(x),
     "measure-valued-bernoulli": (h(sums.one, sums.other) + h(sums.zero, sums.other)) * grad(sums.s, theta),
     "spsa-quadratic": formula("spsa-quadratic") * explicit.d * explicit.e,
+    "measure-valued-categorical": formula("measure-valued-categorical-unweighted"),
     "disarm": formula("disarm-unscaled"),
     "unordered-set": formula("unordered-set-unweighted"),
     "reinmax-quadratic": formula("straight-through-quadratic"),

@@ -3,8 +3,8 @@
 from itertools import combinations
 
 from derive.language.estimator import Estimator
-from derive.language.notation import E, constant, function, grad, parameter, sigmoid
-from derive.language.outcomes import bernoulli, choice, coordinate, entry, rademacher
+from derive.language.notation import E, constant, exp, function, grad, parameter, sigmoid, total
+from derive.language.outcomes import bernoulli, categorical, choice, coordinate, entry, rademacher
 from derive.language.term import Function, RandomVariable, Symbol, Term
 
 theta: Symbol = parameter("theta")
@@ -47,6 +47,32 @@ spsa_quadratic: Estimator = Estimator(
     target=grad(quadratic(theta, other), theta),
     source="spall-1992, section II",
     summary="Of a quadratic objective it is the gradient: what the other parameters add has the mean zero.",
+)
+
+# A class with a logit: its probability moves up, and those of all classes down
+
+logits: tuple[Symbol, ...] = (theta, constant("t_1"), constant("t_2"))
+k: RandomVariable = categorical("k", logits=logits)
+probability: Term = exp(theta) / total(map(exp, logits))
+of_logit: Term = grad(E(f(k), k), theta)
+
+measure_valued: Estimator = Estimator(
+    name="measure-valued-categorical",
+    formula=probability * (f(0) - f(k)),
+    draws=(k,),
+    target=of_logit,
+    source="mohamed-2020, section 6",
+    summary="The integrand at the class of the logit, less that at a sample, times the probability of that class.",
+)
+
+unweighted: Estimator = Estimator(
+    name="measure-valued-categorical-unweighted",
+    formula=f(0) - f(k),
+    draws=(k,),
+    target=of_logit,
+    source="mohamed-2020, section 6",
+    summary="Without the probability, which is the constant of the decomposition.",
+    verdict="refuted",
 )
 
 # A bit and its antithetic partner: u < s and 1 - u < s, for s above 1/2
