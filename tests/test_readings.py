@@ -6,6 +6,7 @@ import pytest
 
 from derive.catalogue import catalogue
 from docs.readings.page import ANSWERS, PAGE, crosschecked, is_right, read, render
+from docs.readings.rows import ROWS
 
 STORED = json.loads(ANSWERS.read_text(encoding="utf-8"))
 
@@ -24,6 +25,13 @@ def test_the_readings_answer_as_the_page_says(name):
 @pytest.mark.parametrize("name", catalogue)
 def test_the_crosscheck_answers_as_the_page_says(name):
     assert STORED[name]["crosscheck"] == crosschecked(name)
+
+
+def test_every_entry_is_in_one_row_and_every_row_has_entries_or_a_reason():
+    named = [name for row in ROWS for name in row.entries]
+    assert sorted(named) == sorted(catalogue)
+    assert all(bool(row.entries) != bool(row.missing) for row in ROWS)
+    assert len({row.title for row in ROWS}) == len(ROWS)
 
 
 def test_an_entry_that_a_reading_refuses_is_not_right():

@@ -12,6 +12,7 @@ import numeric
 from derive.catalogue import catalogue
 from derive.language.errors import GradproofError
 from derive.language.estimator import HOLDING, Estimator
+from docs.readings.rows import ROWS, Row
 from docs.templates import filled
 from numeric.codegen.torchgen import generate, usual_families
 
@@ -76,8 +77,23 @@ def is_right(name: str, answer: Answer) -> bool:
 def render(answers: dict[str, Answer]) -> str:
     """Return the page."""
     right = [name for name, answer in answers.items() if is_right(name, answer)]
-    facts = {"answers": answers, "catalogue": catalogue, "right": right}
+    rows = [_line(row, answers) for row in ROWS]
+    facts = {"answers": answers, "catalogue": catalogue, "right": right, "rows": rows}
     return filled(HERE / "README.md.jinja", facts).rstrip() + "\n"
+
+
+def _line(row: Row, answers: dict[str, Answer]) -> dict[str, str]:
+    """Return what the readings say of a published estimator: of all entries of its row, "" where there is none."""
+    own = [answers[name] for name in row.entries]
+    right = bool(own) and all(is_right(name, answers[name]) for name in row.entries)
+    derived = [str(answer["steps"]) for answer in own if answer["steps"]]
+    return {
+        "title": row.title,
+        "entries": ", ".join(f"`{name}`" for name in row.entries) or row.missing,
+        "verdict": ", ".join(dict.fromkeys(str(answer["verdict"]) for answer in own)),
+        "derivation": ", ".join(derived),
+        "code": "as declared" if right else "",
+    }
 
 
 def main() -> None:
