@@ -8,6 +8,8 @@ from derive.language.named import (
     gumbel as gumbel,
     laplace as laplace,
     logistic as logistic,
+    maxwell as maxwell,
+    negative_binomial as negative_binomial,
     poisson as poisson,
     weibull as weibull,
 )
@@ -65,6 +67,8 @@ __all__ = [
     "gumbel",
     "laplace",
     "logistic",
+    "maxwell",
+    "negative_binomial",
     "poisson",
     "weibull",
     "sign",

@@ -34,7 +34,9 @@ from derive.notation import (
     laplace,
     log,
     logistic,
+    maxwell,
     minimum,
+    negative_binomial,
     normal,
     p,
     parameter,
@@ -54,17 +56,17 @@ from numeric.codegen.running import checks
 from numeric.codegen.running.module import module_of
 from numeric.codegen.torchgen import generate
 from numeric.codegen.torchrun import Compiled, compile
-from tests.test_named_laws import SCIPY, TORCH
+from tests.test_named_laws import COUNTS, SCIPY, TORCH
 
 theta, c, s = parameter("theta"), constant("c"), constant("s")
 f, lj = function("f", differentiable=True), function("log_joint", differentiable=True)
 CHAINS = {
-    "Geometric": (sigmoid(theta), torch.sigmoid),
+    "probability": (sigmoid(theta), torch.sigmoid),
     "loc": (3 * theta - 1, lambda t: 3 * t - 1),
     "else": (exp(theta) / 2, lambda t: t.exp() / 2),
 }
+SECOND = {"NegativeBinomial": Fraction(2, 5)}
 EACH = [(name, i) for name, taken in PARAMETERS.items() for i in range(len(taken))]
-COUNTS = ("Poisson", "Geometric")
 FALSE_ALARM = 1e-9
 DRAWN = 100_000
 
@@ -79,15 +81,15 @@ def target(variable):
 
 def moving(name, i):
     """A variable of a law whose i-th parameter moves; the other one is a constant, or a number where the first moves."""
-    term, chain = CHAINS["Geometric" if name == "Geometric" else PARAMETERS[name][i]
-                         if PARAMETERS[name][i] in CHAINS else "else"]  # fmt: skip
-    given = [c if i else Fraction(7, 4) for _ in PARAMETERS[name]]
+    term, chain = CHAINS[PARAMETERS[name][i] if PARAMETERS[name][i] in CHAINS else "else"]
+    given = [c if i else SECOND.get(name, Fraction(7, 4)) for _ in PARAMETERS[name]]
     given[i] = term
     return RandomVariable("x", named(name, *given)), chain
 
 
 def values_of(name, i, chain, t, other):
-    return [chain(t) if j == i else torch.full_like(t, other if i else 1.75) for j, _ in enumerate(PARAMETERS[name])]
+    second = float(SECOND.get(name, 1.75))
+    return [chain(t) if j == i else torch.full_like(t, other if i else second) for j, _ in enumerate(PARAMETERS[name])]
 
 
 def some_points(name, values, count):
@@ -133,7 +135,7 @@ def test_the_derivative_by_the_outcome_is_that_of_torch(name):
 
 def test_the_judge_has_the_same_densities_from_torch():
     for name, taken in PARAMETERS.items():
-        values = [torch.tensor([0.75 if name == "Geometric" else 1.5 + i], dtype=torch.float64) for i, _ in enumerate(taken)]
+        values = [torch.tensor([0.75 if one == "probability" else 1.5 + i], dtype=torch.float64) for i, one in enumerate(taken)]
         x = some_points(name, values, 30)
         scipy = SCIPY[name](*(float(value) for value in values))
         found = log_density(named(name, *([Fraction(1, 2)] * len(taken))), x, values)
@@ -226,7 +228,8 @@ def test_a_batch_goes_through_vmap_and_compile():
 
 UNIFORM = (".clamp(eps, 1 - eps)", "rand")
 GUARDS = dict.fromkeys(("Exponential", "Geometric", "Laplace", "Logistic", "Gumbel", "Weibull"), UNIFORM)
-GUARDS |= {"Gamma": (".clamp(min=tiny)", "_standard_gamma"), "Beta": (".clamp(tiny, 1 - eps)", "_standard_gamma")}
+GUARDS |= {"Gamma": (".clamp(min=tiny)", "_standard_gamma"), "Beta": (".clamp(tiny, 1 - eps)", "_standard_gamma"),
+           "Maxwell": (" + (drawn == c) * (2 * eps * drawn + tiny)", "randn")}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", GUARDS)
@@ -262,7 +265,7 @@ def test_the_ends_of_the_noise_have_finite_scores(name, end, monkeypatch):
 
 INFINITE = {
     ("Exponential", 0.0), ("Geometric", 0.0), ("Laplace", 0.0), ("Laplace", 1.0), ("Logistic", 0.0), ("Logistic", 1.0),
-    ("Gumbel", 0.0), ("Gumbel", 1.0), ("Weibull", 0.0), ("Weibull", 1.0), ("Gamma", 0.0), ("Beta", 0.0),
+    ("Gumbel", 0.0), ("Gumbel", 1.0), ("Weibull", 0.0), ("Weibull", 1.0), ("Gamma", 0.0), ("Beta", 0.0), ("Maxwell", 0.0),
 }  # fmt: skip
 
 
@@ -351,7 +354,7 @@ def test_a_constant_of_a_draw_alone_must_be_a_number():
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_moments_at_the_nodes_are_those_of_scipy(name):
-    values = [0.6] if name == "Geometric" else [1.6, 1.3][: len(PARAMETERS[name])]
+    values = [0.6 if one == "probability" else value for one, value in zip(PARAMETERS[name], (1.6, 1.3), strict=False)]
     law = named(name, *(Fraction(str(value)) for value in values))
     given = [torch.tensor([value], dtype=torch.float64) for value in values]
     x, log_w = nodes_of(law, given, 1, 48)
@@ -405,6 +408,9 @@ ROUGH = {
     "a beta density on the line": p(beta("x", a=theta, b=2), at=exponential("e")),
     "a kink of another law": log(p(laplace("z", loc=theta), at=laplace("e"))),
     "a kink elsewhere": score(laplace("z", loc=theta), theta, at=theta + 1 + laplace("e")),
+    "a zero of another law": log(p(maxwell("z", loc=theta), at=laplace("e"))),
+    "a zero in normal noise": score(maxwell("z", scale=theta), theta, at=normal("e")),
+    "a zero elsewhere": score(maxwell("z", loc=theta), theta, at=theta + 1 + maxwell("e")),
     "a kink in smooth noise": p(laplace("z", loc=theta), at=logistic("e")),
     "a smaller one": minimum(p(exponential("x", rate=theta), at=exponential("e")), 1),
 }
@@ -481,6 +487,9 @@ z_lo, z_gu, z_la = logistic("z", loc=theta, scale=s), gumbel("z", loc=theta, sca
 w, w_e = weibull("w", shape=s, scale=theta), weibull("e", shape=s)
 k, k_e = gamma("k", shape=s, rate=theta), gamma("e", shape=s)
 two, three = gamma("x", shape=2, rate=theta), gamma("y", shape=3, rate=theta)
+several, more = (negative_binomial("n", total=total, probability=sigmoid(theta)) for total in (c, c + 1))
+ma, no, ma_e = maxwell("m", loc=c, scale=theta), normal("z", c, theta), maxwell("e")
+ma_0, ma_s = maxwell("z", scale=theta), maxwell("z", loc=theta, scale=s)
 proposal, other = exponential("x", rate=c), geometric("n", probability=c)
 ratio = p(x, at=proposal) / p(proposal)
 k1 = log(p(x)) - log(p(proposal, at=x))
@@ -513,6 +522,11 @@ RIGHT = {
     "bound, path of a logistic": (grad(lj(theta + s * lo) - log(p(z_lo, at=theta + s * lo)), theta), (lo,), elbo(z_lo)),
     "k1 with the score": (k1 * score(x, theta), (x,), KL),
     "k2 as a loss": (grad(k1**2 / 2, theta), (x,), KL),
+    "negative binomial, measure-valued": (c * (f(more + 1) - f(more)) * exp(theta), (more,), target(several)),
+    "normal scale, measure-valued": ((f(ma) - f(no)) / theta, (ma, no), target(no)),
+    "maxwell, path": (grad(f(theta * ma_e), theta), (ma_e,), target(ma_0)),
+    "maxwell, path of the middle": (grad(f(theta + s * ma_e), theta), (ma_e,), target(ma_s)),
+    "bound, path of a maxwell": (grad(lj(theta * ma_e) - log(p(ma_0, at=theta * ma_e)), theta), (ma_e,), elbo(ma_0)),
     "a second derivative": (f(x) * (score(x, theta) ** 2 + grad(score(x, theta), theta)), (x,), grad(target(x), theta)),
 }
 WRONG = {
@@ -525,6 +539,9 @@ WRONG = {
     "poisson, b - 1": (f(n) - f(n - 1), (n,), target(n)),
     "geometric, one sample": ((f(g1) - f(g1 + 1)) / theta**2, (g1,), target(g)),
     "gamma, no shape": ((f(two) - f(three)) / theta, (two, three), target(two)),
+    "negative binomial, the same total": (c * (f(several + 1) - f(several)) * exp(theta), (several,), target(several)),
+    "normal scale, one draw": ((f(2 * no - c) - f(no)) / theta, (no,), target(no)),
+    "maxwell for normal": (grad(f(theta * ma_e), theta), (ma_e,), target(no)),
     "laplace, no scale": (grad(f(theta + la), theta), (la,), target(z_la)),
     "gumbel for logistic": (grad(f(theta + s * gu), theta), (gu,), target(z_lo)),
     "gumbel, minus": (grad(f(theta - s * gu), theta), (gu,), target(z_gu)),

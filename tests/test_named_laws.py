@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from math import inf
 
@@ -21,7 +22,17 @@ from derive.instances.instance import Instance, Needs
 from derive.instances.jets import coefficient
 from derive.instances.named import FAMILIES
 from derive.kernel import theorem as kernel
-from derive.kernel.premises import EVERYTHING, HOLDS, Covers, Differentiable, Normalised, Positive, SupportFixed, consult
+from derive.kernel.premises import (
+    EVERYTHING,
+    HOLDS,
+    Covers,
+    Differentiable,
+    NonZero,
+    Normalised,
+    Positive,
+    SupportFixed,
+    consult,
+)
 from derive.language.errors import NotEvaluable, PremiseError, UnknownNode, UsageError
 from derive.language.named import PARAMETERS, named
 from derive.language.term import Density, NamedLaw, RandomVariable, lift
@@ -42,7 +53,10 @@ from derive.notation import (
     grad,
     gumbel,
     laplace,
+    log,
     logistic,
+    maxwell,
+    negative_binomial,
     normal,
     p,
     parameter,
@@ -64,6 +78,32 @@ def logistic_of_torch(loc, scale):
     return d.TransformedDistribution(d.Uniform(torch.zeros_like(loc), 1), parts)
 
 
+class MaxwellOfTorch:
+    """The law that torch has not: a normal density times the square of the standardised point."""
+
+    def __init__(self, loc, scale):
+        self.loc, self.scale, self.normal = loc, scale, d.Normal(loc, scale)
+
+    def log_prob(self, x):
+        return self.normal.log_prob(x) + ((x - self.loc) / self.scale).square().log()
+
+
+class MaxwellOnBothSides(stats.rv_continuous):
+    """SciPy has one side: the law of its size, of which either sign is as likely."""
+
+    def _logpdf(self, x):
+        return stats.maxwell.logpdf(abs(x)) - np.log(2)
+
+    def _cdf(self, x):
+        return (1 + np.sign(x) * stats.maxwell.cdf(abs(x))) / 2
+
+    def _munp(self, n):
+        return 0.0 if n % 2 else stats.maxwell.moment(n)
+
+    def _rvs(self, size=None, random_state=None):
+        return stats.maxwell.rvs(size=size, random_state=random_state) * random_state.choice((-1, 1), size)
+
+
 TORCH = {
     "Exponential": d.Exponential,
     "Gamma": d.Gamma,
@@ -74,6 +114,8 @@ TORCH = {
     "Logistic": logistic_of_torch,
     "Gumbel": d.Gumbel,
     "Weibull": lambda shape, scale: d.Weibull(scale, shape),
+    "NegativeBinomial": d.NegativeBinomial,
+    "Maxwell": MaxwellOfTorch,
 }
 SCIPY = {
     "Exponential": lambda rate: stats.expon(scale=1 / rate),
@@ -85,7 +127,10 @@ SCIPY = {
     "Logistic": stats.logistic,
     "Gumbel": stats.gumbel_r,
     "Weibull": lambda shape, scale: stats.weibull_min(shape, scale=scale),
+    "NegativeBinomial": lambda total, probability: stats.nbinom(total, 1 - probability),
+    "Maxwell": MaxwellOnBothSides(name="maxwell_on_both_sides"),
 }
+COUNTS = ("Poisson", "Geometric", "NegativeBinomial")
 VALUES = {
     "rate": (Fraction(3, 4), 2),
     "shape": (Fraction(3, 2), 3),
@@ -94,10 +139,14 @@ VALUES = {
     "probability": (Fraction(1, 3), Fraction(3, 4)),
     "loc": (Fraction(-1, 2), 1),
     "scale": (Fraction(4, 5), 2),
+    "total": (Fraction(5, 2), 1),
 }
 POINTS = {"Beta": (0.2, 0.7), "Poisson": (0, 1, 4), "Geometric": (0, 1, 4), "Laplace": (-1.7, 0.4, 3), "Logistic": (-2, 0.4),
-          "Gumbel": (-1, 0.4, 3)}  # fmt: skip
-CASES = [(name, tuple(VALUES[one][i] for one in taken)) for name, taken in PARAMETERS.items() for i in (0, 1)]
+          "Gumbel": (-1, 0.4, 3), "NegativeBinomial": (0, 1, 4), "Maxwell": (-1.7, 0.4, 3)}  # fmt: skip
+SHORT = {"NegativeBinomial": {"probability": (Fraction(1, 3), Fraction(2, 5))}}  # tails that the instances sum to the end
+CASES = [
+    (name, tuple((VALUES | SHORT.get(name, {}))[one][i] for one in taken)) for name, taken in PARAMETERS.items() for i in (0, 1)
+]
 
 
 def evaluator():
@@ -111,7 +160,7 @@ def test_density_and_score_are_those_of_torch_and_scipy(name, values):
         point = torch.tensor(float(at), dtype=torch.float64)
         theirs = TORCH[name](*tensors).log_prob(point)
         scipy = SCIPY[name](*map(float, values))
-        assert theirs.item() == pytest.approx(getattr(scipy, "logpmf" if name in ("Poisson", "Geometric") else "logpdf")(at))
+        assert theirs.item() == pytest.approx(getattr(scipy, "logpmf" if name in COUNTS else "logpdf")(at))
         slopes = torch.autograd.grad(theirs, tensors)
         jets = [{0: np.asarray(float(value)), 1 << i: np.ones(())} for i, value in enumerate(values)]
         ours = FAMILIES[name].log_density({0: np.asarray(float(at))}, tuple(jets))
@@ -143,11 +192,13 @@ def test_moments_are_those_of_scipy_and_of_the_instances(name, values):
 def test_the_support_is_that_of_scipy_and_no_parameter_moves_it(name, values):
     law = named(name, *values)
     low, high = SCIPY[name](*map(float, values)).support()
-    assert law.counts == (name in ("Poisson", "Geometric"))
+    assert law.counts == (name in COUNTS)
     for at in (-1.0, -0.5, 0.5, 1.0, 2.0):
+        if name == "Maxwell" and at == values[0]:
+            continue
         inside = FAMILIES[name].inside({0: np.asarray(at)}, tuple({0: np.asarray(float(v))} for v in values))
         assert bool(np.all(inside)) == (low <= at <= high and (not law.counts or at == int(at))) or at in (low, high)
-    moving = RandomVariable("x", named(name, *(theta for _ in values)))
+    moving = RandomVariable("x", named(name, *(c if name == "Maxwell" and not i else theta for i, _ in enumerate(values))))
     assert consult(SupportFixed(moving, theta)) == HOLDS
     assert (low, high) in ((0, inf), (-inf, inf), (0, 1))
 
@@ -155,7 +206,7 @@ def test_the_support_is_that_of_scipy_and_no_parameter_moves_it(name, values):
 def test_every_law_has_a_file_a_density_and_a_word_in_the_notation():
     assert set(PARAMETERS) == set(KNOWN) == set(FAMILIES) == set(TORCH) == set(SCIPY)
     for name, taken in PARAMETERS.items():
-        made = getattr(derive.notation, name.lower())("x", **dict.fromkeys(taken, Fraction(1, 2)))
+        made = getattr(derive.notation, re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower())("x", **dict.fromkeys(taken, Fraction(1, 2)))
         assert isinstance(made.law, NamedLaw)
         assert made.law.name == name
 
@@ -166,6 +217,11 @@ x, n, g = exponential("x", rate=theta), poisson("n", rate=theta), geometric("g",
 x1, x2 = copies(x, 2)
 g1, g2 = copies(g, 2)
 shaped, bounded = gamma("w", shape=theta, rate=1), beta("w", a=theta, b=2)
+
+
+q = sigmoid(theta)
+b, b1 = negative_binomial("b", total=c, probability=q), negative_binomial("b", total=c + 1, probability=q)
+failing, m = negative_binomial("b", total=theta, probability=Fraction(1, 3)), maxwell("m", scale=theta)
 
 
 def of(variable):
@@ -189,6 +245,14 @@ JUDGED = {
     "gamma shape": (f(shaped) * score(shaped), (shaped,), shaped, "proved"),
     "gamma shape, twice": (2 * f(shaped) * score(shaped), (shaped,), shaped, "undecided"),
     "beta": (f(bounded) * score(bounded), (bounded,), bounded, "proved"),
+    "negative binomial score": (f(b) * score(b, theta), (b,), b, "proved"),
+    "negative binomial measure-valued": (c * (f(b1 + 1) - f(b1)) * exp(theta), (b1,), b, "checked"),
+    "negative binomial measure-valued, one sample": (c * (f(b + 1) - f(b)) * exp(theta), (b,), b, "refuted"),
+    "negative binomial total": (f(failing) * score(failing), (failing,), failing, "proved"),
+    "negative binomial total, twice": (2 * f(failing) * score(failing), (failing,), failing, "undecided"),
+    "maxwell score": (f(m) * score(m), (m,), m, "proved"),
+    "maxwell score, minus": (-f(m) * score(m), (m,), m, "refuted"),
+    "maxwell score, a normal one": (f(m) * ((m / theta) ** 2 - 1) / theta, (m,), m, "refuted"),
 }
 
 
@@ -209,6 +273,9 @@ MOVING = (
     gumbel("w", loc=theta),
     weibull("w", shape=2, scale=theta),
     weibull("w", shape=theta),
+    maxwell("w", scale=theta),
+    negative_binomial("w", total=theta, probability=Fraction(1, 3)),
+    negative_binomial("w", total=2, probability=sigmoid(theta)),
     poisson("w", rate=exp(theta)),
     geometric("w", probability=sigmoid(theta)),
 )
@@ -246,7 +313,54 @@ def test_the_score_of_a_moving_laplace_law_has_a_kink_and_is_refused():
 # Kernel
 
 
-@pytest.mark.parametrize(("name", "needs"), [("Exponential", 1), ("Gamma", 2), ("Laplace", 1), ("Geometric", 2)])
+MIDDLE = {
+    "the law itself": Positive(p(maxwell("m", scale=c))),
+    "a point beside the middle": Positive(p(maxwell("m"), at=exp(theta))),
+    "the same middle": Covers(p(maxwell("m", loc=c)), p(maxwell("y", loc=c, scale=2))),
+    "of a normal law": Covers(p(normal("z")), p(maxwell("m"))),
+    "its size moves": SupportFixed(maxwell("m", scale=theta), theta),
+}
+AT_ZERO = {
+    "a normal point": (Positive(p(maxwell("m"), at=normal("z"))), "NonZero fails"),
+    "a moved normal point": (Positive(p(maxwell("m", loc=c), at=c + 2 * normal("z"))), "NonZero fails"),
+    "one over it": (NonZero(p(maxwell("m"), at=normal("z"))), "NonZero fails"),
+    "its middle": (Positive(p(maxwell("m", loc=c), at=c)), "NonZero fails"),
+    "another law": (Covers(p(maxwell("m")), p(normal("z"))), "zero at 0, where"),
+    "another law with a name": (Covers(p(maxwell("m", loc=c)), p(laplace("z"))), "zero at c, where"),
+    "another middle": (Covers(p(maxwell("m")), p(maxwell("y", loc=1))), "zero at 0, and the other one at 1"),
+    "its middle moves": (SupportFixed(maxwell("m", loc=theta), theta), "zero at the middle of its law"),
+    "a logarithm": (Differentiable(log(p(maxwell("m", scale=theta), at=normal("z"))), theta), "NonZero fails"),
+}
+
+
+@pytest.mark.parametrize("name", MIDDLE)
+def test_a_maxwell_density_is_positive_but_at_its_middle(name):
+    assert not consult(MIDDLE[name]).failure
+    assert not any(isinstance(need, (Covers, SupportFixed)) for need in consult(MIDDLE[name]).needs)
+
+
+@pytest.mark.parametrize("name", AT_ZERO)
+def test_a_maxwell_density_is_zero_at_its_middle(name):
+    premise, said = AT_ZERO[name]
+    assert said in consult(premise).failure
+
+
+def test_what_divides_by_a_maxwell_density_under_another_law_is_not_proved():
+    """At the middle the weight has a pole, and the estimate no variance."""
+    m, z = maxwell("m", scale=theta), normal("z")
+    weighted = Estimator("mine", p(z, at=m) / p(m) * f(m) * score(m, theta), (m,), grad(E(f(z), z), theta))
+    verdict = derive.prove(weighted)
+    assert verdict.verdict in ("undecided", "refuted")
+    assert any("a Maxwell density is zero at 0" in said for said in verdict.tried)
+    moved = maxwell("m", loc=theta)
+    found = derive.prove(Estimator("mine", f(moved) * score(moved, theta), (moved,), of(moved)))
+    assert found.verdict == "undecided"
+    assert compare(E(f(moved) * score(moved, theta), moved), of(moved)).verdict == "agree"
+    with pytest.raises(PremiseError, match="zero at the middle"):
+        kernel.leibniz(grad(Over(p(moved), moved), theta), assuming=EVERYTHING)
+
+
+@pytest.mark.parametrize(("name", "needs"), [("Exponential", 1), ("Gamma", 2), ("Laplace", 1), ("Geometric", 2), ("NegativeBinomial", 3), ("Maxwell", 1)])
 def test_a_law_is_one_where_its_parameters_are_positive(name, needs):
     variable = RandomVariable("x", named(name, *(constant(f"c{i}") for i, _ in enumerate(PARAMETERS[name]))))
     assert len(consult(Normalised(variable)).needs) == needs
@@ -281,6 +395,9 @@ def test_parameters_that_are_numbers_are_checked():
         lambda: geometric("x", probability=1),
         lambda: beta("x", a=1, b=-1),
         lambda: gumbel("x", scale=0),
+        lambda: maxwell("x", scale=-1),
+        lambda: negative_binomial("x", total=0, probability=Fraction(1, 2)),
+        lambda: negative_binomial("x", total=2, probability=1),
         lambda: named("Cauchy", 0, 1),
         lambda: named("Gamma", 1),
     ):

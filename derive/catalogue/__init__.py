@@ -115,6 +115,8 @@ _MODULES = {
     "measure-valued-gamma-unscaled": "derivatives.measure_valued:without_shape",
     "measure-valued-geometric": "derivatives.measure_valued:of_geometric",
     "measure-valued-geometric-single": "derivatives.measure_valued:single",
+    "measure-valued-normal-scale": "derivatives.measure_valued:of_normal_scale",
+    "measure-valued-normal-scale-stretched": "derivatives.measure_valued:stretched",
     "implicit-exponential": "derivatives.implicit:of_exponential",
     "implicit-exponential-without-sample": "derivatives.implicit:without_sample",
     "reinmax-quadratic": "discrete.slopes:reinmax",

@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import gammaln, polygamma
 
-from derive.instances.charts import Chart, Interval, Leaning, PowerRay, Stretched
-from derive.instances.densities import Args, Family
+from derive.instances.charts import Chart, Interval, Leaning, Line, PowerRay, Stretched
+from derive.instances.densities import Args, Family, log_normal
 from derive.instances.errors import UnreadableError
 from derive.instances.functions import SIGNED, Smooth
 from derive.instances.jets import Array, Jet, add, apply, constant, exp, log, multiply, power, scaled, softplus, subtract
@@ -154,6 +154,25 @@ class Gumbel(Known):
         return Leaning(args[0][0], args[1][0])
 
 
+class Maxwell(Known):
+    """y^2 exp(-y^2 / 2) / (scale sqrt(2 pi)), where y = (x - loc) / scale: zero at loc, where log p and the score have a pole."""
+
+    name = "Maxwell"
+    kinked = True
+
+    def _at(self, x: Jet, *args: Jet) -> Jet:
+        off = subtract(x, args[0])
+        return add(subtract(log(multiply(off, off)), scaled(log(args[1]), 2)), log_normal(x, *args))
+
+    def chart(self, args: Args) -> Chart:
+        return Line(args[0][0], args[1][0])
+
+    def inside(self, x: Jet, args: Args) -> Array | bool:
+        """Return where a point is not the location."""
+        apart: Array = x[0] != args[0][0]
+        return apart
+
+
 class Counting(Known):
     """On 0, 1, 2, ..."""
 
@@ -182,9 +201,23 @@ class Geometric(Counting):
         return add(log(args[0]), multiply(x, log(subtract(constant(1), args[0]))))
 
 
+class NegativeBinomial(Counting):
+    """Gamma(total + x) / (Gamma(total) x!) p^x (1 - p)^total."""
+
+    name = "NegativeBinomial"
+
+    def _at(self, x: Jet, *args: Jet) -> Jet:
+        total, p = args
+        ways = subtract(log_gamma(add(total, x)), add(log_gamma(total), log_gamma(add(x, constant(1)))))
+        return add(ways, add(multiply(x, log(p)), multiply(total, log(subtract(constant(1), p)))))
+
+
 FAMILIES: dict[str, Known] = {
-    kind.name: kind() for kind in (Exponential, Gamma, Beta, Poisson, Geometric, Laplace, Logistic, Gumbel, Weibull)
-}
+    kind.name: kind()
+    for kind in (
+        Exponential, Gamma, Beta, Poisson, Geometric, Laplace, Logistic, Gumbel, Weibull, NegativeBinomial, Maxwell,
+    )
+}  # fmt: skip
 
 
 def log_gamma(jet: Jet) -> Jet:

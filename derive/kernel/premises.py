@@ -279,6 +279,8 @@ def _part(premise: Premise) -> Decision:
 
 def _support_fixed(variable: RandomVariable, parameter: Symbol) -> Decision:
     match variable.law:
+        case NamedLaw("Maxwell", (loc, _)) if depends(loc, parameter):
+            return Decision(f"the density of {variable.name} is zero at the middle of its law, which moves with {parameter.name}")
         case FiniteLaw() | NormalLaw() | NamedLaw():
             return HOLDS
         case UniformLaw() as law:
@@ -325,6 +327,11 @@ def _covers(premise: Premise, sampled: Law, other: Law) -> Decision:
     if isinstance(sampled, NormalLaw) or one_support(sampled, other) or _running(sampled) == _running(other):
         return HOLDS
     match sampled, other:
+        case NamedLaw("Maxwell", (loc, _)), NamedLaw("Maxwell", (middle, _)):
+            same = _running(sampled).terms[0] == _running(other).terms[0]
+            return HOLDS if same else Decision(f"a Maxwell density is zero at {loc}, and the other one at {middle} only")
+        case NamedLaw("Maxwell", (loc, _)), NormalLaw() | NamedLaw("Laplace" | "Logistic" | "Gumbel"):
+            return Decision(f"a Maxwell density is zero at {loc}, where the other one is positive")
         case UniformLaw(), NormalLaw():
             return Decision("a uniform law does not cover a normal one")
         case UniformLaw(Number(low), Number(high)), UniformLaw(Number(left), Number(right)):
@@ -470,6 +477,8 @@ def _non_zero(term: Term) -> Decision:
     if isinstance(term, Add) and _negative(term):
         return HOLDS
     match term:
+        case Density(NamedLaw("Maxwell"), _):
+            return _positive(term)
         case Number():
             return HOLDS if term.value else Decision("it is the number zero")
         case Mul(args):
@@ -495,6 +504,8 @@ def _positive(term: Term) -> Decision:
             return _is_law(law)
         case Density(ChoiceLaw() as law, RandomVariable(_, own)) if own == law and _everywhere_positive(law):
             return HOLDS
+        case Density(NamedLaw("Maxwell", (loc, _)) as law, at):
+            return _all((_part(NonZero(at - loc)), _is_law(law)))
         case Power(base, exponent):
             return _non_zero(base) if exponent % 2 == 0 else _positive(base)
         case Add(args) | Mul(args) if positive(term):

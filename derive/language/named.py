@@ -19,6 +19,8 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "Logistic": ("loc", "scale"),
     "Gumbel": ("loc", "scale"),
     "Weibull": ("shape", "scale"),
+    "NegativeBinomial": ("total", "probability"),
+    "Maxwell": ("loc", "scale"),
 }
 """The parameters of each law, in their order."""
 
@@ -39,7 +41,8 @@ def named(law: str, *parameters: Exact) -> NamedLaw:
     made = NamedLaw(law, tuple(map(lift, parameters)))
     numbers = [term for term in made.positives if _is_number(term)]
     if any(_value(term) <= 0 for term in numbers):
-        message = f"no {law} law has such parameters: {', '.join(PARAMETERS[law])} must be positive, a probability below 1."
+        positive = ", ".join(name for name in PARAMETERS[law] if name != "loc")
+        message = f"no {law} law has such parameters: {positive} must be positive, a probability below 1."
         raise UsageError(message)
     return made
 
@@ -100,3 +103,30 @@ def gumbel(name: str, *, loc: Exact = 0, scale: Exact = 1) -> RandomVariable:
 def weibull(name: str, *, shape: Exact, scale: Exact = 1) -> RandomVariable:
     """A variable with the distribution function 1 - exp(-(x / scale)^shape) on x > 0."""
     return RandomVariable(a_name(name, "variable"), named("Weibull", shape, scale))
+
+
+def negative_binomial(name: str, *, total: Exact, probability: Exact) -> RandomVariable:
+    """A variable with the probabilities Gamma(total + x) / (Gamma(total) x!) p^x (1 - p)^total on x = 0, 1, 2, ...
+
+    The successes, each of the probability p, before so many failures; `total` is positive and need not be whole. So in
+    torch.distributions.NegativeBinomial; scipy.stats.nbinom counts the failures. The mean is total p / (1 - p).
+
+    >>> print(negative_binomial("n", total=2, probability=lift(1) / 3).law)
+    NegativeBinomial(.; 2, 1/3)
+    """
+    return RandomVariable(a_name(name, "variable"), named("NegativeBinomial", total, probability))
+
+
+def maxwell(name: str, *, loc: Exact = 0, scale: Exact = 1) -> RandomVariable:
+    """A variable with the density (x - loc)^2 / (scale^3 sqrt(2 pi)) exp(-(x - loc)^2 / (2 scale^2)) on the line.
+
+    The double-sided Maxwell law: as far from loc as a Maxwell variable from 0, on either side; scipy.stats.maxwell has one
+    side. Its density is zero at loc, which is therefore no point of its support.
+
+    Source
+        mohamed-2020, section 6 and table 1: the part of the derivative of a normal density by its scale that is positive
+
+    >>> print(maxwell("x", scale=2).law)
+    Maxwell(.; 0, 2)
+    """
+    return RandomVariable(a_name(name, "variable"), named("Maxwell", loc, scale))

@@ -265,7 +265,7 @@ class NamedLaw(DensityLaw):
     @property
     def counts(self) -> bool:
         """Whether its values are 0, 1, 2, ..., so that there is a sum and no integral over it."""
-        return self.name in ("Poisson", "Geometric")
+        return self.name in ("Poisson", "Geometric", "NegativeBinomial")
 
     @property
     def positives(self) -> tuple[Term, ...]:
@@ -273,7 +273,9 @@ class NamedLaw(DensityLaw):
         match self.name:
             case "Geometric":
                 return (self.parameters[0], 1 - self.parameters[0])
-            case "Laplace" | "Logistic" | "Gumbel":
+            case "NegativeBinomial":
+                return (*self.parameters, 1 - self.parameters[1])
+            case "Laplace" | "Logistic" | "Gumbel" | "Maxwell":
                 return self.parameters[1:]
         return self.parameters
 

@@ -1,8 +1,8 @@
 """Measure-valued gradients: the derivative of a density is a difference of two densities, and each is sampled."""
 
 from derive.language.estimator import Estimator
-from derive.language.named import exponential, gamma, geometric, poisson
-from derive.language.notation import E, constant, copies, function, grad, parameter, sigmoid
+from derive.language.named import exponential, gamma, geometric, maxwell, poisson
+from derive.language.notation import E, constant, copies, function, grad, normal, parameter, sigmoid
 from derive.language.term import Function, RandomVariable, Symbol, Term
 
 theta: Symbol = parameter("theta")
@@ -103,5 +103,28 @@ single: Estimator = Estimator(
     target=target(failures),
     source="mohamed-2020, section 6",
     summary="The difference is taken at one sample, as for a Poisson law: right for an affine integrand only.",
+    verdict="refuted",
+)
+
+mu: Symbol = constant("mu")
+z: RandomVariable = normal("z", mu, theta)
+m: RandomVariable = maxwell("m", loc=mu, scale=theta)
+of_normal_scale: Estimator = Estimator(
+    name="measure-valued-normal-scale",
+    formula=(f(m) - f(z)) / theta,
+    draws=(m, z),
+    target=target(z),
+    source="mohamed-2020, section 6",
+    summary="In the standard deviation: the integrand at a double-sided Maxwell sample, less that at a normal one.",
+    verdict="checked",
+)
+
+stretched: Estimator = Estimator(
+    name="measure-valued-normal-scale-stretched",
+    formula=(f(2 * z - mu) - f(z)) / theta,
+    draws=(z,),
+    target=target(z),
+    source="mohamed-2020, section 6",
+    summary="A normal sample twice as far from the mean in the place of the Maxwell sample: right for an affine integrand only.",
     verdict="refuted",
 )

@@ -10,7 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from derive.language.term import Term
-from derive.laws.named import beta, exponential, gamma, geometric, gumbel, laplace, logistic, poisson, weibull
+from derive.laws.named import (
+    beta,
+    exponential,
+    gamma,
+    geometric,
+    gumbel,
+    laplace,
+    logistic,
+    maxwell,
+    negative_binomial,
+    poisson,
+    weibull,
+)
 
 
 @dataclass(frozen=True)
@@ -36,5 +48,7 @@ _FILES = {
     "Logistic": logistic,
     "Gumbel": gumbel,
     "Weibull": weibull,
+    "NegativeBinomial": negative_binomial,
+    "Maxwell": maxwell,
 }
 KNOWN: dict[str, Named] = {name: Named(file.moment, file.slopes) for name, file in _FILES.items()}

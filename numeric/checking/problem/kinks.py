@@ -1,7 +1,7 @@
 """Where a mean under a law with a name has an integrand that jumps or bends between the nodes, unseen by rules for smooth ones.
 
-A density is zero outside of its support, and that of a Laplace law bends at its location. Under a variable of its own law both
-lie where the nodes end; elsewhere they lie in the middle of them, and what is found there is no judgement.
+A density is zero outside of its support, that of a Laplace law bends at its location, and that of a Maxwell law is zero there, so
+that its logarithm and its score have a pole. Under a variable of its own law this is where the nodes end; elsewhere they lie in the middle of them, and what is found there is no judgement.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from numeric.codegen.expressions import one, zero
 from numeric.codegen.laws import laws_of, unstopped
 
 SMOOTH = ("Logistic", "Gumbel")
+AT_MIDDLE = ("Laplace", "Maxwell")
+"""Laws that bend, or have a zero, at their location."""
 HALF_LINE = ("Exponential", "Gamma", "Weibull")
 
 
@@ -83,26 +85,27 @@ def _is_smooth(law: NamedLaw, at: Term, positive: frozenset[Term]) -> bool:
         return _is_positive(at, positive)
     if law.name == "Beta":
         return isinstance(at, Sigmoid) or (isinstance(at, RandomVariable) and _on_unit(at.law))
-    return law.name == "Laplace" and _bends_at_its_own(law, at)
+    return law.name in AT_MIDDLE and _bends_at_its_own(law, at)
 
 
 def _bends_at_its_own(law: NamedLaw, at: Term) -> bool:
     """Whether a point is a variable of the same location, or the location and a multiple of one without."""
     loc = unstopped(law.parameters[0])
     if isinstance(at, RandomVariable):
-        return _is_laplace(at, loc)
+        return _is_of(law.name, at, loc)
     rest = [arg for arg in at.args if arg != loc] if isinstance(at, Add) and loc in at.args else [at]
     if len(rest) != 1 or (rest == [at] and loc != zero()):
         return False
     factors = rest[0].args if isinstance(rest[0], Mul) else rest
     variables = [factor for factor in factors if isinstance(factor, RandomVariable)]
     still = not any(isinstance(leaf, RandomVariable) for factor in factors if factor not in variables for leaf in free(factor))
-    return still and len(variables) == 1 and _is_laplace(variables[0], zero())
+    return still and len(variables) == 1 and _is_of(law.name, variables[0], zero())
 
 
-def _is_laplace(variable: RandomVariable, loc: Term) -> bool:
+def _is_of(name: str, variable: RandomVariable, loc: Term) -> bool:
+    """Whether a variable has the law of that name, at that location."""
     law = variable.law
-    return isinstance(law, NamedLaw) and law.name == "Laplace" and unstopped(law.parameters[0]) == loc
+    return isinstance(law, NamedLaw) and law.name == name and unstopped(law.parameters[0]) == loc
 
 
 def _on_unit(law: Law) -> bool:

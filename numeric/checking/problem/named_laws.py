@@ -3,8 +3,8 @@
 The generated code draws from these laws and prints their scores; nothing of it is used here. A mean is the sum over nodes that
 do not move, of the density that autograd differentiates, and the nodes come from a rule that converges exponentially: a law on
 the half-line is read in s, with x = scale * exp(s - exp(-s)), in which the density falls doubly exponentially at both ends, and
-the trapezoidal rule has one more digit for every few nodes (Takahasi and Mori 1974). A Laplace law has a kink, and is two
-half-lines. Counts are summed as far as they matter.
+the trapezoidal rule has one more digit for every few nodes (Takahasi and Mori 1974). A Laplace law has a kink, a Maxwell law a
+zero: each is two half-lines. Counts are summed as far as they matter.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ from torch import Tensor
 from torch.distributions import (
     AffineTransform,
     Beta,
+    Chi2,
     Distribution,
     Exponential,
     Gamma,
     Geometric,
     Gumbel,
     Laplace,
+    NegativeBinomial,
     Poisson,
     SigmoidTransform,
     TransformedDistribution,
     Uniform,
     Weibull,
 )
-from torch.distributions.constraints import Constraint
+from torch.distributions.constraints import Constraint, real
 
 from derive.language.choice import ChoiceLaw
 from derive.language.errors import NotEvaluable, TooLarge
@@ -51,6 +53,22 @@ def _logistic(loc: Tensor, scale: Tensor) -> Distribution:
     return TransformedDistribution(Uniform(torch.zeros_like(loc), torch.ones_like(loc), validate_args=False), moved)
 
 
+class _Maxwell(Distribution):
+    """A law that torch has not: the square of (x - loc) / scale has a chi-squared law of three degrees of freedom."""
+
+    support = real
+
+    def __init__(self, loc: Tensor, scale: Tensor, *, validate_args: bool) -> None:
+        super().__init__(loc.shape, validate_args=validate_args)
+        self.loc, self.scale = loc, scale
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Return log p(value); half of the mass of a square is on either side."""
+        z = (value - self.loc) / self.scale
+        square = Chi2(torch.full_like(z, 3), validate_args=False).log_prob(z**2)
+        return square + z.abs().log() - self.scale.log()
+
+
 _DISTRIBUTIONS: dict[str, Callable[..., Distribution]] = {
     "Exponential": Exponential,
     "Gamma": Gamma,
@@ -61,6 +79,8 @@ _DISTRIBUTIONS: dict[str, Callable[..., Distribution]] = {
     "Gumbel": Gumbel,
     "Weibull": lambda shape, scale, **options: Weibull(scale, shape, **options),
     "Logistic": lambda loc, scale, **_: _logistic(loc, scale),
+    "NegativeBinomial": NegativeBinomial,
+    "Maxwell": _Maxwell,
 }
 
 
@@ -96,7 +116,7 @@ def nodes_of(law: NamedLaw, parameters: Sequence[Tensor], size: int, nodes: int)
 
     Args
         parameters  of each coordinate, shape (size,) or (1,): where the nodes lie is read off them, and does not move
-        nodes       of each coordinate, of the half of one for a Laplace law; the more, the farther out they go, so that fewer
+        nodes       of each coordinate, of the half of one for a Laplace or a Maxwell law; the more, the farther out they go, so that fewer
                     show what is left out
 
     Raises
@@ -163,7 +183,7 @@ def _charts(law: NamedLaw, parameters: list[Tensor]) -> list[Callable[[Tensor], 
             return [lambda s: _half(s, 1 / second, torch.ones_like(s))]
         case "Weibull":
             return [lambda s: _half(s, second, 1 / first)]
-        case "Laplace":
+        case "Laplace" | "Maxwell":
             return [partial(_side, first, second, sign) for sign in (1, -1)]
         case "Gumbel":
             return [lambda s: (first - second * (s - torch.exp(-s)), second * (1 + torch.exp(-s)))]

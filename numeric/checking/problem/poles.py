@@ -27,7 +27,7 @@ from derive.language.term import (
     subterms,
 )
 
-BOTH_SIDES = ("Laplace", "Logistic", "Gumbel")
+BOTH_SIDES = ("Laplace", "Logistic", "Gumbel", "Maxwell")
 """The laws with a name on the whole line; of others the nodes show that a mean has no bound."""
 
 
@@ -42,15 +42,15 @@ def require_mean(estimator: Estimator) -> None:
     >>> require_mean(Estimator("mine", f(theta + e) * e / (1 + e**2), (e,), grad(E(f(z), z), theta)))
     >>> require_mean(Estimator("mine", f(theta + e) * e + 1 / e, (e,), grad(E(f(z), z), theta)))
     Traceback (most recent call last):
-    derive.language.errors.NotEvaluable: 'mine' divides by e, which noise may make zero: then it has no mean, and at fixed nodes
-    that is not seen.
+    derive.language.errors.NotEvaluable: 'mine' divides by e, which noise may make zero: then it has no mean, unless its density is
+    zero there too, and at fixed nodes that is not seen.
     """
     for term in (estimator.formula, estimator.target):
         for part in subterms(term):
             if isinstance(part, Power) and part.exponent < 0 and _may_vanish(part.base, estimator.parameter):
                 message = (
-                    f"{estimator.name!r} divides by {part.base}, which noise may make zero: then it has no mean, and at fixed"
-                    " nodes that is not seen."
+                    f"{estimator.name!r} divides by {part.base}, which noise may make zero: then it has no mean, unless its"
+                    " density is zero there too, and at fixed nodes that is not seen."
                 )
                 raise NotEvaluable(message)
 

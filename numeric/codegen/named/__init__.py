@@ -5,15 +5,18 @@ from __future__ import annotations
 from derive.language.choice import ChoiceLaw
 from derive.language.term import Law, NamedLaw
 from numeric.codegen.expressions import Code
-from numeric.codegen.named.counts import Geometric, Poisson
 from numeric.codegen.named.explicit import Choice
+from numeric.codegen.named.counts import Geometric, NegativeBinomial, Poisson
 from numeric.codegen.named.family import Named
-from numeric.codegen.named.line import Gumbel, Laplace, Logistic
+from numeric.codegen.named.line import Gumbel, Laplace, Logistic, Maxwell
 from numeric.codegen.named.positive import Beta, Exponential, Gamma, Weibull
 
 NAMED: dict[str, type[Named]] = {
-    kind.__name__: kind for kind in (Exponential, Gamma, Beta, Poisson, Geometric, Laplace, Logistic, Gumbel, Weibull)
-}
+    kind.__name__: kind
+    for kind in (
+        Exponential, Gamma, Beta, Poisson, Geometric, Laplace, Logistic, Gumbel, Weibull, NegativeBinomial, Maxwell,
+    )
+}  # fmt: skip
 
 
 def named_family(law: NamedLaw, parameters: tuple[Code, ...], like: str) -> Named:

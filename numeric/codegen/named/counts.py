@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from numeric.codegen.expressions import Code, plus, times
 from numeric.codegen.families import Assign
-from numeric.codegen.named.family import UNIT, Named, less_one, log, minus, of, special
+from numeric.codegen.named.family import UNIT, Named, digamma, less_one, log, minus, of, special
 
 
 class Poisson(Named):
@@ -44,3 +44,32 @@ class Geometric(Named):
         (probability,) = self.given
         fails = plus([UNIT, minus(probability)])
         return plus([times([UNIT], [probability]), minus(times([of(x)], [fails]))])
+
+
+class NegativeBinomial(Named):
+    """log p(x) = log Gamma(total + x) - log Gamma(total) - log x! + x log p + total log(1 - p).
+
+    x is a Poisson variable whose rate is a gamma variable of the shape total, times p / (1 - p).
+    """
+
+    name = "negative_binomial"
+    inside: ClassVar[str] = "({x} >= 0) & ({x} == torch.floor({x}))"
+
+    def draw(self, shape: str, at: str = "") -> list[str]:
+        total, probability = self.given
+        rate = of(f"torch._standard_gamma({self.full(total, shape)}, generator=generator)")
+        odds = times([rate, probability], [plus([UNIT, minus(probability)])])
+        return [f"torch.poisson({odds.text}, generator=generator)"]
+
+    def log_density(self, x: str, assign: Assign) -> Code:
+        total, probability = self.given
+        ways = [special("lgamma", plus([of(x), total])), minus(special("lgamma", total)), minus(of(f"torch.lgamma({x} + 1)"))]
+        return plus([*ways, times([of(x), log(probability)]), times([total, special("log1p", minus(probability))])])
+
+    def slope(self, x: str, i: int, assign: Assign) -> Code:
+        total, probability = self.given
+        if i == 0:
+            ways = [digamma(plus([of(x), total])), minus(digamma(total))]
+            return plus([*ways, special("log1p", minus(probability))])
+        fails = plus([UNIT, minus(probability)])
+        return plus([times([of(x)], [probability]), minus(times([total], [fails]))])

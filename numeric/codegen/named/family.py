@@ -105,6 +105,11 @@ def special(function: str, code: Code) -> Code:
     return Code(f"{'math' if code.shape is Shape.NUMBER else 'torch'}.{function}({code.text})", code.shape)
 
 
+def digamma(code: Code) -> Code:
+    """The derivative of lgamma, at a tensor."""
+    return of(f"torch.digamma({code.text})")
+
+
 def of(text: str) -> Code:
     """A tensor with an entry for each coordinate."""
     return Code(text, Shape.COORDINATE)

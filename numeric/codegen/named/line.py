@@ -25,7 +25,11 @@ class Line(Named):
 
     @abstractmethod
     def noise(self) -> list[str]:
-        """The statements that compute z from uniform noise, the last one an expression."""
+        """The statements that compute z from the noise of `source`, the last one an expression."""
+
+    def source(self, shape: str) -> str:
+        """The statement that draws the noise of which z is computed."""
+        return self.uniform(shape)
 
     def turns(self, z: Code) -> Code:
         """-z g'(z)."""
@@ -34,7 +38,7 @@ class Line(Named):
     def draw(self, shape: str, at: str = "") -> list[str]:
         loc, scale = self.given
         *before, noise = self.noise()
-        return [self.uniform(shape), *before, plus([loc, times([scale, Code(noise, Shape.COORDINATE, Level.PRODUCT)])]).text]
+        return [self.source(shape), *before, plus([loc, times([scale, Code(noise, Shape.COORDINATE, Level.PRODUCT)])]).text]
 
     def log_density(self, x: str, assign: Assign) -> Code:
         return plus([self.standard(self._z(x, assign)), minus(log(self.given[1]))])
@@ -97,3 +101,33 @@ class Gumbel(Line):
 
     def noise(self) -> list[str]:
         return ["-torch.log(-torch.log(uniform))"]
+
+
+class Maxwell(Line):
+    """g(z) = 2 log|z| - z^2 / 2 - log sqrt(2 pi); |z| is the length of three normal variables, of which one gives the sign.
+
+    At z = 0 the density is zero: log p is -inf there, as it should be, and the derivative by the location infinite. A sample
+    that is rounded to the location is moved to the next number.
+    """
+
+    name = "maxwell"
+
+    def standard(self, z: Code) -> Code:
+        return Code(f"2 * torch.log(torch.abs({z.text})) - {z.text}**2 / 2 - math.log(2 * math.pi) / 2", z.shape, Level.SUM)
+
+    def falls(self, z: Code) -> Code:
+        return Code(f"{z.text} - 2 / {z.text}", z.shape, Level.SUM)
+
+    def turns(self, z: Code) -> Code:
+        return Code(f"{z.text}**2 - 2", z.shape, Level.SUM)
+
+    def source(self, shape: str) -> str:
+        like = f"generator=generator, dtype={self.like}.dtype, device={self.like}.device"
+        return f"three = torch.randn((3, *{shape}), {like})"
+
+    def noise(self) -> list[str]:
+        return ["torch.copysign(three.square().sum(0).sqrt(), three.select(0, 0))"]
+
+    def draw(self, shape: str, at: str = "") -> list[str]:
+        *before, drawn = super().draw(shape, at)
+        return [*before, f"drawn = {drawn}", f"drawn + (drawn == {self.given[0].text}) * (2 * eps * drawn + tiny)"]

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from numeric.codegen.expressions import Code, Level, Shape, plus, times
 from numeric.codegen.families import Assign
-from numeric.codegen.named.family import UNIT, Named, below, less_one, log, minus, of, special
+from numeric.codegen.named.family import UNIT, Named, below, digamma, less_one, log, minus, of, special
 
 TINY = "clamp(min=tiny)"
 """A gamma variable of a small shape is rounded to zero, where its logarithm is infinite; torch.distributions does so too."""
@@ -119,8 +119,3 @@ class Beta(Named):
     def pull_log_prob(self, b: str, assign: Assign) -> str:
         first, second = map(less_one, self.given)
         return plus([times([first], [of(b)]), minus(times([second], [plus([UNIT, minus(of(b))])]))]).text
-
-
-def digamma(code: Code) -> Code:
-    """The derivative of lgamma, at a tensor."""
-    return of(f"torch.digamma({code.text})")
