@@ -204,11 +204,20 @@ def geometric(z, t=AT):
     return sigmoid(t) / (1 - (1 - sigmoid(t)) * z)
 
 
+def normal(z, t=AT):
+    return exp(MIDDLE * log(z) + (t * log(z)) ** 2 / 2)
+
+
+def maxwell(z, t=AT):
+    return (1 + (t * log(z)) ** 2) * normal(z, t)
+
+
 def gradient(law):
     return d(lambda t: powers(lambda z: law(z, t)))
 
 
 ODDS = exp(-AT)  # of a failure
+MIDDLE = mpf(2) / 5
 
 MEANS = {
     # Samples of another policy
@@ -295,6 +304,9 @@ MEANS = {
     "measure-valued-gamma-unscaled": (lambda: powers(lambda z: gamma(z) - gamma(z) * exponential(z)) / AT, gradient(gamma)),
     "measure-valued-geometric": (lambda: ODDS * powers(lambda z: (1 - z) * geometric(z) ** 2), gradient(geometric)),
     "measure-valued-geometric-single": (lambda: ODDS * powers(lambda z: (1 - z) * geometric(z)), gradient(geometric)),
+    "measure-valued-normal-scale": (lambda: powers(lambda z: maxwell(z) - normal(z)) / AT, gradient(normal)),
+    "measure-valued-normal-scale-stretched": (
+        lambda: powers(lambda z: normal(z**2) * z**-MIDDLE - normal(z)) / AT, gradient(normal)),
     # Sums and slopes
     "local-expectation-gradients": (lambda: of_bits(lambda a, b: sum(
         X.now[i] * X.score[i] * h[i][b] + Y.now[i] * Y.score[i] * h[a][i] for i in BIT)), T_H),

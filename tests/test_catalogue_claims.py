@@ -105,6 +105,7 @@ def test_of_rewards_zero_and_one_maxrl_is_the_mean_score_of_the_successes():
     [
         ("measure-valued-exponential-doubled", lambda f, x: (f(x) - f(2 * x)) / theta),
         ("measure-valued-geometric-single", lambda f, n: (1 - sigmoid(theta)) / sigmoid(theta) * (f(n) - f(n + 1))),
+        ("measure-valued-normal-scale-stretched", lambda f, z: (f(2 * z - constant("mu")) - f(z)) / theta),
     ],
 )
 def test_one_sample_in_the_place_of_two_is_right_for_an_affine_integrand_only(name, written):

@@ -130,7 +130,7 @@ class Names:
         "generator", "sample_shape", "shape", "every_outcome", "row_of", "value_and_gradient", "slope_gradient", "eps", "point",
         "probabilities", "classes", "rows", "drawn", "bernoulli", "at_once",
         "values_and_gradients", "jacobian", "gradient", "value_and_slope", "curvature",
-        "tiny", "uniform", "centred", "gamma_a", "gamma_b",
+        "tiny", "uniform", "centred", "normals", "gamma_a", "gamma_b",
     })  # fmt: skip
 
     def __init__(self) -> None:

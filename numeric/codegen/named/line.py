@@ -123,10 +123,10 @@ class Maxwell(Line):
 
     def source(self, shape: str) -> str:
         like = f"generator=generator, dtype={self.like}.dtype, device={self.like}.device"
-        return f"three = torch.randn((3, *{shape}), {like})"
+        return f"normals = torch.randn((3, *{shape}), {like})"
 
     def noise(self) -> list[str]:
-        return ["torch.copysign(three.square().sum(0).sqrt(), three.select(0, 0))"]
+        return ["torch.copysign(normals.square().sum(0).sqrt(), normals.select(0, 0))"]
 
     def draw(self, shape: str, at: str = "") -> list[str]:
         *before, drawn = super().draw(shape, at)
