@@ -175,18 +175,10 @@ def rows(verdict: Verdict) -> list[tuple[str, Cell]]:
     said += [("in words", verdict.remark)] if verdict.remark else []
     said += _claims("assumes", verdict.assumptions, where) + _claims("requires", verdict.conditions, where)
     said += [("derived by", rules)] if rules else []
-    said += _checked(verdict)
+    said += [("checked", found) for found in verdict.checks_in_words]
     said += _bias(verdict)
     everything = verdict.verdict in ("undecided", "checked")
     return said + [("tried", attempt) for attempt in verdict.tried if everything or attempt.startswith(BY_HAND)]
-
-
-def _checked(verdict: Verdict) -> list[tuple[str, Cell]]:
-    said: list[tuple[str, Cell]] = []
-    for zero, result in ((True, "is identically zero"), (False, "is not zero")):
-        outcomes = ", ".join(str(check.outcomes) for check in verdict.checked if check.identically_zero == zero)
-        said += [("checked", f"E[estimate] - target {result} on {outcomes} outcomes")] if outcomes else []
-    return said
 
 
 def _bias(verdict: Verdict) -> list[tuple[str, Cell]]:
@@ -208,7 +200,7 @@ def _(thing: VarianceReport) -> Sheet:
     said += [("value" if point else "at a point", thing.shown)]
     said += [("of", thing.note)] if thing.note and thing.variance is not None else []
     said += [("best", thing.in_words(best)) for best in thing.best]
-    return Sheet(f"{thing.estimator.name}: variance on {thing.outcomes} outcomes", tuple(said))
+    return Sheet(f"{thing.estimator.name}: variance {thing.where}", tuple(said))
 
 
 def _formula(formula: Formula) -> Math:

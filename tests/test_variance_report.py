@@ -15,8 +15,23 @@ import sympy
 import derive
 from derive.catalogue import catalogue
 from derive.cli import main as cli
+from derive.estimator import Estimator
 from derive.language.errors import UsageError
+from derive.language.named import geometric as geometric_law
 from derive.laws.bernoulli import RelaxedBernoulli
+from derive.notation import (
+    E,
+    constant,
+    exponential,
+    function,
+    grad,
+    negative_binomial,
+    normal,
+    parameter,
+    poisson,
+    score,
+    sigmoid,
+)
 from tests.families import FURTHER
 
 THIRD, HALF = Fraction(1, 3), Fraction(1, 2)
@@ -370,3 +385,53 @@ def test_a_mean_that_is_zero_is_enclosed():
     report = derive.variance(catalogue["concrete"], at={"f_0": Fraction(1, 4), "f_1": Fraction(-1), "f_2": Fraction(1)})
     assert abs(report.mean) <= report.radius < Fraction(1, 10**18)
     assert report.variance > report.radius
+
+
+# Laws with names
+
+
+theta_, f_, c_ = parameter("theta"), function("f"), constant("c")
+DOMAINS = {
+    "geometric": (geometric_law("n", probability=theta_), {"theta": Fraction(1, 2)}),
+    "the other way round": (geometric_law("n", probability=1 - theta_), {"theta": Fraction(1, 2)}),
+    "a rate": (poisson("n", rate=theta_), {"theta": 1}),
+    "minus a rate": (poisson("n", rate=-theta_), {"theta": -1}),
+    "two symbols": (exponential("x", rate=theta_ - c_), {"c": 1, "theta": 2}),
+    "negative binomial": (negative_binomial("n", total=c_, probability=theta_), {"c": 1, "theta": Fraction(1, 2)}),
+    "a normal scale": (normal("z", 0, 1 - theta_), {"theta": Fraction(1, 2)}),
+    "a sigmoid": (geometric_law("n", probability=sigmoid(theta_)), {"theta": 1}),
+}
+
+
+def scored(variable):
+    return Estimator("mine", f_(variable) * score(variable, theta_), (variable,), grad(E(f_(variable), variable), theta_))
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_the_usual_point_is_one_at_which_there_are_such_laws(name):
+    variable, expected = DOMAINS[name]
+    report = derive.variance(scored(variable))
+    assert report.variance is not None
+    assert {symbol: report.point[symbol] for symbol in expected} == expected
+
+
+def test_the_usual_point_gives_way_to_what_is_given():
+    report = derive.variance(scored(exponential("x", rate=theta_ - c_)), at={"c": Fraction(2)})
+    assert (report.point["c"], report.point["theta"]) == (2, 3)
+
+
+def test_a_point_without_such_laws_is_refused():
+    with pytest.raises(UsageError, match="no laws at theta = 2: expected that theta, 1 - theta are all positive"):
+        derive.variance(scored(geometric_law("n", probability=theta_)), at={"theta": Fraction(2)})
+    far = derive.variance(scored(exponential("x", rate=theta_ - 100)))
+    assert (far.variance, far.formula != "") == (None, True)
+    assert "no point was found at which theta - 100 is positive: give values of theta" in far.note
+
+
+def test_a_variance_says_on_what_it_was_read():
+    of_counts = derive.variance(scored(poisson("n", rate=theta_)))
+    assert str(of_counts).startswith("mine: variance for polynomials of degree 3 under a Poisson law")
+    assert "outcomes" not in str(of_counts)
+    assert str(derive.variance(catalogue["score-function"])).startswith("score-function: variance on 2 outcomes")
+    nodes = derive.variance(catalogue["iwae-sticking-the-landing"])
+    assert nodes.where == "on 2 points of a base measure"

@@ -134,6 +134,23 @@ def test_without_a_derivation_a_proof_says_for_how_many_outcomes_it_holds():
     assert "polynomial" in normal_law.holds_for
 
 
+def test_of_a_law_without_outcomes_no_number_of_them_is_said():
+    counts = derive.prove(derive.catalogue["measure-valued-poisson"])
+    assert "checked    E[estimate] - target is identically zero for polynomials of degree 9 under a Poisson law\n" in str(counts)
+    assert "outcomes" not in str(counts)
+    wrong = derive.prove(derive.catalogue["measure-valued-poisson-backward"])
+    assert "is not zero for polynomials of degree 9 under a Poisson law" in str(wrong)
+    assert "\nevaluated " in str(wrong)
+    assert "outcomes" not in str(wrong)
+    finite_law = str(derive.prove(derive.catalogue["constant-baseline"]))
+    assert "is identically zero on 2, 3, 4 outcomes" in finite_law
+    points = str(derive.prove(derive.catalogue["iwae-sticking-the-landing"]))
+    assert "is not zero on 2 points of a base measure" in points
+    assert "\non 2 points " in points
+    relaxed = str(derive.prove(derive.catalogue["rebar"]))
+    assert "is identically zero on 2, 3, 4 outcomes" in relaxed
+
+
 def test_the_average_of_copies_is_judged_as_one_estimator():
     verdict = derive.prove(derive.catalogue["constant-baseline"], outcomes=(2,), samples=3)
     assert verdict.verdict == "proved"

@@ -91,6 +91,7 @@ class Variance:
 
     written: Formula
     _at: Callable[[RationalCase], Fraction]
+    reading: str = ""
 
     @property
     def formula(self) -> str:
@@ -268,14 +269,15 @@ def variance(estimator: Estimator, outcomes: int, *, degree: int = DEGREE) -> Va
     """
     square, mean = written_out(second_moment(estimator)), written_out(estimator.expectation)
 
-    def formula(view: View) -> Formula:
+    def formula(view: View) -> tuple[Formula, str]:
         top, bottom = view.relations.clear([view.values[0][0] - view.values[0][1] ** 2, view.model.one])
-        return view.formula(top, bottom).normalised()
+        return view.formula(top, bottom).normalised(), view.reading
 
     def at(case: RationalCase) -> Fraction:
         return mean_and_variance_at(estimator, case, outcomes=outcomes, degree=degree)[1]
 
-    return Variance(viewed((square, mean), estimator.parameter, outcomes, degree, formula), at)
+    written, reading = viewed((square, mean), estimator.parameter, outcomes, degree, formula)
+    return Variance(written, at, reading)
 
 
 def value(term: Term, parameter: Symbol, outcomes: int, *, degree: int = COMPARED) -> Formula:

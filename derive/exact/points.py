@@ -45,6 +45,7 @@ class Point:
         outcomes    the number of outcomes of every finite law
         given       values by the names of the formula, such as {"f(1)": Fraction(1, 2)}; of a polynomial f the coefficients
                     f_0, f_1, ... of 1, s, s^2, ...
+        defaults    values of symbols that are not given, where the usual ones do not do
 
     Raises
         UsageError, if probabilities are not between 0 and 1 or do not sum to 1.
@@ -58,24 +59,34 @@ class Point:
     symbols: Set[str]
     outcomes: int
     given: dict[str, Fraction]
+    defaults: Mapping[str, Fraction]
     used: dict[str, Fraction]
     probabilities: dict[str, list[Fraction]]
     is_integrated: bool
     polynomials: set[str]
     OUTCOMES_OF_RELAXATION: ClassVar = 2
 
-    def __init__(self, laws: Set[str], symbols: Set[str], outcomes: int, given: Mapping[str, Fraction]) -> None:
-        self.laws, self.symbols = laws, symbols
+    def __init__(
+        self,
+        laws: Set[str],
+        symbols: Set[str],
+        outcomes: int,
+        given: Mapping[str, Fraction],
+        defaults: Mapping[str, Fraction] | None = None,
+    ) -> None:
+        self.laws, self.symbols, self.defaults = laws, symbols, defaults or {}
         self.outcomes, self.given, self.used = outcomes, dict(given), dict[str, Fraction]()
         self.probabilities = {law: self._probabilities(law) for law in self.laws}
         self.is_integrated, self.polynomials = False, set[str]()
 
     @classmethod
-    def of(cls, estimator: Estimator, outcomes: int, given: Mapping[str, Fraction]) -> Point:
+    def of(
+        cls, estimator: Estimator, outcomes: int, given: Mapping[str, Fraction], defaults: Mapping[str, Fraction] | None = None
+    ) -> Point:
         """Return a point of an estimator; errors as the class."""
         terms = [estimator.expectation, estimator.target]
         laws = {law.name for term in terms for law in _finite_laws(term)}
-        return cls(laws, {leaf.name for term in terms for leaf in _symbols(term)}, outcomes, given)
+        return cls(laws, {leaf.name for term in terms for leaf in _symbols(term)}, outcomes, given, defaults)
 
     def lookup(self, generator: Generator, parameter: str) -> Fraction | Ball:
         """Return the value of an unknown.
@@ -167,7 +178,7 @@ class Point:
         return -last * (1 - last)
 
     def _symbol(self, name: str) -> Fraction:
-        return self._noted(name, self.given.get(name, _SYMBOLS.get(name, Fraction(1))))
+        return self._noted(name, self.given.get(name, self.defaults.get(name, _SYMBOLS.get(name, Fraction(1)))))
 
     def _probabilities(self, law: str) -> list[Fraction]:
         """Return the probabilities: those that are given, and equal shares of what is left."""

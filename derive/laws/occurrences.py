@@ -141,6 +141,36 @@ def depends_on_symbol(term: Term, names: set[str]) -> bool:
     return anywhere(term, lambda part: isinstance(part, Symbol) and part.name in names)
 
 
+def has_outcomes(terms: Iterable[Term]) -> bool:
+    """Whether the number of outcomes of finite laws says something of terms: whether there is one, drawn or relaxed.
+
+    >>> from derive.notation import E, finite, function, parameter, poisson
+    >>> theta, f = parameter("theta"), function("f")
+    >>> b, n = finite("b", theta), poisson("n", rate=theta)
+    >>> has_outcomes([E(f(b), b)]), has_outcomes([E(f(n), n)])
+    (True, False)
+    """
+
+    def is_finite(part: Term) -> bool:
+        holder = part.function if isinstance(part, Apply) else part.variable if isinstance(part, (Expect, Over)) else part
+        return isinstance(getattr(holder, "law", None), FiniteLaw)
+
+    return any(anywhere(term, is_finite) for term in terms)
+
+
+def read_on(terms: Iterable[Term], outcomes: str, reading: str) -> str:
+    """Return in words on what a formula was read: on so many outcomes or points, or where there are none as `reading` says.
+
+    >>> from derive.notation import E, function, parameter, poisson
+    >>> n, f = poisson("n", rate=parameter("theta")), function("f")
+    >>> read_on([E(f(n), n)], "2", "polynomials of degree 3 under a Poisson law")
+    'for polynomials of degree 3 under a Poisson law'
+    """
+    if has_outcomes(terms) or not reading:
+        return f"on {outcomes} outcomes"
+    return f"on {outcomes} points of a base measure" if "location-scale" in reading else f"for {reading}"
+
+
 def holds_for(terms: Iterable[Term], outcomes: int | None, degree: int, *, nodes: bool) -> str:
     """Return in words for what an identity holds that was read on so many outcomes (None for any), in polynomials or on nodes.
 

@@ -8,7 +8,8 @@ from fractions import Fraction
 
 from derive.exact import comparison as exact
 from derive.exact.extension import extension
-from derive.exact.points import Open, Point
+from derive.exact.domain import point_of
+from derive.exact.points import Open
 from derive.kernel import algebra as scalar
 from derive.language.errors import GradproofError, NotEvaluable, TooLarge
 from derive.language.estimator import Estimator
@@ -159,5 +160,5 @@ def _at_point(
 
 
 def _enclosed(estimator: Estimator, outcomes: int, at: Mapping[str, Fraction]) -> tuple[Enclosure, Enclosure]:
-    point = Point.of(estimator, outcomes, at)
+    point = point_of(estimator, outcomes, at)
     return exact.enclosed_mean_and_variance_at(estimator, point, outcomes=outcomes)

@@ -11,10 +11,12 @@ from textwrap import wrap
 from typing import Any
 
 from derive.exact import comparison as exact
+from derive.exact.domain import point_of
 from derive.exact.points import Open, Point
 from derive.language.errors import NotEvaluable, UsageError
 from derive.language.estimator import Estimator
 from derive.language.shown import Symbolic
+from derive.laws.occurrences import read_on
 from derive.numbers.formula import Formula
 from derive.numbers.unknowns import refuse_long
 from derive.printing import text
@@ -39,6 +41,7 @@ class VarianceReport(Symbolic):
         written    the formula, for other notations
         radius     how far mean and variance may be off: 0 where they are rational, else they are enclosed by ball arithmetic
         given      the values that were given for the point
+        reading    how the laws were read, which is for what the formula holds
     """
 
     estimator: Estimator
@@ -51,6 +54,12 @@ class VarianceReport(Symbolic):
     radius: Fraction = Fraction(0)
     written: Formula | None = None
     given: Mapping[str, Fraction] = field(default_factory=dict)
+    reading: str = ""
+
+    @property
+    def where(self) -> str:
+        """On what the formula was read: on so many outcomes, or where no law has any as `reading` says."""
+        return read_on((self.estimator.expectation, self.estimator.target), str(self.outcomes), self.reading)
 
     @cached_property
     def best(self) -> tuple[BestConstant, ...]:
@@ -77,7 +86,7 @@ class VarianceReport(Symbolic):
 
     def __str__(self) -> str:
         name = text.Text().name(self.estimator.name)
-        head = [f"{name}: variance on {self.outcomes} outcomes", *_wrapped("formula", _shortened(self.formula))]
+        head = [f"{name}: variance {self.where}", *_wrapped("formula", _shortened(self.formula))]
         if self.variance is None:
             why = wrap(f"at a point: {self.note}", _WIDTH, subsequent_indent=10 * " ")
             return "\n".join([*head, *why, *self._best_lines()])
@@ -96,7 +105,8 @@ class VarianceReport(Symbolic):
             f"; at the point {self._shown(best.value, best.radius)}, with which the variance is "
             f"{self._shown(best.variance, best.radius)}"
         )
-        return f"{best.title} = {law} for every law, {here} on {self.outcomes} outcomes{value}"
+        of = self.where if self.where.startswith("on ") else "evaluated"
+        return f"{best.title} = {law} for every law, {here} {of}{value}"
 
     @property
     def shown(self) -> str:
@@ -154,24 +164,24 @@ def variance(estimator: Estimator, outcomes: int = 2, at: Mapping[str, Fraction]
         message = f"a law needs at least 2 outcomes; got {outcomes}."
         raise UsageError(message)
     known = exact.variance(estimator, outcomes)
-    formula, written = known.formula, known.written
+    formula, written, reading = known.formula, known.written, known.reading
     if estimator.integrated is not None:
         found = estimator.integrated(at or {})
         _refuse_long(found.mean.middle, found.variance.middle)
         radius = max(found.mean.radius, found.variance.radius)
         values = found.mean.middle, found.variance.middle
-        return VarianceReport(estimator, outcomes, formula, dict(found.point), *values, found.note, radius, written, at or {})
-    point = Point.of(estimator, outcomes, at or {})
+        return VarianceReport(estimator, outcomes, formula, dict(found.point), *values, found.note, radius, written, at or {}, reading)
     try:
+        point = point_of(estimator, outcomes, at or {})
         mean, value = exact.enclosed_mean_and_variance_at(estimator, point, outcomes=outcomes)
     except (Open, NotEvaluable) as error:
-        return VarianceReport(estimator, outcomes, formula, {}, None, None, str(error), written=written, given=at or {})
+        return VarianceReport(estimator, outcomes, formula, {}, None, None, str(error), written=written, given=at or {}, reading=reading)
     _refuse_long(mean.middle, value.middle)
     used = {name: point.used[name] for name in sorted(point.used) if not point.is_derived(name)}
     point.refuse_unused(estimator.name, used)
     note = _relaxation_of(point) if point.is_integrated else ""
     radius = max(mean.radius, value.radius)
-    return VarianceReport(estimator, outcomes, formula, used, mean.middle, value.middle, note, radius, written, at or {})
+    return VarianceReport(estimator, outcomes, formula, used, mean.middle, value.middle, note, radius, written, at or {}, reading)
 
 
 def _refuse_long(*values: Fraction) -> None:

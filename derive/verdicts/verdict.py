@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -11,6 +13,7 @@ from derive.kernel.theorem import Equation
 from derive.language.estimator import HOLDING, Estimator
 from derive.language.shown import Symbolic
 from derive.language.term import Term
+from derive.laws.occurrences import read_on
 from derive.printing import latex, text
 from derive.printing.conclusion import Conclusion
 from derive.proofs.calc import Derivation
@@ -18,6 +21,26 @@ from derive.proofs.calc import Derivation
 SCHEMA = "gradproof/verdict/1"
 BY_HAND = "the derivation that was written by hand"
 EXIT: dict[str, int] = {"proved": 0, "checked": 3, "scaled": 1, "other-target": 1, "refuted": 1, "vacuous": 3, "undecided": 3}
+
+_NUMBER = re.compile(r"(?<=on )\d+(?= (?:outcomes|points))")
+
+
+def in_one(readings: Iterable[str]) -> str:
+    """Say for what several comparisons hold, once where they differ in the number of outcomes only.
+
+    >>> in_one(["every law on 2 outcomes", "every law on 3 outcomes"])
+    'every law on 2 and 3 outcomes'
+    """
+    found: dict[str, list[str]] = {}
+    for reading in readings:
+        numbers = _NUMBER.findall(reading)
+        found.setdefault(_NUMBER.sub("{}", reading), []).append(numbers[0] if numbers else "")
+    return " and ".join(shape.replace("{}", _enumerated(numbers)) for shape, numbers in found.items())
+
+
+def _enumerated(words: list[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 @dataclass(frozen=True)
@@ -105,13 +128,38 @@ class Verdict(Symbolic):
         return self.derivation.lines[0].term if self.verdict == "other-target" and self.derivation is not None else None
 
     @property
+    def checks_in_words(self) -> list[str]:
+        """What the exact comparisons found, and on what: on so many outcomes, or under the laws as they were read."""
+        said = []
+        for zero, result in ((True, "is identically zero"), (False, "is not zero")):
+            found = [check for check in self.checked if check.identically_zero == zero]
+            numbers, reading = ", ".join(str(check.outcomes) for check in found), in_one(check.reading for check in found)
+            said += [f"E[estimate] - target {result} {read_on(self._sides, numbers, reading)}"] if found else []
+        return said
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the number of outcomes, or of points, says something of the exact comparisons."""
+        return any(not read_on(self._sides, "", check.reading).startswith("for ") for check in self.checked)
+
+    @property
+    def evaluated(self) -> str:
+        """Where the exact evaluator read `difference`: a label."""
+        here = read_on(self._sides, "2", next((check.reading for check in self.checked if not check.identically_zero), ""))
+        return here.removesuffix(" of a base measure") if here.startswith("on ") else "evaluated"
+
+    @property
+    def _sides(self) -> tuple[Term, Term]:
+        return self.estimator.expectation, self.estimator.target
+
+    @property
     def facts(self) -> list[tuple[str, str]]:
         """What is known of the mean where it is not the target: rows of label and text."""
         where, bias = self.estimator.where, self._bias_json() or {}
         rows = [] if self.scale is None else [("scale", f"E[estimate] = {self.scale} * target")]
         other = self.other_target
         rows += [] if other is None else [("other target", f"E[estimate] = {text.render(other, where)}")]
-        rows += [(label, bias[key]) for label, key in (("bias", "text"), ("on 2 outcomes", "on_two_outcomes")) if key in bias]
+        rows += [(label, bias[key]) for label, key in (("bias", "text"), (self.evaluated, "on_two_outcomes")) if key in bias]
         return rows + ([] if self.witness is None else [("witness", self.witness.in_words)])
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -19,9 +18,8 @@ from derive.proofs.calc import Derivation
 from derive.proofs.tactic import Finding
 from derive.verdicts.conditions import Conditions
 from derive.verdicts.instances import opinion_of_chain, shown
-from derive.verdicts.verdict import Check, Counterexample, Verdict
+from derive.verdicts.verdict import Check, Counterexample, Verdict, in_one
 
-_NUMBER = re.compile(r"(?<=on )\d+(?= (?:outcomes|points))")
 _IN_WORDS = {Fraction(0): "the mean is zero", Fraction(-1): "the mean is the reversed gradient"}
 
 
@@ -135,17 +133,8 @@ def _not_extended(evidence: Evidence) -> list[str]:
 
 
 def _checked_for(evidence: Evidence) -> str:
-    """Say for what the comparisons hold, once where they differ in the number of outcomes only."""
-    found: dict[str, list[str]] = {}
-    for check in evidence.checked:
-        numbers = _NUMBER.findall(check.reading)
-        found.setdefault(_NUMBER.sub("{}", check.reading), []).append(numbers[0] if numbers else "")
-    return " and ".join(shape.replace("{}", _enumerated(numbers)) for shape, numbers in found.items())
-
-
-def _enumerated(words: list[str]) -> str:
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
+    """Say for what the comparisons hold."""
+    return in_one(check.reading for check in evidence.checked)
 
 
 def _verdict(

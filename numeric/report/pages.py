@@ -23,6 +23,7 @@ from derive.printing import html
 from derive.verdicts.oracle import Entry
 from derive.verdicts.problem import Problem
 from derive.verdicts.variance_report import VarianceReport
+from derive.verdicts.verdict import Check
 from numeric.report.collect import AuditRecord, Crosschecked, EstimatorRecord, OracleRecord, Report
 from numeric.report.figures import Figure
 
@@ -147,14 +148,18 @@ def _estimator(record: EstimatorRecord) -> dict[str, Any]:
         "body": html.body(record.estimator, verdict.derivation),
         "bias": "" if verdict.bias is None else _math(record, verdict.bias),
         "other": _other(record),
-        "checks": [
-            (str(one.outcomes), str(one.samples), "identically zero" if one.identically_zero else "not zero", one.reading)
-            for one in verdict.checked
-        ],
+        "evaluated": verdict.evaluated,
+        "checks": list(dict.fromkeys(_check(one, counted=verdict.is_counted) for one in verdict.checked)),
         "variance": None if record.variance is None else _variance(record.variance),
         "codes": [{"check": one, "source": _highlighted(one.source), **_numbers(one)} for one in record.crosschecks],
         "commands": list(_commands(record)),
     }
+
+
+def _check(one: Check, *, counted: bool) -> tuple[str, str, str, str]:
+    """A row of the exact checks; where no law has outcomes, their number says nothing."""
+    outcomes = str(one.outcomes) if counted else "-"
+    return outcomes, str(one.samples), "identically zero" if one.identically_zero else "not zero", one.reading
 
 
 def _other(record: EstimatorRecord) -> Markup:
