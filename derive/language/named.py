@@ -109,9 +109,10 @@ def negative_binomial(name: str, *, total: Exact, probability: Exact) -> RandomV
     """A variable with the probabilities Gamma(total + x) / (Gamma(total) x!) p^x (1 - p)^total on x = 0, 1, 2, ...
 
     The successes, each of the probability p, before so many failures; `total` is positive and need not be whole. So in
-    torch.distributions.NegativeBinomial; scipy.stats.nbinom counts the failures. The mean is total p / (1 - p).
+    torch.distributions.NegativeBinomial, where p is `probs`; scipy.stats.nbinom has 1 - p. The mean is total p / (1 - p).
 
-    >>> print(negative_binomial("n", total=2, probability=lift(1) / 3).law)
+    >>> from fractions import Fraction
+    >>> print(negative_binomial("n", total=2, probability=Fraction(1, 3)).law)
     NegativeBinomial(.; 2, 1/3)
     """
     return RandomVariable(a_name(name, "variable"), named("NegativeBinomial", total, probability))

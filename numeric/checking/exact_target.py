@@ -267,7 +267,7 @@ class Interpreter:
         outcomes, weights = self._outcomes(variable.law)
         weights = weights if weighted else torch.ones_like(weights)
         depth, outer, rows = self.depth, self.values, self.rows
-        size = rows * outcomes.numel()
+        size = rows * len(outcomes) * outcomes.shape[-1]
         if size > MAX_ELEMENTS:
             message = f"the target of {self.estimator.name!r} has {size} numbers, more than {MAX_ELEMENTS}: use a smaller size."
             raise TooLarge(message)
