@@ -1,6 +1,6 @@
 """The names that a user writes formulas with, after the papers. They are defined in `derive.language.notation`."""
 
-from derive.language.joint import Dirichlet as Dirichlet, dirichlet as dirichlet, multivariate_normal as multivariate_normal
+from derive.language.joint import dirichlet as dirichlet, multivariate_normal as multivariate_normal
 from derive.language.named import (
     beta as beta,
     exponential as exponential,
@@ -61,7 +61,6 @@ __all__ = [
     "coordinate",
     "entry",
     "rademacher",
-    "Dirichlet",
     "dirichlet",
     "multivariate_normal",
     "beta",

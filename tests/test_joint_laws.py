@@ -20,10 +20,23 @@ from derive.instances.instance import Instance, Needs
 from derive.language.errors import NotATerm, UsageError
 from derive.language.scope import substitute
 from derive.language.term import RandomVariable, lift
-from derive.notation import E, constant, copies, dirichlet, function, grad, log, multivariate_normal, normal, p, parameter, score
+from derive.notation import (
+    E,
+    constant,
+    copies,
+    dirichlet,
+    function,
+    grad,
+    log,
+    multivariate_normal,
+    normal,
+    p,
+    parameter,
+    score,
+)
 from derive.printing import latex, markdown, text
-from numeric.codegen.torchrun import compile
 from numeric.codegen.torchgen import usual_families
+from numeric.codegen.torchrun import compile
 
 theta, c, f = parameter("theta"), constant("c"), function("f")
 smooth, joint = function("f", differentiable=True), function("log_joint", differentiable=True)
@@ -185,8 +198,8 @@ PROPORTIONS = {2: (0.3, 0.7), 3: (0.2, 0.5, 0.3), 4: (0.1, 0.4, 0.3, 0.2)}
 
 def shares(proportions):
     """The values of the draws at which the coordinates are these proportions."""
-    left = [1 - sum(proportions[:k]) for k in range(len(proportions))]
-    return [Fraction(str(round(x, 12))) / Fraction(str(round(whole, 12))) for x, whole in zip(proportions, left, strict=True)][:-1]
+    exact = [Fraction(str(x)) for x in proportions]
+    return [x / (1 - sum(exact[:k])) for k, x in enumerate(exact[:-1])]
 
 
 @pytest.mark.parametrize("name", WEIGHTS)

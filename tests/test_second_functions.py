@@ -21,6 +21,7 @@ from derive.notation import (
     log,
     logistic,
     maximum,
+    maxwell,
     minimum,
     normal,
     parameter,
@@ -154,9 +155,9 @@ def test_what_has_no_mean_is_not_agreed_with(term, monkeypatch):
 def test_what_noise_of_both_signs_makes_zero_is_no_denominator(base):
     with pytest.raises(NotEvaluable, match=r"divides by .* then it has no mean"):
         require_mean(Estimator("mine", PATHWISE / base, (E1, E2), MOVED))
-    symmetric = logistic("l", loc=0, scale=1)
-    with pytest.raises(NotEvaluable, match="divides by l, which"):
-        require_mean(Estimator("mine", PATHWISE / symmetric, (E1, symmetric), MOVED))
+    for both_sides in (logistic("l", loc=0, scale=1), maxwell("l", loc=1)):
+        with pytest.raises(NotEvaluable, match="divides by l, which"):
+            require_mean(Estimator("mine", PATHWISE / both_sides, (E1, both_sides), MOVED))
 
 
 def test_what_uniform_noise_makes_zero_is_no_denominator():

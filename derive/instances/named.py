@@ -155,7 +155,7 @@ class Gumbel(Known):
 
 
 class Maxwell(Known):
-    """y^2 exp(-y^2 / 2) / (scale sqrt(2 pi)), where y = (x - loc) / scale: zero at loc, where log p and the score have a pole."""
+    """y^2 exp(-y^2 / 2) / (scale sqrt(2 pi)), where y = (x - loc) / scale; log p and the score have a pole at loc."""
 
     name = "Maxwell"
     kinked = True

@@ -280,7 +280,7 @@ def _part(premise: Premise) -> Decision:
 def _support_fixed(variable: RandomVariable, parameter: Symbol) -> Decision:
     match variable.law:
         case NamedLaw("Maxwell", (loc, _)) if depends(loc, parameter):
-            return Decision(f"the density of {variable.name} is zero at the middle of its law, which moves with {parameter.name}")
+            return Decision(f"the density of {variable.name} is zero at its middle, which moves with {parameter.name}")
         case FiniteLaw() | NormalLaw() | NamedLaw():
             return HOLDS
         case UniformLaw() as law:

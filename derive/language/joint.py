@@ -20,9 +20,7 @@ from derive.language.term import Exact, Number, RandomVariable, Symbol, Term, li
 FEWEST = 2
 
 
-def multivariate_normal(
-    name: str, *, mean: Sequence[Exact], cholesky: Sequence[Sequence[Exact]]
-) -> tuple[RandomVariable, ...]:
+def multivariate_normal(name: str, *, mean: Sequence[Exact], cholesky: Sequence[Sequence[Exact]]) -> tuple[RandomVariable, ...]:
     """Normal variables name_1, name_2, ... of which together the mean is `mean` and the covariance L L^T, L = `cholesky`.
 
     By the chain rule of probability: given those before it, z_i is normal with the mean m_i + l_i1 e_1 + ... + l_i(i-1) e_(i-1)
@@ -57,8 +55,8 @@ def multivariate_normal(
     drawn: list[RandomVariable] = []
     standard: list[Term] = []
     for i, (middle, row) in enumerate(zip(mean, rows, strict=True)):
-        slopes = [(lift(l), e) for l, e in zip(row[:-1], standard, strict=True) if not _is(l, 0)]
-        shifts = [e if _is(l, 1) else l * e for l, e in slopes]
+        entries = [(entry, e) for entry, e in zip(row[:-1], standard, strict=True) if not _is(entry, 0)]
+        shifts = [e if _is(entry, 1) else entry * e for entry, e in entries]
         loc = reduce(add, shifts) if shifts and _is(middle, 0) else reduce(add, shifts, lift(middle))
         drawn.append(normal(f"{name}_{i + 1}", loc, row[-1]))
         off = drawn[-1] if _is(loc, 0) else drawn[-1] - loc

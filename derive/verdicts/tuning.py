@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from derive.exact import comparison as exact
-from derive.exact.extension import extension
 from derive.exact.domain import point_of
+from derive.exact.extension import extension
 from derive.exact.points import Open
 from derive.kernel import algebra as scalar
 from derive.language.errors import GradproofError, NotEvaluable, TooLarge

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from textwrap import wrap
 from typing import Any
 
@@ -163,25 +163,25 @@ def variance(estimator: Estimator, outcomes: int = 2, at: Mapping[str, Fraction]
     if outcomes < FEWEST:
         message = f"a law needs at least 2 outcomes; got {outcomes}."
         raise UsageError(message)
-    known = exact.variance(estimator, outcomes)
-    formula, written, reading = known.formula, known.written, known.reading
+    known, given = exact.variance(estimator, outcomes), at or {}
+    read = partial(
+        VarianceReport, estimator, outcomes, known.formula, written=known.written, given=given, reading=known.reading
+    )
     if estimator.integrated is not None:
-        found = estimator.integrated(at or {})
+        found = estimator.integrated(given)
         _refuse_long(found.mean.middle, found.variance.middle)
         radius = max(found.mean.radius, found.variance.radius)
-        values = found.mean.middle, found.variance.middle
-        return VarianceReport(estimator, outcomes, formula, dict(found.point), *values, found.note, radius, written, at or {}, reading)
+        return read(dict(found.point), found.mean.middle, found.variance.middle, found.note, radius)
     try:
-        point = point_of(estimator, outcomes, at or {})
+        point = point_of(estimator, outcomes, given)
         mean, value = exact.enclosed_mean_and_variance_at(estimator, point, outcomes=outcomes)
     except (Open, NotEvaluable) as error:
-        return VarianceReport(estimator, outcomes, formula, {}, None, None, str(error), written=written, given=at or {}, reading=reading)
+        return read({}, None, None, str(error))
     _refuse_long(mean.middle, value.middle)
     used = {name: point.used[name] for name in sorted(point.used) if not point.is_derived(name)}
     point.refuse_unused(estimator.name, used)
     note = _relaxation_of(point) if point.is_integrated else ""
-    radius = max(mean.radius, value.radius)
-    return VarianceReport(estimator, outcomes, formula, used, mean.middle, value.middle, note, radius, written, at or {}, reading)
+    return read(used, mean.middle, value.middle, note, max(mean.radius, value.radius))
 
 
 def _refuse_long(*values: Fraction) -> None:

@@ -125,6 +125,6 @@ stretched: Estimator = Estimator(
     draws=(z,),
     target=target(z),
     source="mohamed-2020, section 6",
-    summary="A normal sample twice as far from the mean in the place of the Maxwell sample: right for an affine integrand only.",
+    summary="A normal sample twice as far from the mean takes the place of Maxwell's: right for an affine integrand only.",
     verdict="refuted",
 )

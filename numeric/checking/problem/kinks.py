@@ -1,7 +1,8 @@
 """Where a mean under a law with a name has an integrand that jumps or bends between the nodes, unseen by rules for smooth ones.
 
-A density is zero outside of its support, that of a Laplace law bends at its location, and that of a Maxwell law is zero there, so
-that its logarithm and its score have a pole. Under a variable of its own law this is where the nodes end; elsewhere they lie in the middle of them, and what is found there is no judgement.
+A density is zero outside of its support, that of a Laplace law bends at its location, and that of a Maxwell law is zero there:
+its logarithm and its score have a pole. Under a variable of its own law this lies where the nodes end; elsewhere it lies in the
+middle of them, and what is found there is no judgement.
 """
 
 from __future__ import annotations

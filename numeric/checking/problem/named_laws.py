@@ -65,7 +65,7 @@ class _Maxwell(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log p(value); half of the mass of a square is on either side."""
         z = (value - self.loc) / self.scale
-        square = Chi2(torch.full_like(z, 3), validate_args=False).log_prob(z**2)
+        square: Tensor = Chi2(torch.full_like(z, 3), validate_args=False).log_prob(z**2)
         return square + z.abs().log() - self.scale.log()
 
 
@@ -116,8 +116,8 @@ def nodes_of(law: NamedLaw, parameters: Sequence[Tensor], size: int, nodes: int)
 
     Args
         parameters  of each coordinate, shape (size,) or (1,): where the nodes lie is read off them, and does not move
-        nodes       of each coordinate, of the half of one for a Laplace or a Maxwell law; the more, the farther out they go, so that fewer
-                    show what is left out
+        nodes       of each coordinate, of the half of one for a Laplace or a Maxwell law; the more, the farther out they go, so
+                    that fewer show what is left out
 
     Raises
         TooLarge, if there are more than 2**18 rows.

@@ -42,8 +42,8 @@ def require_mean(estimator: Estimator) -> None:
     >>> require_mean(Estimator("mine", f(theta + e) * e / (1 + e**2), (e,), grad(E(f(z), z), theta)))
     >>> require_mean(Estimator("mine", f(theta + e) * e + 1 / e, (e,), grad(E(f(z), z), theta)))
     Traceback (most recent call last):
-    derive.language.errors.NotEvaluable: 'mine' divides by e, which noise may make zero: then it has no mean, unless its density is
-    zero there too, and at fixed nodes that is not seen.
+    derive.language.errors.NotEvaluable: 'mine' divides by e, which noise may make zero: then it has no mean, unless its density
+    is zero there too, and at fixed nodes that is not seen.
     """
     for term in (estimator.formula, estimator.target):
         for part in subterms(term):
