@@ -349,6 +349,13 @@ def test_a_constant_of_a_draw_alone_must_be_a_number():
             made(torch.ones(2), lambda v: v.sum(-1), c=wrong)
 
 
+@pytest.mark.parametrize(("make", "name"), [(maxwell, "normals"), (laplace, "centred"), (logistic, "uniform")])
+def test_a_constant_that_is_called_as_the_noise_of_a_sampler_is_told_apart(make, name):
+    variable = make("x", loc=constant(name), scale=theta)
+    mine = Estimator("mine", f(variable) * score(variable, theta), (variable,), target(variable))
+    assert crosscheck(mine, samples=20_000).agrees
+
+
 # The judge
 
 
@@ -409,6 +416,7 @@ ROUGH = {
     "a kink of another law": log(p(laplace("z", loc=theta), at=laplace("e"))),
     "a kink elsewhere": score(laplace("z", loc=theta), theta, at=theta + 1 + laplace("e")),
     "a zero of another law": log(p(maxwell("z", loc=theta), at=laplace("e"))),
+    "a zero under another law of its middle": log(p(maxwell("z", loc=theta), at=laplace("e", loc=theta))),
     "a zero in normal noise": score(maxwell("z", scale=theta), theta, at=normal("e")),
     "a zero elsewhere": score(maxwell("z", loc=theta), theta, at=theta + 1 + maxwell("e")),
     "a kink in smooth noise": p(laplace("z", loc=theta), at=logistic("e")),

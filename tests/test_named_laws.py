@@ -63,6 +63,7 @@ from derive.notation import (
     poisson,
     score,
     sigmoid,
+    stop,
     weibull,
 )
 from derive.printing import text
@@ -194,8 +195,6 @@ def test_the_support_is_that_of_scipy_and_no_parameter_moves_it(name, values):
     low, high = SCIPY[name](*map(float, values)).support()
     assert law.counts == (name in COUNTS)
     for at in (-1.0, -0.5, 0.5, 1.0, 2.0):
-        if name == "Maxwell" and at == values[0]:
-            continue
         inside = FAMILIES[name].inside({0: np.asarray(at)}, tuple({0: np.asarray(float(v))} for v in values))
         assert bool(np.all(inside)) == (low <= at <= high and (not law.counts or at == int(at))) or at in (low, high)
     moving = RandomVariable("x", named(name, *(c if name == "Maxwell" and not i else theta for i, _ in enumerate(values))))
@@ -390,6 +389,19 @@ def test_probabilities_and_densities_do_not_cover_each_other():
     assert not consult(Covers(Density(n.law, n), Density(g.law, n))).failure
 
 
+def test_the_instances_read_a_maxwell_law_through_its_zero():
+    """Its logarithm and powers below one have means; what has a pole without one is not read."""
+    m, z = maxwell("m"), normal("z")
+    assert float(evaluator().value(E(log(p(m)), m))) == pytest.approx(-np.log(2) - stats.maxwell.entropy(), abs=1e-10)
+    assert compare(E(m**-2, m), 1 + 0 * theta).verdict == "agree"
+    for none in (E(m**-4, m), E(log(p(m, at=z)), z), E(z**-2, z)):
+        assert compare(none, 1 + 0 * theta).verdict == "silent"
+    middle = p(maxwell("m", loc=theta), at=stop(theta))
+    assert float(evaluator().value(middle)) == 0
+    with pytest.raises(UnreadableError, match="no finite number"):
+        evaluator().value(grad(middle, theta))
+
+
 # What is refused
 
 
@@ -435,7 +447,11 @@ def test_an_instance_reads_no_law_with_wrong_parameters_and_no_sum_without_an_en
 
 
 def test_it_is_printed_and_read_back():
-    for variable, drawn in ((x, "x ~ Exponential(theta)"), (n, "n ~ Poisson(theta)"), (shaped, "w ~ Gamma(theta, 1)")):
+    read_back = (
+        (x, "x ~ Exponential(theta)"), (n, "n ~ Poisson(theta)"), (shaped, "w ~ Gamma(theta, 1)"),
+        (m, "m ~ Maxwell(0, theta)"), (failing, "b ~ NegativeBinomial(theta, 1/3)"),
+    )  # fmt: skip
+    for variable, drawn in read_back:
         setting = Setting()
         declare(drawn, setting)
         assert setting.variables[variable.name] == variable

@@ -167,11 +167,6 @@ class Maxwell(Known):
     def chart(self, args: Args) -> Chart:
         return Line(args[0][0], args[1][0])
 
-    def inside(self, x: Jet, args: Args) -> Array | bool:
-        """Return where a point is not the location."""
-        apart: Array = x[0] != args[0][0]
-        return apart
-
 
 class Counting(Known):
     """On 0, 1, 2, ..."""

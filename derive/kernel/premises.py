@@ -318,7 +318,8 @@ def _is_law(law: Law) -> Decision:
 def _covers(premise: Premise, sampled: Law, other: Law) -> Decision:
     """Decide from the supports: the line of a normal law, the interval of a uniform one; of other laws it is assumed.
 
-    A law on 0, 1, 2, ... has probabilities and no density, so that it covers none that has.
+    A law on 0, 1, 2, ... has probabilities and no density, so that it covers none that has. A Maxwell law covers no law that is
+    positive at its middle: a weight has a pole there.
     """
     if _counts(sampled) != _counts(other):
         return Decision("one law has a density, and the other one probabilities")

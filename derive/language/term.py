@@ -249,7 +249,7 @@ class DensityLaw(Law):
 
 @dataclass(frozen=True)
 class NamedLaw(DensityLaw):
-    """A law of one of the names of `derive.language.named`, on a support that no parameter moves.
+    """A law of one of the names of `derive.language.named`, on a support that no parameter moves but a Maxwell law's location.
 
     Written
         exponential("x", rate=theta)                 Exponential(x; theta)

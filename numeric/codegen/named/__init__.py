@@ -34,7 +34,9 @@ def named_family(law: NamedLaw, parameters: tuple[Code, ...], like: str) -> Name
 
 
 def is_inside(drawn: Law, law: NamedLaw) -> bool:
-    """Whether each outcome of a law has a positive density under one with a name, whatever the parameters are.
+    """Whether the log-density of a law with a name may be written as it is at the outcomes of another law.
+
+    They lie in its support, whatever the parameters are, or the formula is right elsewhere too.
 
     >>> from derive.language.named import named
     >>> is_inside(named("Poisson", 1), named("Poisson", 2)), is_inside(named("Laplace", 0, 1), named("Exponential", 1))

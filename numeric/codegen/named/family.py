@@ -29,7 +29,7 @@ class Named(Family):
     given: tuple[Code, ...]
     like: str
     inside: ClassVar[str] = ""
-    """Where the density is not zero, of x; nothing where that is everywhere."""
+    """Where the density is not zero, of x; nothing where that is everywhere, or where the formula is -inf by itself."""
 
     @abstractmethod
     def log_density(self, x: str, assign: Assign) -> Code:
