@@ -21,6 +21,7 @@ from derive.language.named import geometric as geometric_law
 from derive.laws.bernoulli import RelaxedBernoulli
 from derive.notation import (
     E,
+    choice,
     constant,
     exponential,
     function,
@@ -399,6 +400,7 @@ DOMAINS = {
     "two symbols": (exponential("x", rate=theta_ - c_), {"c": 1, "theta": 2}),
     "negative binomial": (negative_binomial("n", total=c_, probability=theta_), {"c": 1, "theta": Fraction(1, 2)}),
     "a normal scale": (normal("z", 0, 1 - theta_), {"theta": Fraction(1, 2)}),
+    "an explicit law": (choice("b", (1, theta_), (0, 1 - theta_)), {"theta": Fraction(1, 2)}),
     "a sigmoid": (geometric_law("n", probability=sigmoid(theta_)), {"theta": 1}),
 }
 
@@ -423,6 +425,11 @@ def test_the_usual_point_gives_way_to_what_is_given():
 def test_a_point_without_such_laws_is_refused():
     with pytest.raises(UsageError, match="no laws at theta = 2: expected that theta, 1 - theta are all positive"):
         derive.variance(scored(geometric_law("n", probability=theta_)), at={"theta": Fraction(2)})
+    either = choice("b", (1, theta_), (0, 1 - theta_))
+    with pytest.raises(UsageError, match="no laws at theta = 2"):
+        derive.variance(scored(either), at={"theta": Fraction(2)})
+    sure = Estimator("sure", f_(either) + 0 * theta_, (either,), grad(E(f_(either), either), theta_))
+    assert derive.variance(sure, at={"theta": Fraction(1)}).variance == 0
     far = derive.variance(scored(exponential("x", rate=theta_ - 100)))
     assert (far.variance, far.formula != "") == (None, True)
     assert "no point was found at which theta - 100 is positive: give values of theta" in far.note

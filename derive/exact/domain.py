@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from derive.exact.evaluate import Reader
 from derive.exact.points import Open, Point
+from derive.language.choice import ChoiceLaw
 from derive.language.errors import NotEvaluable, UsageError
 from derive.language.scope import free
-from derive.language.term import Expect, NamedLaw, NormalLaw, Over, RandomVariable, Symbol, Term, UniformLaw, parts
+from derive.language.term import Expect, Law, NamedLaw, NormalLaw, Over, RandomVariable, Symbol, Term, UniformLaw, parts
 from derive.laws.models import EnclosedModel
 
 if TYPE_CHECKING:
@@ -38,11 +39,12 @@ def point_of(estimator: Estimator, outcomes: int, given: Mapping[str, Fraction])
     >>> point_of(mine, 2, {}).defaults
     {'theta': Fraction(1, 2)}
     """
-    needed = list(dict.fromkeys(term for whole in (estimator.expectation, estimator.target) for term in _positives(whole)))
-    symbols = {leaf.name for term in needed for leaf in free(term) if isinstance(leaf, Symbol)}
+    needed = dict(one for whole in (estimator.expectation, estimator.target) for one in _positives(whole))
+    fixed = {term for term in needed if _symbols(term) <= set(given)}
+    symbols = {name for term in needed for name in _symbols(term)}
     for chosen in _choices(sorted(symbols - set(given))):
         point = Point.of(estimator, outcomes, given, chosen)
-        if all(_may_be_positive(term, point, estimator) for term in needed):
+        if all(_may_be(term, point, estimator, zero=zero and term in fixed) for term, zero in needed.items()):
             return point
     wrong = f"{', '.join(map(str, needed))} {'is' if len(needed) == 1 else 'are all'} positive"
     missing = sorted(symbols - set(given))
@@ -54,6 +56,10 @@ def point_of(estimator: Estimator, outcomes: int, given: Mapping[str, Fraction])
     raise UsageError(message)
 
 
+def _symbols(term: Term) -> set[str]:
+    return {leaf.name for leaf in free(term) if isinstance(leaf, Symbol)}
+
+
 def _choices(names: list[str]) -> Iterator[dict[str, Fraction]]:
     """Yield values for symbols, none at first."""
     yield {}
@@ -61,29 +67,39 @@ def _choices(names: list[str]) -> Iterator[dict[str, Fraction]]:
         yield dict(zip(names, values, strict=True))
 
 
-def _positives(term: Term) -> Iterator[Term]:
-    """Yield what must be positive of the laws that are averaged over, as far as no random variable stands in it."""
+def _positives(term: Term) -> Iterator[tuple[Term, bool]]:
+    """Yield what must be positive of the laws that are averaged over, and whether it may be zero, as a probability.
+
+    What a random variable or no symbol stands in is left out.
+    """
     if isinstance(term, (Expect, Over)):
-        match term.variable.law:
-            case NamedLaw() as law:
-                needed = law.positives
-            case NormalLaw(_, scale):
-                needed = (scale,)
-            case UniformLaw(low, high):
-                needed = (high - low,)
-            case _:
-                needed = ()
-        yield from (one for one in needed if not any(isinstance(leaf, RandomVariable) for leaf in free(one)))
+        law = term.variable.law
+        for needed in _needed(law):
+            if _symbols(needed) and not any(isinstance(leaf, RandomVariable) for leaf in free(needed)):
+                yield needed, isinstance(law, ChoiceLaw)
     for part in parts(term):
         yield from _positives(part)
 
 
-def _may_be_positive(term: Term, point: Point, estimator: Estimator) -> bool:
-    """Whether a term is positive at a point, or is not read there."""
+def _needed(law: Law) -> tuple[Term, ...]:
+    match law:
+        case ChoiceLaw():
+            return law.parameters
+        case NamedLaw():
+            return law.positives
+        case NormalLaw(_, scale):
+            return (scale,)
+        case UniformLaw(low, high):
+            return (high - low,)
+    return ()
+
+
+def _may_be(term: Term, point: Point, estimator: Estimator, *, zero: bool) -> bool:
+    """Whether a term is positive at a point, or zero where that is allowed, or is not read there."""
     try:
         value = Reader(EnclosedModel(point, point.outcomes, estimator.parameter.name), (term,)).read(term, {}, 0)[0]
     except (Open, NotEvaluable):
         return True
     finally:
         point.used.clear()
-    return bool(value > 0)
+    return bool(value > 0) or (zero and bool(value == 0))

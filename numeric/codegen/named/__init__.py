@@ -5,8 +5,8 @@ from __future__ import annotations
 from derive.language.choice import ChoiceLaw
 from derive.language.term import Law, NamedLaw
 from numeric.codegen.expressions import Code
-from numeric.codegen.named.explicit import Choice
 from numeric.codegen.named.counts import Geometric, NegativeBinomial, Poisson
+from numeric.codegen.named.explicit import Choice
 from numeric.codegen.named.family import Named
 from numeric.codegen.named.line import Gumbel, Laplace, Logistic, Maxwell
 from numeric.codegen.named.positive import Beta, Exponential, Gamma, Weibull
