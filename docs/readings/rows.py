@@ -87,6 +87,7 @@ ROWS: list[Row] = [
     ]),
     Row("measure-valued, location of a normal law", (), "its constant 1 / sqrt(2 pi) is no rational number"),
     *_rows([
+        ("measure-valued, scale of a normal law", "measure-valued-normal-scale measure-valued-normal-scale-stretched"),
         ("measure-valued, Poisson", "measure-valued-poisson measure-valued-poisson-backward"),
         ("measure-valued, Exponential", "measure-valued-exponential measure-valued-exponential-doubled"),
         ("measure-valued, Gamma", "measure-valued-gamma measure-valued-gamma-unscaled"),
