@@ -134,6 +134,56 @@ def slope(k):
     return C + 2 * TAU * values[k]
 
 
+def softmax(t):
+    weights = [exp(t), exp(C), exp(TAU)]
+    return [weight / sum(weights) for weight in weights]
+
+
+def of_logits(of):
+    now = softmax(AT)
+    return sum(now[k] * of(k, now) for k in THREE)
+
+
+def share(t):
+    return 1 / (1 + exp(-t))
+
+
+def of_pair(of):
+    """Mean over u < s and 1 - u < s, where u is uniform: s is above 1/2."""
+    s = share(AT)
+    return (2 * s - 1) * of(1, 1) + (1 - s) * of(1, 0) + (1 - s) * of(0, 1)
+
+
+def swapped(a, b):
+    return (f[a] - f[b]) * (-1) ** b * (a != b) / 2
+
+
+def shares(t):
+    return [t, mpf(3) / 8, mpf(5) / 8 - t]
+
+
+def of_sets(of):
+    """Mean over the first two of three classes without replacement, in any order."""
+    now = shares(AT)
+    return sum(now[i] * now[j] / (1 - now[i]) * of(*sorted((i, j))) for i in THREE for j in THREE if i != j)
+
+
+def of_share(i):
+    return f[i] * d(lambda t: log(shares(t)[i]))
+
+
+def of_set(i, j):
+    """The weight of a class in a set: of both orders, how likely is the one in which it is first?"""
+    now = shares(AT)
+    first, last = now[i] * now[j] / (1 - now[i]), now[j] * now[i] / (1 - now[j])
+    return now[i] * (now[j] / (1 - now[i])) / (first + last) * of_share(i)
+
+
+T_LOGITS = d(lambda t: sum(softmax(t)[k] * f[k] for k in THREE))
+T_BIT = d(lambda t: share(t) * f[1] + (1 - share(t)) * f[0])
+T_SHARES = d(lambda t: sum(shares(t)[k] * f[k] for k in THREE))
+
+
 def wake(a, b):
     one, other = positive[a] / P.now[a], positive[b] / P.now[b]
     return -(one * S[a] + other * S[b]) / (one + other)
@@ -307,6 +357,13 @@ MEANS = {
     "measure-valued-normal-scale": (lambda: powers(lambda z: maxwell(z) - normal(z)) / AT, gradient(normal)),
     "measure-valued-normal-scale-stretched": (
         lambda: powers(lambda z: normal(z**2) * z**-MIDDLE - normal(z)) / AT, gradient(normal)),
+    # Explicit laws
+    "measure-valued-categorical": (lambda: of_logits(lambda k, now: now[0] * (f[0] - f[k])), T_LOGITS),
+    "measure-valued-categorical-unweighted": (lambda: of_logits(lambda k, _: f[0] - f[k]), T_LOGITS),
+    "disarm": (lambda: of_pair(lambda a, b: share(AT) * swapped(a, b)), T_BIT),
+    "disarm-unscaled": (lambda: of_pair(swapped), T_BIT),
+    "unordered-set": (lambda: of_sets(lambda i, j: of_set(i, j) + of_set(j, i)), T_SHARES),
+    "unordered-set-unweighted": (lambda: of_sets(lambda i, j: (of_share(i) + of_share(j)) / 2), T_SHARES),
     # Sums and slopes
     "local-expectation-gradients": (lambda: of_bits(lambda a, b: sum(
         X.now[i] * X.score[i] * h[i][b] + Y.now[i] * Y.score[i] * h[a][i] for i in BIT)), T_H),
@@ -341,5 +398,5 @@ def test_without_its_shape_the_estimator_of_a_gamma_law_is_scaled_by_one_over_it
 
 def test_each_entry_of_a_family_with_rows_here_has_one():
     """Of the files whose entries are worked by hand, none is left out."""
-    names = {name for name in catalogue if name.startswith(("measure-valued-", "maxrl", "trajectory-", "thermodynamic-"))}
+    names = {name for name in catalogue if name.startswith(("measure-valued-", "disarm", "unordered-", "maxrl", "trajectory-", "thermodynamic-"))}
     assert names - {"measure-valued-bernoulli"} <= set(MEANS)
