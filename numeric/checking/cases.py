@@ -205,7 +205,9 @@ class Case:
         if not self.joint:
             yield from noise_rows(self.estimator, self.family, self.parameters(k), nodes)
             return
-        parameters = self._every_parameter(k)
+        yield self._joint(k, nodes, self._every_parameter(k))
+
+    def _joint(self, k: int, nodes: int, parameters: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
         laws = FiniteLaws.of(self.estimator, self.family, parameters)
         known = self._constants(self.keywords(k))
         objective = partial(Interpreter, self.estimator, self.family, parameters, {}, known, nodes)
@@ -214,15 +216,12 @@ class Case:
             values = {draw: draws[draw.name] for draw in self.estimator.draws if draw.name in draws}
             return objective(values=values).vector(term)
 
-        yield joint_rows(self.estimator, laws, self.size, nodes, vector)
+        return joint_rows(self.estimator, laws, self.size, nodes, vector)
 
     def probabilities(self) -> dict[tuple[float, ...], float]:
         """The probability of each joint outcome of the draws at the first point, all of them finite."""
-        parameters = {name: part.cpu() for name, part in self._every_parameter(0).items()}
-        laws = FiniteLaws.of(self.estimator, self.family, parameters)
-        names: dict[Term, str] = {draw: draw.name for draw in self.estimator.draws}
-        noise, weights = joint_rows(self.estimator, laws, self.size, 0, lambda term, draws: draws[names[term]])
-        keys = torch.cat([noise[name] for name in names.values()], -1)
+        noise, weights = self._joint(0, 0, {name: part.cpu() for name, part in self._every_parameter(0).items()})
+        keys = torch.cat([noise[draw.name] for draw in self.estimator.draws], -1)
         return dict(zip(map(tuple, keys.tolist()), weights.tolist(), strict=True))
 
     def _every_parameter(self, k: int) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
+from derive.language.choice import ChoiceLaw
 from derive.language.errors import TooLarge
 from derive.language.term import FiniteLaw
 from numeric.checking.cases import Case
@@ -32,7 +33,7 @@ def draw_error(case: Case, compiled: Compiled) -> float | None:
     """
     if case.family == "normal" or not case.estimator.draws:
         return None
-    if not all(isinstance(draw.law, FiniteLaw) for draw in case.estimator.draws):
+    if not all(isinstance(draw.law, (FiniteLaw, ChoiceLaw)) for draw in case.estimator.draws):
         return None
     parameters = {name: part.cpu() for name, part in case.parameters(0).items()}
 

@@ -5,30 +5,44 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import reduce
 
 from derive.language.term import Log
-from numeric.codegen.expressions import Code, Level, Shape, call, number, plus
+from numeric.codegen.expressions import Code, Level, Shape, call, number
 from numeric.codegen.families import Assign
 from numeric.codegen.named.family import Named, of
+
+CHOOSE = '''
+def choose(uniform, table):
+    """Return the outcome that a uniform number falls to: that up to which the probabilities sum to more than the number."""
+    number, below = torch.zeros_like(uniform, dtype=torch.long), 0
+    *first, _ = table.values()
+    for probability in first:
+        below = below + probability
+        number = number + (uniform >= below)
+    return torch.tensor(list(table), dtype=uniform.dtype, device=uniform.device)[number]
+'''
+
+ENTRY_AT = '''
+def entry_at(outcome, table):
+    """Return the entry of a table at each outcome, nan where it has none."""
+    found = torch.full_like(outcome, math.nan)
+    for value, entry in table.items():
+        found = torch.where(outcome == value, entry, found)
+    return found
+'''
 
 
 @dataclass(frozen=True)
 class Choice(Named):
-    """The value of the first sum of probabilities that is above a uniform number; `given` are the probabilities."""
+    """The values, each with the probability beside it in `given`."""
 
     values: tuple[Fraction, ...] = ()
 
     name = "choice"
 
     def draw(self, shape: str, at: str = "") -> list[str]:
-        before, bounds = list[str](), self.given[:1]
-        for k, probability in enumerate(self.given[1:-1], 2):
-            before.append(f"below_{k} = {plus([bounds[-1], probability]).text}")
-            bounds = (*bounds, Code(f"below_{k}", Shape.COORDINATE))
-        *first, last = map(text, self.values)
-        steps = [(f"uniform < {bound.at(Level.ATOM)}", value) for bound, value in zip(bounds, first, strict=False)]
-        return [self.uniform(shape), *before, chosen(steps, f"torch.full_like(uniform, {last})")]
+        like = f"generator=generator, dtype={self.like}.dtype, device={self.like}.device"
+        return [f"choose(torch.rand({shape}, {like}), {table(self.values, self.given)})"]
 
     def log_density(self, x: str, assign: Assign) -> Code:
         return call(Log, of(assign(f"p_{x}", looked_up(x, self.values, self.given))))
@@ -42,16 +56,14 @@ class Choice(Named):
 
 
 def looked_up(x: str, values: Sequence[Fraction], entries: Sequence[Code]) -> str:
-    """The entry of a table at x, which is one of the values; entries are numbers, or tensors that broadcast with x."""
-    last = entries[-1].lifted(Shape.COORDINATE, Level.SUM)
-    last = f"torch.full_like({x}, {last})" if entries[-1].shape is Shape.NUMBER else last
-    steps = zip(values, entries[:-1], strict=False)
-    return chosen([(f"{x} == {text(value)}", entry.lifted(Shape.COORDINATE, Level.SUM)) for value, entry in steps], last)
+    """The entry of a table at x; entries are numbers, or tensors that broadcast with x."""
+    return f"entry_at({x}, {table(values, entries)})"
 
 
-def chosen(steps: Sequence[tuple[str, str]], last: str) -> str:
-    """What stands beside the first condition that holds."""
-    return reduce(lambda rest, step: f"torch.where({step[0]}, {step[1]}, {rest})", reversed(steps), last)
+def table(values: Sequence[Fraction], entries: Sequence[Code]) -> str:
+    """Entries beside the numbers that they belong to."""
+    shown = [entry.lifted(Shape.COORDINATE, Level.PRODUCT) for entry in entries]
+    return "{" + ", ".join(f"{text(value)}: {one}" for value, one in zip(values, shown, strict=True)) + "}"
 
 
 def text(value: Fraction) -> str:

@@ -13,6 +13,7 @@ from numeric.codegen.backward import SLOPE_GRADIENT
 from numeric.codegen.curvature import CURVATURE, GRADIENT, JACOBIAN, VALUE_AND_SLOPE, Curvature
 from numeric.codegen.expressions import LINE
 from numeric.codegen.meaning.instances import densities_of, mean_alone
+from numeric.codegen.named.explicit import CHOOSE, ENTRY_AT
 from numeric.codegen.statements.calls import AT_ONCE, VALUES_AND_GRADIENTS, Call, said_of
 
 VALUE_AND_GRADIENT = '''
@@ -75,6 +76,8 @@ def helpers_of(walk: Curvature, text: str) -> list[str]:
     helpers += [VALUE_AND_SLOPE] if "value_and_slope(" in text else []
     named = {"jacobian": JACOBIAN, "gradient": GRADIENT}
     helpers += [helper for name, helper in named.items() if re.search(rf"\b{name}\(", text)]
+    helpers += [CHOOSE] if "choose(" in text else []
+    helpers += [ENTRY_AT] if "entry_at(" in text else []
     helpers += [AT_ONCE] if "at_once(" in text else []
     helpers += [VALUES_AND_GRADIENTS] if "values_and_gradients(" in text else []
     helpers += [SLOPE_GRADIENT] if walk.differentiates_twice else []
