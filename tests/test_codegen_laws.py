@@ -255,7 +255,8 @@ def test_no_tensor_of_generated_code_is_left_on_another_device(name):
         module: dict = {}
         exec(generated.source, module)  # noqa: S102, the text is our own
         numbers = {symbol: 0.5 for symbol, kind in generated.kinds.items() if kind == 0 and symbol != generated.parameter}
-        noise = module["draw"](params, None, (3,), **{name: numbers[name] for name in generated.drawn_with})
+        held = {name: numbers.get(name, torch.zeros(2, device="meta")) for name in generated.drawn_with}
+        noise = module["draw"](params, None, (3,), **held)
         functions = {name: lambda *args: sum(arg.sum(-1) for arg in args if arg.ndim) for name in generated.functions}
         functions |= {name: lambda x: x.square() for name in generated.vectors}
         values = {symbol: torch.zeros(2, 2, device="meta") for symbol, _ in generated.symbols}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -28,7 +29,7 @@ from derive.kernel.premises import (
     consult,
 )
 from derive.kernel.recheck import recheck
-from derive.language.errors import NotATerm, NotEvaluable, NotExact, PremiseError, RuleError, UsageError
+from derive.language.errors import NotATerm, NotEvaluable, NotExact, PremiseError, RuleError, TooLarge, UsageError
 from derive.language.scope import substitute
 from derive.language.term import Density, Number, Score
 from derive.notation import (
@@ -45,6 +46,7 @@ from derive.notation import (
     function,
     gamma,
     grad,
+    indicator,
     log,
     maximum,
     normal,
@@ -56,8 +58,10 @@ from derive.notation import (
     sigmoid,
     sign,
     stop,
+    uniform,
 )
 from derive.proofs.conversions import written_out as derived
+from numeric.codegen.named import explicit
 from numeric.codegen.running.positive import value_of
 from numeric.torchgen import generate
 
@@ -101,6 +105,16 @@ def test_values_are_exact_numbers_and_probabilities_terms():
         choice("b", (theta, s), (0, 1 - s))
     with pytest.raises(NotATerm):
         choice("b", (1, "s"), (0, 1 - s))
+
+
+@pytest.mark.parametrize("call", [
+    lambda: entry(bit, 3), lambda: entry(bit, (i for i in range(2))), lambda: coordinate(pair, Fraction(1, 2)),
+    lambda: coordinate(pair, "0"), lambda: coordinate(pair, True), lambda: categorical("k", logits=3),
+    lambda: categorical("k", logits=()),
+])  # fmt: skip
+def test_arguments_of_another_kind_are_refused_with_advice(call):
+    with pytest.raises(UsageError):
+        call()
 
 
 def test_other_refusals_say_what_is_expected():
@@ -343,7 +357,132 @@ def test_every_reading_of_the_catalogue_agrees(name):
     assert numeric.crosscheck(estimator, "vector").agrees == (estimator.verdict == "proved")
 
 
+LAWLESS = [choice("w", (1, 2 * s), (0, 2 - 2 * s)), choice("w", (1, 1 + s), (0, -s))]
+
+
+@pytest.mark.parametrize("law", LAWLESS)
+@pytest.mark.parametrize(
+    "formula",
+    [
+        lambda w: grad(E(f(w), w), theta) / 2,
+        lambda w: (f(bit) - E(f(w), w)) * score(bit, theta),
+        lambda w: f(bit) * score(bit, theta) + 0 * p(w, at=bit),
+        lambda w: f(bit) * score(bit, theta) + 0 * score(w, theta, at=bit),
+    ],
+)
+def test_a_law_that_is_none_is_refused_wherever_it_stands(law, formula):
+    with pytest.raises(UsageError, match="which is none"):
+        prove(Estimator("mine", formula(law), (bit,), target))
+
+
+@pytest.mark.parametrize("chances", [(theta, -theta, 1), (c, -c, 1), (1 + c**2, -(c**2), 0)])
+def test_conditions_that_contradict_each_other_prove_nothing(chances):
+    odd = choice("o", *enumerate(chances))
+    found = prove(Estimator("mine", f(bit) * score(bit, theta) + 0 * E(f(odd), odd), (bit,), target))
+    assert found.verdict == "undecided"
+    assert any("contradict" in reason for reason in found.tried)
+
+
+def test_half_of_an_antithetic_pair_is_proved_below_one_half_too():
+    low = choice("b", ((0, 0), 1 - 2 * s), ((1, 0), s), ((0, 1), s))
+    one, other = coordinate(low, 0), coordinate(low, 1)
+    formula = (f(one) - f(other)) * (1 - 2 * other) * (one - other) ** 2 * (1 - s) / 2
+    assert prove(Estimator("mine", formula, (low,), target)).verdict == "proved"
+
+
+def test_a_conditional_law_may_be_a_table():
+    after = choice("k", (1, entry(bit, (s, half))), (0, entry(bit, (1 - s, half))))
+    formula = f(after) * (score(after, theta) + score(bit, theta))
+    assert prove(Estimator("mine", formula, (bit, after), grad(E(f(after), bit, after), theta))).verdict == "proved"
+    assert not consult(Normalised(after)).needs
+    wrong = choice("k", (1, entry(bit, (s, half))), (0, entry(bit, (1 - s, 1))))
+    assert consult(Normalised(wrong)).failure
+
+
+@pytest.mark.parametrize("law", [lambda mean: normal("z", mean, 1), lambda mean: poisson("z", rate=1 + mean)])
+def test_the_law_of_another_variable_may_have_a_mean_of_outcomes(law):
+    z = law(E(bit, bit))
+    assert prove(Estimator("mine", f(z) * score(z, theta), (z,), grad(E(f(z), z), theta))).verdict in ("proved", "checked")
+    assert prove(Estimator("mine", f(z), (z,), grad(E(f(z), z), theta))).verdict == "refuted"
+
+
+@pytest.mark.parametrize("at", [1 / (2 + sign_), indicator(sign_), maximum(sign_, 0)])
+def test_a_probability_may_be_asked_at_what_is_a_number_at_each_outcome(at):
+    formula = f(bit) * score(bit, theta) + 0 * p(bit, at=at)
+    assert prove(Estimator("mine", formula, (bit, sign_), target)).verdict == "proved"
+
+
+@pytest.mark.parametrize("at", [poisson("n", rate=2), normal("z"), uniform("u")])
+def test_a_probability_at_other_noise_is_undecided_and_no_crash(at):
+    mine = Estimator("mine", f(bit) * score(bit, theta) * p(bit, at=at), (bit, at), target)
+    assert prove(mine).verdict == "undecided"
+
+
+def test_too_many_outcomes_are_refused_before_anything_is_written_out():
+    signs = [rademacher(f"d_{i}") for i in range(14)]
+    with pytest.raises(TooLarge, match="16384 outcomes together"):
+        prove(Estimator("mine", f(*signs) * theta, tuple(signs), grad(theta * 2, theta)))
+
+
 # The code
+
+
+TAKEN = ["below_2", "number", "found", "probability", "choose", "entry_at", "table", "uniform", "first"]
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_name_of_the_user_is_none_of_the_code(name):
+    q = constant(name)
+    three = choice("b", (1, s * q), (2, s * (1 - q)), (0, 1 - s))
+    other = bernoulli("k", probability=q)
+    formula = (f(three) + f(other)) * score(three, theta)
+    mine = Estimator("mine", formula, (three, other), grad(E(f(three), three), theta))
+    assert prove(mine).verdict == "proved"
+    found = numeric.crosscheck(mine, "vector")
+    assert found.agrees
+    assert found.draw_error is not None
+
+
+def test_a_draw_of_another_law_is_seen_without_sampling(monkeypatch):
+    mine = Estimator("mine", f(bit) * score(bit, theta), (bit,), target)
+    wrong = explicit.CHOOSE.replace("below + probability", "below + probability * 0.999")
+    assert wrong != explicit.CHOOSE
+    monkeypatch.setattr(sys.modules["numeric.codegen.statements.module_source"], "CHOOSE", wrong)
+    found = numeric.crosscheck(mine, "vector")
+    assert not found.agrees
+    assert 1e-5 < found.draw_error < 1e-2
+
+
+def test_a_table_may_end_with_a_constant_and_an_outcome_may_be_a_number():
+    moved = Estimator("mine", f(entry(bit, (1, c))) * score(bit, theta), (bit,), grad(E(f(entry(bit, (1, c))), bit), theta))
+    assert numeric.crosscheck(moved, "vector").agrees
+    at_one = Estimator("mine", f(bit) * score(bit, theta) + p(bit, at=1) * score(bit, theta, at=1) * 0, (bit,), target)
+    assert numeric.crosscheck(at_one, "vector").agrees
+
+
+def test_a_table_beside_a_function_of_two_coordinates_is_refused():
+    drawn = (bit, sign_)
+    sides = f(bit) * entry(sign_, (1, 2)) * score(bit, theta), grad(E(f(bit) * entry(sign_, (1, 2)), *drawn), theta)
+    mine = Estimator("mine", sides[0], drawn, sides[1])
+    assert numeric.crosscheck(mine, "vector", size=1).agrees
+    with pytest.raises(UsageError, match="Entry"):
+        numeric.crosscheck(mine, "vector", size=2)
+
+
+def test_many_outcomes_have_code():
+    many = choice("m", *((i, Fraction(1, 200)) for i in range(200)))
+    mine = Estimator("mine", f(many) * theta, (many,), grad(theta * E(f(many), many), theta))
+    run = numeric.compile(mine, "vector")
+    drawn = run.draw(torch.ones(1), generator=torch.Generator().manual_seed(1), sample_shape=(2000,))["m"]
+    assert abs(float(drawn.mean()) - 99.5) < 10
+    assert run(torch.ones(1), lambda m: m.sum(-1)).shape == (1,)
+
+
+def test_an_outcome_that_cannot_be_has_no_entry():
+    mine = Estimator("mine", entry(sign_, (1, 2)) * smooth(theta), (sign_,), grad(smooth(theta), theta))
+    run = numeric.compile(mine, "vector")
+    noise = {"d": torch.full((1,), 7.0)}
+    assert run.estimate(torch.zeros(1), noise, lambda x: x.sum(-1)).isnan().all()
 
 
 def _probabilities(law, logit):
@@ -378,6 +517,12 @@ def test_numbers_that_are_no_probabilities_are_refused_at_run_time():
     run(torch.tensor([1.0]), lambda b: b.sum(-1))
     with pytest.raises(UsageError, match="must not be negative"):
         run(torch.tensor([1.5]), lambda b: b.sum(-1))
+
+
+def test_what_is_divided_by_has_no_default():
+    run = numeric.compile(catalogue["spsa"], "vector")
+    with pytest.raises(UsageError, match="missing c"):
+        run(torch.ones(1), lambda x, y: x.sum(-1), theta_2=1.0)
 
 
 def test_a_formula_at_numbers_is_one_coordinate():

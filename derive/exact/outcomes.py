@@ -8,8 +8,8 @@ from __future__ import annotations
 from fractions import Fraction
 from math import prod
 
-from derive.language.choice import ChoiceLaw
-from derive.language.errors import NotEvaluable
+from derive.language.choice import MOST_TOGETHER, ChoiceLaw, outcomes_together
+from derive.language.errors import NotEvaluable, TooLarge
 from derive.language.scope import free, substitute
 from derive.language.term import (
     Add,
@@ -24,6 +24,7 @@ from derive.language.term import (
     Power,
     RandomVariable,
     Score,
+    Sign,
     Term,
     parts,
     rebuild,
@@ -34,6 +35,7 @@ def written_out(term: Term) -> Term:
     """Return a term without explicit finite laws.
 
     Raises
+        TooLarge, if that are too many summands.
         NotEvaluable, if a variable of one is not bound, or the probability of a point is asked for that is no number.
 
     >>> from derive.language.outcomes import rademacher
@@ -43,6 +45,10 @@ def written_out(term: Term) -> Term:
     >>> render(written_out(E(f(d) * d, d)))
     '1/2 * f(1) * 1 + 1/2 * f(-1) * -1'
     """
+    summands = outcomes_together(term)
+    if summands > MOST_TOGETHER:
+        message = f"explicit finite laws have {summands} outcomes together, more than the {MOST_TOGETHER} that are feasible."
+        raise TooLarge(message)
     loose = next((leaf for leaf in free(term) if isinstance(leaf, RandomVariable) and isinstance(leaf.law, ChoiceLaw)), None)
     if loose is not None:
         message = f"{loose.name} has an explicit finite law and no value: take the expectation over it."
@@ -65,8 +71,9 @@ def _written_out(term: Term) -> Term:
         case Score(ChoiceLaw() as law, at, parameter):
             return Grad(Log(_written_out(law.probability(_number(law, at)))), parameter)
     new = tuple(map(_written_out, parts(term)))
-    if isinstance(term, (Expect, Over)):  # the variable in the body has its law
-        new = (*parts(term)[:-1], new[-1])
+    if isinstance(term, (Expect, Over)) and new[:-1] != term.variable.law.terms:
+        bound = RandomVariable(term.variable.name, term.variable.law.with_terms(new[:-1]))
+        return type(term)(substitute(new[-1], {term.variable: bound}), bound)
     return term if new == parts(term) else rebuild(term, new)
 
 
@@ -78,7 +85,10 @@ def _number(law: ChoiceLaw, at: Term) -> Fraction:
             return sum((_number(law, arg) for arg in args), start=Fraction(0))
         case Mul(args):
             return prod((_number(law, arg) for arg in args), start=Fraction(1))
-        case Power(base, exponent) if exponent >= 0:
+        case Power(base, exponent) if exponent >= 0 or _number(law, base):
             return _number(law, base) ** exponent
+        case Sign(arg):
+            number = _number(law, arg)
+            return Fraction((number > 0) - (number < 0))
     message = f"the probability of {law.name} at {at}, which is no number."
     raise NotEvaluable(message)

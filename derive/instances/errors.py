@@ -9,3 +9,7 @@ class UnreadableError(Exception):
 
 class TooManyNodesError(UnreadableError):
     """A sum has too many summands; with coarser rules for the integrals in it there may be fewer."""
+
+
+class UnmetError(UnreadableError):
+    """What is assumed does not hold on the instance."""

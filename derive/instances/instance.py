@@ -10,9 +10,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from derive.instances.densities import FIXED, Family, Logistic, ShiftedExponential, random_family
+from derive.instances.errors import UnreadableError
 from derive.instances.functions import NONZERO, POSITIVE, SIGNED, Smooth, Table, generator, random_function, random_table
 from derive.instances.jets import Array
 from derive.instances.named import FAMILIES
+from derive.language.choice import ChoiceLaw
 from derive.language.scope import free
 from derive.language.term import (
     Add,
@@ -265,8 +267,8 @@ class Instance:
             return self._symbols[name]
         low, width = (0.05, 0.25) if name in self.needs.small else (0.4, 1.2)
         value = low + width * self._share("size", name, 0.6180339887498949)
-        any_sign = self.needs.signs.get((Symbol, name)) != POSITIVE and name not in self.needs.small
-        if any_sign and self._share("sign", name, 0.7548776662466927) < 0.4:
+        turned = self.number % 4 == 3 if name in self.needs.small else self._share("sign", name, 0.7548776662466927) < 0.4
+        if turned and self.needs.signs.get((Symbol, name)) != POSITIVE:
             value = -value
         self.used[name], self._symbols[name] = f"{value:.17g}", value
         return value
@@ -294,6 +296,9 @@ class Instance:
 
     def family(self, law: DensityLaw) -> Family:
         """Return the density of an abstract law: a family with fixed support, or where that is not assumed one that moves."""
+        if isinstance(law, ChoiceLaw):
+            message = "an explicit finite law has no density."
+            raise UnreadableError(message)
         if isinstance(law, NamedLaw):
             return FAMILIES[law.name]
         key = (law.name, len(law.parameters), law.normalised)

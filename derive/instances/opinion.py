@@ -11,7 +11,7 @@ import numpy as np
 
 from derive.instances.charts import Rule
 from derive.instances.cuts import demand_first_derivatives
-from derive.instances.errors import TooManyNodesError, UnreadableError
+from derive.instances.errors import TooManyNodesError, UnmetError, UnreadableError
 from derive.instances.evaluate import Evaluator
 from derive.instances.explicit import covers
 from derive.instances.instance import Instance, needs_of
@@ -48,6 +48,7 @@ class Opinion:
         error     how far the values may be off
         trivial   whether both sides were zero on every instance
         count     on how many instances the sides were evaluated
+        met       whether there may be an instance on which the assumptions hold: False where none of those that were tried is
     """
 
     verdict: Literal["agree", "differ", "silent"]
@@ -58,6 +59,7 @@ class Opinion:
     error: float = 0.0
     trivial: bool = False
     count: int = 0
+    met: bool = True
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,11 @@ class Bench:
         self.instance, self.assumptions = instance, assumptions
         self._known: dict[tuple[int, bool], Measured | UnreadableError] = {}
         self._fits: UnreadableError | bool = False
+
+    @property
+    def is_unmet(self) -> bool:
+        """Whether an assumption is known not to hold here."""
+        return isinstance(self._fits, UnmetError)
 
     def sides(self, left: Term, right: Term) -> Sides:
         """Return both sides on the instance.
@@ -206,7 +213,7 @@ class Bench:
                 raise UnreadableError(message)
         if not holds:
             message = f"the assumption {name} does not hold on the instance."
-            raise UnreadableError(message)
+            raise UnmetError(message)
 
 
 def compare(left: Term, right: Term, *, assumptions: Iterable[Any] = (), seed: int = 0, instances: int = 4) -> Opinion:
@@ -268,7 +275,7 @@ def _opinion(benches: list[Bench], instances: int, left: Term, right: Term) -> O
             reason = "an integral is not known well enough."
         if len(found) == instances:
             break
-    return _agreed(found) if len(found) > 1 else Opinion("silent", reason)
+    return _agreed(found) if len(found) > 1 else Opinion("silent", reason, met=not all(bench.is_unmet for bench in benches))
 
 
 def _agreed(found: list[Sides]) -> Opinion:

@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import ClassVar
 
 from derive.kernel.algebra import denominators, logarithms, monomials, product_of, tidy
+from derive.kernel.outcomes import cases, is_one
 from derive.kernel.signs import in_support, one_support, positive
 from derive.kernel.tails import at_outcomes, is_small, sides
 from derive.language.choice import ChoiceLaw
@@ -307,9 +308,8 @@ def _is_finite(law: Law) -> bool:
 def _is_law(law: Law) -> Decision:
     """Decide whether the parameters of a normal law, or of one that is known by its name, are those of a law."""
     if isinstance(law, ChoiceLaw):
-        whole = tidy(sum(law.parameters, start=Number(Fraction(0))))
-        if whole != Number(Fraction(1)):
-            return Decision("the probabilities of an explicit finite law do not sum to one, as far as algebra tells")
+        if not is_one(sum(law.parameters, start=Number(Fraction(0)))):
+            return Decision("its probabilities do not sum to one, as far as algebra tells; write the last one as what is left")
         return _all(_known_not_negative(tidy(term)) for term in law.parameters)
     needed = (law.scale,) if isinstance(law, NormalLaw) else law.positives if isinstance(law, NamedLaw) else ()
     return _all(_positive(tidy(term)) for term in needed)
@@ -545,7 +545,8 @@ def _known_not_negative(term: Term) -> Decision:
         return HOLDS
     if _positive(tidy(-term)) == HOLDS:
         return Decision("it is negative")
-    return _assumed(NotNegative(term))
+    every = cases(term)
+    return _all(map(_known_not_negative, every)) if every else _assumed(NotNegative(term))
 
 
 def _negative(term: Term) -> bool:

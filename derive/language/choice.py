@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import prod
 
 from derive.language.errors import UsageError
-from derive.language.term import Entry, NamedLaw, Number, RandomVariable, Term
+from derive.language.term import Entry, Expect, Mul, NamedLaw, Number, Over, RandomVariable, Term, parts
+
+MOST_TOGETHER = 1024
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,21 @@ class ChoiceLaw(NamedLaw):
         """
         known = dict(zip(self.values, self.parameters, strict=True))
         return known.get(value, Number(Fraction(0)))
+
+
+def outcomes_together(term: Term) -> int:
+    """Return how many summands a term has when its explicit finite laws are written out: the product of their outcomes.
+
+    >>> outcomes_together(Number(Fraction(2)))
+    1
+    """
+    inside = [outcomes_together(part) for part in parts(term)] or [1]
+    match term:
+        case Expect(_, RandomVariable(_, ChoiceLaw() as law)) | Over(_, RandomVariable(_, ChoiceLaw() as law)):
+            return len(law.values) * inside[-1]
+        case Mul():
+            return prod(inside)
+    return max(inside)
 
 
 def coordinate_of(term: Entry) -> int | None:

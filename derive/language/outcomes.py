@@ -99,8 +99,11 @@ def categorical(name: str, *, logits: Sequence[Exact]) -> RandomVariable:
     """One of the classes 0, 1, ..., each with the probability exp(logits[k]) / sum of exp(logits).
 
     Raises
-        UsageError, if there is no logit.
+        UsageError, if the logits are no tuple, or there is none.
     """
+    if not isinstance(logits, (tuple, list)) or not logits:
+        message = f"the logits of {name} are a tuple of terms, such as (theta, 0); got {logits!r}."
+        raise UsageError(message)
     weights = [exp(logit) for logit in logits]
     whole = total(weights)
     return choice(name, *((k, weight / whole) for k, weight in enumerate(weights)))
@@ -128,8 +131,9 @@ def entry(variable: RandomVariable, table: Sequence[Exact]) -> Term:
     entry(d; 1: up, -1: 0)
     """
     law = _explicit(variable)
-    if len(table) != len(law.values):
-        message = f"a table at {variable.name} has an entry for each of its {len(law.values)} values; got {len(table)}."
+    given = len(table) if isinstance(table, (tuple, list)) else f"a {type(table).__name__}"
+    if given != len(law.values):
+        message = f"a table at {variable.name} is a tuple with an entry for each of its {len(law.values)} values; got {given}."
         raise UsageError(message)
     return Entry(law.values, tuple(map(lift, table)), variable)
 
@@ -141,9 +145,9 @@ def coordinate(variable: RandomVariable, index: int) -> Term:
         UsageError, if the outcomes of the variable are no tuples, or there is no such place.
     """
     law = _explicit(variable)
-    if not law.joint or not 0 <= index < len(law.joint[0]):
+    if not law.joint or type(index) is not int or not 0 <= index < len(law.joint[0]):
         outcome = _listed(law.joint[0] if law.joint else law.values[:1])
-        message = f"{variable.name} has no coordinate {index}: an outcome of it is {outcome}."
+        message = f"{variable.name} has no coordinate {index!r}: an outcome of it is {outcome}."
         raise UsageError(message)
     return entry(variable, [row[index] for row in law.joint])
 

@@ -10,8 +10,8 @@ from functools import lru_cache, reduce
 from derive.kernel import algebra as scalar, theorem as kernel
 from derive.kernel.premises import Assuming
 from derive.kernel.theorem import Theorem
-from derive.language.choice import ChoiceLaw
-from derive.language.errors import PremiseError, RuleError
+from derive.language.choice import MOST_TOGETHER, ChoiceLaw, outcomes_together
+from derive.language.errors import PremiseError, RuleError, TooLong
 from derive.language.term import Density, Expect, Grad, Log, Number, Over, RandomVariable, Score, Term, parts
 
 Path = tuple[int, ...]
@@ -107,6 +107,9 @@ def written_out(term: Term, assuming: Assuming) -> Theorem | None:
 
     None where there is none.
 
+    Raises
+        TooLong, if that are too many summands; PremiseError, if one is no law.
+
     >>> from derive.kernel.premises import EVERYTHING
     >>> from derive.language.outcomes import rademacher
     >>> from derive.notation import E, function
@@ -114,6 +117,9 @@ def written_out(term: Term, assuming: Assuming) -> Theorem | None:
     >>> print(written_out(E(f(d), d), EVERYTHING).rhs)
     1/2 * f(1) + 1/2 * f(-1)
     """
+    if outcomes_together(term) > MOST_TOGETHER:
+        message = f"the explicit finite laws have more than {MOST_TOGETHER} outcomes together."
+        raise TooLong(message)
     if not _is_explicit(term):
         return within(term, lambda part: written_out(part, assuming))
     own = _outcomes(term, assuming)

@@ -21,7 +21,7 @@ from derive.kernel.premises import (
 )
 from derive.kernel.theorem import Equation
 from derive.language.choice import ChoiceLaw
-from derive.language.errors import RuleError, TooLong, UsageError
+from derive.language.errors import NotEvaluable, RuleError, TooLong, UsageError
 from derive.language.estimator import Estimator
 from derive.language.scope import depends
 from derive.language.term import (
@@ -29,6 +29,7 @@ from derive.language.term import (
     Density,
     Expect,
     Grad,
+    Law,
     Log,
     Over,
     Power,
@@ -73,7 +74,7 @@ def conditions_of(estimator: Estimator) -> Conditions:
     ['Differentiable', 'NonZero']
     """
     _demand_laws(estimator)
-    sides = tuple(map(written_out, (estimator.target, estimator.expectation)))
+    sides = tuple(map(_written_out, (estimator.target, estimator.expectation)))
     laws = (Normalised(variable) for variable in _explicit(estimator))
     premises = [*laws, *(premise for side in sides for premise in _premises(side))]
     premises.extend(supports_of(sides))
@@ -84,11 +85,27 @@ def conditions_of(estimator: Estimator) -> Conditions:
 
 
 def _explicit(estimator: Estimator) -> Iterator[RandomVariable]:
-    """Yield the variables with an explicit finite law."""
-    bound = (part.variable for part in subterms(estimator.target) if isinstance(part, (Expect, Over)))
-    for variable in dict.fromkeys((*estimator.draws, *bound)):
-        if isinstance(variable.law, ChoiceLaw):
-            yield variable
+    """Yield a variable of each explicit finite law: of what is drawn, averaged over, or asked for its probability or score."""
+    terms = estimator.target, estimator.formula, *(term for draw in estimator.draws for term in draw.law.terms)
+    laws = [draw.law for draw in estimator.draws] + [law for term in terms for law in _laws(term)]
+    yield from (RandomVariable("b", law) for law in dict.fromkeys(laws) if isinstance(law, ChoiceLaw))
+
+
+def _laws(term: Term) -> Iterator[Law]:
+    for part in subterms(term):
+        match part:
+            case Density(law, _) | Score(law, _, _):
+                yield law
+            case Expect(_, variable) | Over(_, variable):
+                yield variable.law
+
+
+def _written_out(term: Term) -> Term:
+    """Write out explicit finite laws, where each of their outcomes is a number."""
+    try:
+        return written_out(term)
+    except NotEvaluable:
+        return term
 
 
 def _demand_laws(estimator: Estimator) -> None:
@@ -100,7 +117,7 @@ def _demand_laws(estimator: Estimator) -> None:
     for variable in _explicit(estimator):
         decision = consult(Normalised(variable))
         if decision.failure:
-            message = f"the law of {variable.name} in {estimator.name!r} is none: {decision.failure}."
+            message = f"{estimator.name!r} has the law {variable.law}, which is none: {decision.failure}."
             raise UsageError(message)
 
 

@@ -83,7 +83,9 @@ def _held(evidence: Evidence) -> Verdict:
     seen = bool(evidence.comparisons) or (evidence.derivation is not None and evidence.opinion.verdict == "agree")
     if not seen or evidence.opinion.verdict == "silent":
         tried.append(_instances(evidence))
-    if not seen:
+    if not evidence.opinion.met:
+        tried.append("on none of the instances that were tried do the conditions hold: they may contradict each other")
+    if not (seen and evidence.opinion.met):
         return _undecided(evidence)
     if _is_vacuous(evidence):
         return _verdict(evidence, "vacuous", _scope_of(evidence), remark="target and mean are zero: nothing was tested")

@@ -158,7 +158,7 @@ class Interpreter:
                 return self.scalar(arg).sigmoid()
             case Sign(arg):
                 return self.scalar(arg).sign()
-            case Entry(values, entries, at):
+            case Entry(values, entries, at) if self._first.numel() == 1:
                 return entry_at(self.vector(at).squeeze(-1), values, [self.scalar(one) for one in entries])
             case Density(law, at):
                 return self._log_density(law, self.vector(at)).exp()

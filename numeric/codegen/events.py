@@ -181,11 +181,8 @@ class Events(Tensors):
     def _argument(self, arg: Term) -> str:
         if isinstance(arg, Symbol) and (self._is_constant(arg) or (self.summed and arg == self.theta)):
             return self.constant(arg, Kind.ANYTHING)
-        if isinstance(arg, Number) and self.family.name == "vector":
-            given = self.value(arg).text
-            hint = f"at_{given}" if given.isdecimal() else "at_number"
-            return self.write.assign(hint, f"torch.full_like({self.tensors[0]}, {given})")
-        return self.value(arg).text if isinstance(arg, Number) else self.event(arg)
+        alone = isinstance(arg, Number) and self.family.name != "vector"
+        return self.value(arg).text if alone else self.event(arg)
 
     def _value_and_slope(self, text: str, name: str, args: list[str], i: int) -> tuple[str, str]:
         hint = _joined(name, args)
@@ -280,6 +277,10 @@ class Events(Tensors):
 
     def event(self, term: Term) -> str:
         """The name of a vector that is an argument of a function."""
+        if isinstance(term, Number) and self.family.name == "vector":
+            given = self.value(term).text
+            hint = f"at_{given}" if given.isdecimal() else "at_number"
+            return self.write.assign(hint, f"torch.full_like({self.tensors[0]}, {given})")
         code = self.event_code(term)
         if code.shape is Shape.NUMBER and any(isinstance(leaf, RandomVariable) for leaf in free(term)):
             message = f"{term} in the formula of {self.estimator.name!r} is the number {code.text}: write that number."

@@ -37,16 +37,18 @@ from textwrap import wrap
 
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
-from derive.language.scope import depends
+from derive.language.scope import depends, free
 from derive.language.term import (
     Apply,
     DensityLaw,
     FiniteLaw,
     Function,
     NormalLaw,
+    Power,
     RandomVariable,
     Symbol,
     Term,
+    subterms,
 )
 from numeric.codegen.curvature import Curvature
 from numeric.codegen.expressions import (
@@ -345,7 +347,9 @@ def _users(estimator: Estimator, walk: Curvature) -> list[Function]:
 
 def _signature_symbols(estimator: Estimator, names: Names) -> tuple[tuple[str, float | None], ...]:
     symbols = {names.of(symbol): symbol for symbol in constants_of(estimator)}
-    defaults = {name: None if symbol == estimator.parameter else DEFAULTS.get(name) for name, symbol in symbols.items()}
+    divisors = [part.base for part in subterms(estimator.formula) if isinstance(part, Power) and part.exponent < 0]
+    needed = {estimator.parameter}.union(*map(free, divisors))
+    defaults = {name: None if symbol in needed else DEFAULTS.get(name) for name, symbol in symbols.items()}
     return tuple(sorted(defaults.items(), key=lambda item: item[1] is not None))
 
 

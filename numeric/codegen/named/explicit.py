@@ -14,12 +14,12 @@ from numeric.codegen.named.family import Named, of
 CHOOSE = '''
 def choose(uniform, table):
     """Return the outcome that a uniform number falls to: that up to which the probabilities sum to more than the number."""
-    number, below = torch.zeros_like(uniform, dtype=torch.long), 0
-    *first, _ = table.values()
-    for probability in first:
+    first, *others = table
+    found, below = torch.full_like(uniform, first), 0
+    for value, probability in zip(others, table.values()):
         below = below + probability
-        number = number + (uniform >= below)
-    return torch.tensor(list(table), dtype=uniform.dtype, device=uniform.device)[number]
+        found = torch.where(uniform >= below, value, found)
+    return found
 '''
 
 ENTRY_AT = '''
