@@ -193,6 +193,18 @@ def test_other_functions_are_checked_in_every_call(wrong, message):
         compiled(LOGITS, Counted(), c=wrong, **given)
 
 
+def test_a_learned_baseline_is_checked_in_every_call():
+    compiled, given = compile(catalogue["nvil"]), {"psi": torch.zeros(2), "x": None}
+    for wrong, message in (
+        (lambda _x, psi: psi.sum() / 0, "C must return finite real numbers"),
+        (lambda _x, psi: psi, "one number for each batch element"),
+        ("C", "expected a function of constants"),
+    ):
+        compiled(LOGITS, Counted(), C=lambda _x, psi: psi.sum(), **given)
+        with pytest.raises(UsageError, match=message):
+            compiled(LOGITS, Counted(), C=wrong, **given)
+
+
 def test_a_generator_of_another_device_is_refused_in_every_call():
     compiled = compile(catalogue["score-function"])
     compiled(LOGITS, Counted(), generator=generator())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
@@ -135,9 +136,14 @@ def checked_tensor(value: object, name: str, law: Family) -> Tensor:
     return value.detach()
 
 
+def is_traced() -> bool:
+    """Whether torch.compile or a transform of torch.func is at work."""
+    return torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None
+
+
 def is_transformed(value: Tensor) -> bool:
-    """Whether torch.compile or a transform of torch.func is at work, or a tensor has no storage: its numbers are not known."""
-    return torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None or value.is_meta
+    """Whether something of the kind is at work, or a tensor has no storage: its numbers are not known."""
+    return is_traced() or value.is_meta
 
 
 def is_finite(value: Tensor) -> bool:
@@ -147,8 +153,7 @@ def is_finite(value: Tensor) -> bool:
     """
     if is_transformed(value):
         return True
-    total = value.sum()
-    return bool(total - total == 0) or bool(torch.isfinite(value).all())
+    return math.isfinite(value.sum().item()) or bool(torch.isfinite(value).all())
 
 
 def checked_function(
@@ -177,7 +182,7 @@ def checked_function(
     return checked
 
 
-def checked_baseline(f: object, name: str, like: Tensor) -> Objective:
+def checked_baseline(f: object, name: str, like: Tensor, *, values: bool = True) -> Objective:
     """Wrap a function of constants only: its value must be one number for each batch element, or one for all."""
     if not callable(f):
         message = f"{name}: expected a function of constants, got a {type(f).__name__}."
@@ -190,7 +195,7 @@ def checked_baseline(f: object, name: str, like: Tensor) -> Objective:
             got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
             message = f"{name} must return one number for each batch element: expected a tensor of shape {batch}, got {got}."
             raise UsageError(message)
-        if value.is_complex() or not is_finite(value):
+        if value.is_complex() or (values and not is_finite(value)):
             _refuse_not_finite(value, name)
         return value.to(like)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from numeric.codegen.inputs import (
     checked_params,
     checked_tensor_constant,
     first,
+    is_traced,
     spelled,
     tensors_of,
 )
@@ -39,6 +40,12 @@ class Checks:
     name: str
     generated: Generated
     laws: Laws
+    fixed: Mapping[str, frozenset[int]] = field(init=False)
+    """The positions of the arguments of each function that are constants."""
+
+    def __post_init__(self) -> None:
+        names, fixed = self.generated.functions, self.generated.fixed
+        object.__setattr__(self, "fixed", {name: frozenset(i for own, i in fixed if own == name) for name in names})
 
     def params(self, params: Params) -> Params:
         """Return the parameters, detached.
@@ -96,7 +103,7 @@ class Checks:
                 raise UsageError(message)
             return ()
         name = self.generated.functions[0]
-        return (checked_function(f, name, self._fixed(name), values=values, vector=name in self.generated.vectors),)
+        return (checked_function(f, name, self.fixed[name], values=values, vector=name in self.generated.vectors),)
 
     def keywords(self, keywords: Mapping[str, Any], params: Params, *, values: bool = True) -> dict[str, Any]:
         """The other functions, wrapped, and the constants, detached."""
@@ -125,15 +132,13 @@ class Checks:
             return value
         if name == "lambda_":  # a temperature that is not positive has finite estimates
             return self._constant(value, name, like)
-        return value.detach() if name == self.generated.parameter else value.detach().to(like)
-
-    def _fixed(self, name: str) -> frozenset[int]:
-        return frozenset(position for function, position in self.generated.fixed if function == name)
+        alike = value.dtype == like.dtype and value.device == like.device
+        return value.detach() if alike or name == self.generated.parameter else value.detach().to(like)
 
     def _function(self, f: object, name: str, like: Tensor, *, values: bool) -> Objective:
         if name in self.generated.baselines:
-            return checked_baseline(f, name, like)
-        return checked_function(f, name, self._fixed(name), values=values, vector=name in self.generated.vectors)
+            return checked_baseline(f, name, like, values=values)
+        return checked_function(f, name, self.fixed[name], values=values, vector=name in self.generated.vectors)
 
     def _constant(self, value: object, name: str, like: Tensor) -> object:
         if name == self.generated.parameter:
@@ -191,11 +196,12 @@ class Checks:
 
 def signature(params: Params, samples: int, generator: torch.Generator | None, keywords: Mapping[str, Any]) -> object:
     """What the checks of a call depend on, other than the numbers in its tensors; None where those are not known."""
-    if torch.compiler.is_compiling() or torch._C._functorch.maybe_current_level() is not None:
+    if is_traced() or torch._C._len_torch_dispatch_stack():  # somebody watches: an audit, a tracer
         return None
-    if torch._C._len_torch_dispatch_stack():  # somebody watches: an audit, a tracer
-        return None
-    parts = tuple(map(_kind, params.items())) if isinstance(params, Mapping) else _kind(("", params))
+    if isinstance(params, Tensor):
+        parts: tuple[object, ...] = params.shape, params.dtype, params.device
+    else:
+        parts = tuple(map(_kind, params.items())) if isinstance(params, Mapping) else (type(params),)
     given = tuple(map(_kind, keywords.items())) if keywords else ()
     return parts, type(samples), samples, generator and generator.device, given
 
