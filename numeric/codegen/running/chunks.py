@@ -61,7 +61,7 @@ def _by_samples(run: Run, parts: list[int], samples: int) -> Gradient:
         for name, part in found.items():
             summed = part.sum(0, dtype=_wide(part))
             total[name] = summed if name not in total else total[name].add_(summed)
-    return _given_back({name: (part / samples).to(found[name].dtype) for name, part in total.items()})
+    return _given_back({name: _mean(part, samples, found[name].dtype) for name, part in total.items()})
 
 
 def _by_rows(run: Run, parts: list[int], shape: torch.Size, samples: int) -> Gradient:
@@ -73,8 +73,14 @@ def _by_rows(run: Run, parts: list[int], shape: torch.Size, samples: int) -> Gra
         for name, part in found.items():
             if name not in total:
                 total[name] = part.new_empty(ends[-1], part.shape[-1], dtype=_wide(part))
-            total[name][rows] = part if number == 0 else total[name][rows] + part
-    return _given_back({name: (part / samples).to(found[name].dtype).reshape(shape) for name, part in total.items()})
+            some = total[name][rows]
+            some.copy_(part) if number == 0 else some.add_(part)
+    return _given_back({name: _mean(part, samples, found[name].dtype).reshape(shape) for name, part in total.items()})
+
+
+def _mean(total: Tensor, samples: int, dtype: torch.dtype) -> Tensor:
+    """The mean, in the memory of the sum: a pass over a large batch takes as long as an estimate of it."""
+    return (total if samples == 1 else total.div_(samples)).to(dtype)
 
 
 def _wide(part: Tensor) -> torch.dtype:
