@@ -367,7 +367,10 @@ def _mean(
 
 
 def _batch_error(compiled: Compiled, case: Case, seed: int) -> float:
-    """The noise of a few estimates for a batch (2, n), given to both of its parameter vectors at once and to each alone."""
+    """The noise of a few estimates for a batch (2, n), given to both of its parameter vectors at once and to each alone.
+
+    A call that draws by itself is compared too: what it runs is made of the code, and is not the code itself.
+    """
     points, keywords = [case.parameters(k) for k in (0, 1)], case.keywords(0)
     batch = {name: torch.stack([point[name] for point in points]) for name in points[0]}
     together = dict(keywords)
@@ -382,7 +385,11 @@ def _batch_error(compiled: Compiled, case: Case, seed: int) -> float:
         for point, part in zip(points, parts, strict=True)
     ]
     each = torch.stack(alone, samples)
-    return float(((found - each).abs() / (1 + each.abs())).max())
+    generator.manual_seed(seed)
+    called = flat(compiled(case.shaped(batch), *case.objective, generator=generator, samples=BATCHES, **together), 1)
+    mean = found.mean(0) if samples else found
+    errors = [(one - other).abs() / (1 + other.abs()) for one, other in ((found, each), (called, mean))]
+    return float(torch.cat([error.flatten() for error in errors]).max())
 
 
 # By sampling

@@ -6,7 +6,7 @@ import copy
 import inspect
 import math
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import torch
@@ -14,15 +14,18 @@ from torch import Tensor
 
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
-from numeric.codegen.inputs import Gradient, Laws, Objective, Params, first
+from numeric.codegen.inputs import Gradient, Laws, Objective, Params, first, is_traced
 from numeric.codegen.running.checks import Checks, signature
 from numeric.codegen.running.chunks import cut, cut_constants, in_parts
 from numeric.codegen.running.module import forget, module_of
+from numeric.codegen.running.together import together
 from numeric.codegen.torchgen import Generated, generate
 
-Call: TypeAlias = tuple[Params, tuple[Objective, ...], dict[str, Any], dict[str, Any]]
-"""The parameters, the objective, the keywords of `estimate`, and those of `draw`."""
+Call: TypeAlias = tuple[Params, tuple[Objective, ...], dict[str, Any]]
+"""The parameters, the objective, and the keywords of `draw` and `estimate`."""
 
+Sampled: TypeAlias = Callable[..., tuple[dict[str, Tensor], Gradient]]
+"""From the parameters, the objective, a generator, a shape of samples and keywords to the noise and the estimates from it."""
 
 _ARGUMENTS = ("self", "params", "f", "noise", "generator", "samples", "check", "rowwise")
 
@@ -89,9 +92,10 @@ class Compiled:
         self._checks = Checks(self.name, generated, Laws(generated.laws, generated.location, generated.alike))
         self._last: object = None
         self._original: Compiled | None = None
-        module = module_of(generated.source, estimator.name)
+        module = module_of(f"{generated.source}\n\n{together(generated.source)}\n", estimator.name)
         weakref.finalize(self, forget, module)
         self._draw, self._estimate = inspect.unwrap(module.draw), inspect.unwrap(module.estimate)
+        self._sampled: Sampled = module.draw_and_estimate
 
     def _refuse_taken_names(self) -> None:
         taken = [name for name in (*self.functions[1:], *self.constants) if name in _ARGUMENTS]
@@ -165,7 +169,7 @@ class Compiled:
         values = self._original is None
         objective, given = self._checks.objective(f, values=values), self._checks.keywords(keywords, params, values=values)
         self._checks.positive(params, given)
-        return params, objective, given, drawn_with
+        return params, objective, given | drawn_with
 
     def _again(self, params: Params, f: Objective | None, keywords: dict[str, Any], *, check: bool) -> Call:
         """The same, but for what was checked in the last call."""
@@ -173,22 +177,23 @@ class Compiled:
         given = self._checks.again(keywords, params) if keywords else keywords
         if check:  # with a rate that is not positive there are finite estimates too
             self._checks.positive(params, given)
-        defaults = self._generated.symbols if self._generated.drawn_with else ()
-        drawn_with = {name: given.get(name, value) for name, value in defaults if name in self._generated.drawn_with}
-        return params, objective, given, drawn_with  # type: ignore[return-value]
+        if self._generated.drawn_with:
+            given = {name: value for name, value in self._generated.symbols if name in self._generated.drawn_with} | given
+        return params, objective, given  # type: ignore[return-value]
 
     def _run(
         self, call: Call, generator: torch.Generator | None, samples: int, *, rowwise: bool, watched: bool
     ) -> Gradient:
         """The mean of the estimates; where nobody has looked at what functions return, at least the estimates are watched."""
-        params, objective, given, drawn_with = call
+        params, objective, given = call
         before = torch.is_grad_enabled()
         torch._C._set_grad_enabled(False)  # what `torch.no_grad` does, in a tenth of its time
         try:
             if rowwise and (parts := self._in_parts(call, generator, samples, watched=watched)) is not None:
                 return parts
-            noise = self._draw(params, generator, (samples,), **drawn_with)
-            gradient = self._averaged(self._estimate(params, noise, *objective, **given), samples)
+            sampled = self._in_two_steps if is_traced() else self._sampled
+            noise, estimates = sampled(params, *objective, generator=generator, sample_shape=(samples,), **given)
+            gradient = self._averaged(estimates, samples)
             if watched and not _is_finite(gradient):
                 self._look(params, noise, *objective, **given)
             return gradient
@@ -196,19 +201,32 @@ class Compiled:
             torch._C._set_grad_enabled(before)
 
     def _in_parts(self, call: Call, generator: torch.Generator | None, samples: int, *, watched: bool) -> Gradient | None:
-        params, objective, given, drawn_with = call
+        params, objective, given = call
         shape, flat = first(params).shape, cut(params, slice(None))  # once, for it is a copy where they are strided
+        sampled = self._in_two_steps if is_traced() else self._sampled
 
         def run(sample_shape: tuple[int, ...], rows: slice | None) -> Gradient:
             some = params if rows is None else cut(flat, rows)
             constants = cut_constants(given, self._generated, shape, rows)
-            noise = self._draw(some, generator, sample_shape, **drawn_with)
-            gradient: Gradient = self._estimate(some, noise, *objective, **constants)
+            noise, gradient = sampled(some, *objective, generator=generator, sample_shape=sample_shape, **constants)
             if watched and not _is_finite(gradient):
                 self._look(some, noise, *objective, **constants)
             return gradient
 
         return in_parts(self._generated, params, samples, run)
+
+    def _in_two_steps(
+        self,
+        params: Params,
+        *objective: Objective,
+        generator: torch.Generator | None,
+        sample_shape: tuple[int, ...],
+        **given: Any,
+    ) -> tuple[dict[str, Tensor], Gradient]:
+        """The noise, and the estimates from it, where `estimate` is compiled or something sees every operation."""
+        drawn_with = {name: given[name] for name in self._generated.drawn_with}
+        noise = self._draw(params, generator, sample_shape, **drawn_with)
+        return noise, self._estimate(params, noise, *objective, **given)
 
     def _look(self, params: Params, noise: Mapping[str, Tensor], *objective: Objective, **given: Any) -> None:
         """Compute the estimate again with every check, to say what is not finite; it may have overflowed by itself."""
@@ -270,7 +288,7 @@ class Compiled:
         """
         other = copy.copy(self)
         other._original, other._last = self, None
-        other._estimate = torch.compile(self._estimate, fullgraph=True, **options)
+        other._estimate, other._sampled = torch.compile(self._estimate, fullgraph=True, **options), other._in_two_steps
         return other
 
     def surrogate(
