@@ -7,8 +7,8 @@ sample that is needed; `raw`, `draw` and `estimate` of the generated module call
 a user calls it; `rowwise`, that with rowwise=True; `compiled`, that of `compiled.compile()`, where there is a C++ compiler;
 Pyro and Storchastic, where they are installed (`make bench-peers`). In each round everything runs once, one after the
 other, so that what the machine does besides hits all of them; a ratio is the median over the rounds, with its quartiles. On a
-CPU the processor time of one thread is measured, on a GPU the time until the device is done. --write puts the table into
-benchmarks/estimators.md.
+CPU the processor time of one thread is measured, on a GPU the time until the device is done. Before the first, one large block
+of memory is freed, see `settle`. --write puts the table into benchmarks/estimators.md.
 """
 
 from __future__ import annotations
@@ -64,6 +64,15 @@ def contenders(name: str, n: int, batch: int, device: str) -> dict[str, Run]:
         itself = ours.compile()
         runs["compiled"] = lambda: itself(params, f, generator=g, **given)
     return runs | pyro_runs(name, params) | storchastic_runs(name, params)
+
+
+def settle() -> None:
+    """Free one block of almost 32 MiB, as any program with large tensors has.
+
+    Until then glibc gives the top of its heap back after each call, and the page faults of the next one are up to half of the
+    time of whoever uses more than a few tensors at once, by hand or not; how many they are depends on what ran before.
+    """
+    torch.empty(2**25 - 2**16, dtype=torch.uint8)
 
 
 def seconds(run: Run, repeats: int, device: str) -> float:
@@ -143,6 +152,7 @@ def main() -> None:
     options: Any = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
+    settle()
     lines = [f"Measured on {machine(options.device)}; medians and quartiles, in bold where a goal is missed.", ""]
     print(*lines, sep="\n")
     for line in table(SIZES[:3] if options.quick else SIZES, 5 if options.quick else ROUNDS, options.device):
