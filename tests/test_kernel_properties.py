@@ -16,7 +16,7 @@ from hypothesis import Phase, given, settings, strategies as st
 from derive.instances import compare
 from derive.kernel import algebra as scalar, judgement, latents, laws, premises, tails, theorem as kernel
 from derive.kernel.premises import HOLDS, Differentiable, NonZero, NotNegative, Positive
-from derive.language import scope
+from derive.language import scope, sharing
 from derive.language.errors import GradproofError
 from derive.language.term import (
     Apply,
@@ -379,6 +379,7 @@ DIRECTED: dict[str, tuple[list[tuple[object, str, object]], Callable[[], None]]]
 def forget() -> None:
     for cached in (scalar.tidy, scalar.monomials, scalar._key, scalar._exponentials, scalar._logarithm, scope.canonical):
         getattr(cached, "cache_clear", lambda: None)()
+    sharing.forget()
 
 
 @pytest.fixture

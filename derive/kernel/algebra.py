@@ -8,9 +8,10 @@ makes premises of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
+from itertools import compress
 from math import comb
 from typing import Any
 
@@ -62,7 +63,7 @@ def equal(left: Term, right: Term) -> bool:
     >>> equal((x**2 - y**2) / (x - y), x + y), equal(x / y, y / x)
     (True, False)
     """
-    return left == right or tidy(left - right) == ZERO
+    return left == right or _lowest(left - right)[0].is_zero()
 
 
 def split_logarithms(term: Term) -> Term:
@@ -80,13 +81,16 @@ def split_logarithms(term: Term) -> Term:
     return rebuild(term, new) if factors is None else _sum_of_logarithms(factors)
 
 
-@lru_cache(maxsize=65536)
+@remembered
 def tidy(term: Term) -> Term:
     """Return the normal form: an expanded sum of products over factored denominators, atoms in a fixed order."""
-    return sum_of(monomials(term))
+    found = monomials(term)
+    tidied = sum_of(found)
+    vars(tidied).setdefault("_monomials", found)  # that a normal form is its own is tested, and saves reading it again
+    return tidied
 
 
-@lru_cache(maxsize=65536)
+@remembered
 def monomials(term: Term) -> tuple[Monomial, ...]:
     """Return the normal form as coefficients and atoms with exponents; a denominator is an atom with a negative exponent.
 
@@ -96,13 +100,25 @@ def monomials(term: Term) -> tuple[Monomial, ...]:
     ((Fraction(2, 1), ((Symbol(name='x'), 1),)),)
     """
     atoms = _atoms(term)
-    keys = sorted(atoms, key=_rank)
-    context = fmpq_mpoly_ctx.get([f"x{i}" for i in range(len(keys))] or ["x"], Ordering.lex)
-    generators = dict(zip(keys, context.gens(), strict=False))
-    top, bottom = _reduced(*_ratio(term, generators, context))
-    top, bottom = _reduced(_with_signs(top, generators, context), bottom)
+    top, bottom, keys, context = _lowest(term)
     shown = [atoms[key] for key in keys]
     return tuple(monomial for part in _apart(top, bottom, context) for monomial in _expanded(*part, shown))
+
+
+@remembered
+def _lowest(term: Term) -> tuple[Poly, Poly, tuple[Term, ...], Any]:
+    """Return numerator and denominator in lowest terms, the keys of their atoms, and the context of both."""
+    keys = tuple(sorted(_atoms(term), key=_rank))
+    generators, context = _ring(keys)
+    top, bottom = _reduced(*_ratio(term, generators, context))
+    return *_reduced(_with_signs(top, generators, context), bottom), keys, context
+
+
+@lru_cache(maxsize=1024)
+def _ring(keys: tuple[Term, ...]) -> tuple[dict[Term, Poly], Any]:
+    """Return the generators of the polynomials in these atoms, and their context."""
+    context = fmpq_mpoly_ctx.get([f"x{i}" for i in range(len(keys))] or ["x"], Ordering.lex)
+    return dict(zip(keys, context.gens(), strict=False)), context
 
 
 def _apart(top: Poly, bottom: Poly, context: Any) -> list[Ratio]:
@@ -124,13 +140,20 @@ def _expanded(top: Poly, bottom: Poly, shown: list[Term]) -> list[Monomial]:
     if len(bottom) > 1:
         _refuse_large(len(top) * len(bottom), MOST_WRITTEN)
     content, below = _factors(bottom, shown)
-    return [(_fraction(value) / content, _powers(exponents, shown) + below) for exponents, value in top.terms()]
+    return [(_fraction(value / content), _powers(exponents, shown) + below) for exponents, value in top.terms()]
 
 
 def sum_of(terms: tuple[Monomial, ...]) -> Term:
     """Return the term with these monomials."""
     products = [product_of(coefficient, factors) for coefficient, factors in terms]
     return ZERO if not products else products[0] if len(products) == 1 else Add(tuple(products))
+
+
+def added(terms: Sequence[Term]) -> Term:
+    """Return the sum of terms as `+` builds it, without the sums on the way."""
+    if len(terms) < 2:
+        return terms[0] if terms else ZERO
+    return Add(tuple(arg for term in terms for arg in (term.args if isinstance(term, Add) else (term,))))
 
 
 def product_of(coefficient: Fraction, factors: Factors) -> Term:
@@ -174,15 +197,15 @@ def derivative(term: Term, parameter: Symbol) -> Term:
 
 @remembered
 def denominators(term: Term) -> tuple[Term, ...]:
-    """Return what the term divides by, under binders too."""
+    """Return what the term divides by, under binders too, each once."""
     own = (term.base,) if isinstance(term, Power) and term.exponent < 0 else ()
-    return own + tuple(found for part in parts(term) for found in denominators(part))
+    return tuple(dict.fromkeys((*own, *(found for part in parts(term) for found in denominators(part)))))
 
 
 @remembered
 def logarithms(term: Term) -> tuple[Term, ...]:
     """Return what must be positive for the normal form: what exp(log x) is, what a logarithm splits into, what has no sign."""
-    return tuple(_own_logarithms(term)) + tuple(found for part in parts(term) for found in logarithms(part))
+    return tuple(dict.fromkeys((*_own_logarithms(term), *(found for part in parts(term) for found in logarithms(part)))))
 
 
 def _own_logarithms(term: Term) -> Iterator[Term]:
@@ -204,13 +227,17 @@ def factors_of_logarithms(term: Term) -> Iterator[Term]:
         yield from factors_of_logarithms(part)
 
 
+@remembered
 def _atoms(term: Term) -> dict[Term, Term]:
     """Map the key of each atom (bound variables numbered, parts in normal form) to the atom as it is printed."""
     match term:
         case Number():
             return {}
         case Add(args) | Mul(args):
-            return {key: atom for arg in args for key, atom in _atoms(arg).items()}
+            found: dict[Term, Term] = {}
+            for arg in args:
+                found |= _atoms(arg)
+            return found
         case Power(base, _):
             return _atoms(base)
         case Exp(arg) | Sigmoid(arg):
@@ -361,7 +388,14 @@ def _rank(atom: Term) -> tuple[int, str]:
 
 
 def _ratio(term: Term, generators: dict[Term, Poly], context: Any) -> Ratio:
-    """Return numerator and denominator of a term as polynomials in the generators."""
+    """Return numerator and denominator of a term as polynomials in the generators; a node keeps those of the last ones."""
+    known = vars(term).get("_ratio")
+    if known is None or known[0] is not generators:
+        known = vars(term)["_ratio"] = generators, _read_ratio(term, generators, context)
+    return known[1]
+
+
+def _read_ratio(term: Term, generators: dict[Term, Poly], context: Any) -> Ratio:
     one = context.constant(1)
     match term:
         case Number(value):
@@ -390,13 +424,24 @@ def _exponential(power: Term, generators: dict[Term, Poly], context: Any) -> Rat
 
 
 def _sum(ratios: list[Ratio], context: Any) -> Ratio:
-    top, bottom = context.constant(0), context.constant(1)
+    one = context.constant(1)
+    whole = [numerator for numerator, denominator in ratios if denominator == one]
+    top, bottom = _added_in_pairs(whole, context), one
     for numerator, denominator in ratios:
+        if denominator == one:
+            continue
         if denominator == bottom:
             top = top + numerator
         else:
             top, bottom = _reduced(top * denominator + numerator * bottom, bottom * denominator)
     return top, bottom
+
+
+def _added_in_pairs(polys: list[Poly], context: Any) -> Poly:
+    """Add in pairs of similar length: one growing sum would be copied for each summand."""
+    while len(polys) > 1:
+        polys = [polys[i] + polys[i + 1] if i + 1 < len(polys) else polys[i] for i in range(0, len(polys), 2)]
+    return polys[0] if polys else context.constant(0)
 
 
 def _product(ratios: list[Ratio], one: Poly) -> Ratio:
@@ -441,10 +486,10 @@ def _reduced(top: Poly, bottom: Poly) -> Ratio:
     return top / unit, bottom / unit
 
 
-def _factors(bottom: Poly, atoms: list[Term]) -> tuple[Fraction, Factors]:
+def _factors(bottom: Poly, atoms: list[Term]) -> tuple[Any, Factors]:
     """Return the rational content of a denominator, and its factors as atoms with negative exponents."""
     content, factors = bottom.factor()
-    return _fraction(content), tuple((_polynomial(base, atoms), -int(exponent)) for base, exponent in factors)
+    return content, tuple((_polynomial(base, atoms), -int(exponent)) for base, exponent in factors)
 
 
 def _polynomial(poly: Poly, atoms: list[Term]) -> Term:
@@ -452,7 +497,7 @@ def _polynomial(poly: Poly, atoms: list[Term]) -> Term:
 
 
 def _powers(exponents: tuple[int, ...], atoms: list[Term]) -> Factors:
-    return tuple((atom, int(exponent)) for atom, exponent in zip(atoms, exponents, strict=False) if exponent)
+    return tuple((atoms[i], int(exponents[i])) for i in compress(range(len(atoms)), exponents))
 
 
 def _fraction(value: Any) -> Fraction:

@@ -268,8 +268,8 @@ def _all(decisions: Iterable[Decision]) -> Decision:
 
 def defined(*terms: Term) -> list[Premise]:
     """Return what the normal form of terms needs: that what divides is not zero, and what a logarithm splits into positive."""
-    zeros = [NonZero(base) for term in terms for base in denominators(term)]
-    return [*zeros, *(Positive(base) for term in terms for base in logarithms(term))]
+    zeros = [NonZero(base) for base in dict.fromkeys(base for term in terms for base in denominators(term))]
+    return [*zeros, *(Positive(base) for base in dict.fromkeys(base for term in terms for base in logarithms(term)))]
 
 
 def _part(premise: Premise) -> Decision:

@@ -318,8 +318,8 @@ def linearity(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
         kept = scalar.product_of(Fraction(1), inside)
         premises.append(Integrable(variable, weight * kept))
         summands.append(scalar.product_of(coefficient, outside) * type(term)(kept, variable))
-    result = sum(summands[1:], start=summands[0]) if summands else scalar.ZERO
-    if scalar.equal(result, term):
+    result = scalar.added(summands)
+    if len(summands) < 2 and scalar.equal(result, term):  # the mean of a sum is no sum of means of products
         return algebra(term, result, assuming=assuming)
     return concluded(term, result, "linearity", (term,), premises, assuming)
 

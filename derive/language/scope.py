@@ -122,32 +122,45 @@ def substitute(term: Term, values: Mapping[Leaf, Term]) -> Term:
     >>> substitute(E(f(b) * x, b), {x: b}).variable.name
     'b_1'
     """
-    values = {leaf: value for leaf, value in values.items() if leaf in free(term)}
+    return _put(term, values, {})
+
+
+def _put(term: Term, values: Mapping[Leaf, Term], known: dict[Term, Term]) -> Term:
+    """Return what `substitute` does, given what the same values have made of other terms."""
+    occurring = free(term)
+    values = {leaf: value for leaf, value in values.items() if leaf in occurring}
     if not values:
         return term
+    if term not in known:
+        known[term] = _put_inside(term, values, known)
+    return known[term]
+
+
+def _put_inside(term: Term, values: Mapping[Leaf, Term], known: dict[Term, Term]) -> Term:
     match term:
         case Symbol() | RandomVariable():
             return values[term]
         case Expect(body, variable) | Over(body, variable):
-            law = variable.law.with_terms(tuple(substitute(t, values) for t in variable.law.terms))
+            law = variable.law.with_terms(tuple(_put(t, values, known) for t in variable.law.terms))
             inner = {leaf: value for leaf, value in values.items() if leaf != variable and leaf in free(body)}
             taken = frozenset[Leaf]().union(free(body) - {variable}, *(free(value) for value in inner.values()))
             bound = RandomVariable(_fresh(variable.name, taken), law)
-            return type(term)(substitute(body, inner | {variable: bound}), bound)
+            renaming: dict[Leaf, Term] = {} if bound is variable else {variable: bound}
+            return type(term)(substitute(body, inner | renaming), bound)
         case Grad(body, parameter):
             renamed = _renamed((body,), parameter, values)
-            return Grad(substitute(body, values), renamed)
+            return Grad(_put(body, values, known), renamed)
         case Score(law, _, parameter):
             renamed = _renamed(law.terms, parameter, values)
-            replaced = rebuild(term, tuple(substitute(part, values) for part in parts(term)))
+            replaced = rebuild(term, tuple(_put(part, values, known) for part in parts(term)))
             return replace(replaced, parameter=renamed)  # type: ignore[call-arg]
         case Stop():
             _demand_fixed(leaf for leaf, value in values.items() if isinstance(leaf, RandomVariable) and _moves(value))
-        case Entry(known, entries, at):
-            match substitute(at, values):
-                case Number(value) if value in known:
-                    return substitute(entries[known.index(value)], values)
-    return rebuild(term, tuple(substitute(part, values) for part in parts(term)))
+        case Entry(numbers, entries, at):
+            match _put(at, values, known):
+                case Number(value) if value in numbers:
+                    return _put(entries[numbers.index(value)], values, known)
+    return rebuild(term, tuple(_put(part, values, known) for part in parts(term)))
 
 
 def _renamed(moving: tuple[Term, ...], parameter: Symbol, values: Mapping[Leaf, Term]) -> Symbol:

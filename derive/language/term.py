@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import wraps
 from inspect import get_annotations
-from operator import attrgetter
-from typing import TypeAlias, TypeVar, cast
+from operator import attrgetter, is_
+from typing import TypeAlias, TypeVar
 
 from derive.language.errors import NotExact, TooLarge, UnknownNode, UsageError
 from derive.language.exactness import ALIKE, UNLIKE, exact, integer
+from derive.language.sharing import Shared
 from derive.language.shown import Shown, Symbolic
 
 Exact: TypeAlias = "Term | int | Fraction"
@@ -40,7 +41,7 @@ def lift(value: Exact) -> Term:
 
 
 @dataclass(frozen=True)
-class Term(Symbolic):
+class Term(Symbolic, metaclass=Shared):
     """Base of all scalar terms; the operators build trees and never simplify.
 
     They flatten sums and products, and drop the 0 with which Python's `sum` starts and a division by 1. `==` asks
@@ -176,7 +177,7 @@ class RandomVariable(Term):
 
 
 @dataclass(frozen=True)
-class Law(Shown):
+class Law(Shown, metaclass=Shared):
     """Base of all laws; `terms` are the terms that it depends on."""
 
     @property
@@ -603,10 +604,11 @@ def remembered(of: Callable[[Term], Result]) -> Callable[[Term], Result]:
 
     @wraps(of)
     def once(term: Term) -> Result:
-        known = vars(term)
+        known = term.__dict__
         if name not in known:
             known[name] = of(term)
-        return cast(Result, known[name])
+        found: Result = known[name]
+        return found
 
     return once
 
@@ -618,6 +620,7 @@ for _node in Term.__subclasses__():
 # One traversal for all readings that treat most nodes alike
 
 
+@remembered
 def parts(term: Term) -> tuple[Term, ...]:
     """Return the direct subterms; a law's terms come first, a bound variable and a parameter of differentiation are none.
 
@@ -649,9 +652,10 @@ def rebuild(term: Term, new: tuple[Term, ...]) -> Term:
 
     For a binder only the law changes here: occurrences in the body are the caller's business (`derive.language.scope`).
     """
+    old = parts(term)
+    if len(old) == len(new) and all(map(is_, old, new)):
+        return term
     match term:
-        case Number() | Symbol() | RandomVariable():
-            return term
         case Add() | Mul():
             return type(term)(new)
         case Apply(function, _):
@@ -683,4 +687,12 @@ def subterms(term: Term) -> Iterator[Term]:
 
 def anywhere(term: Term, test: Callable[[Term], bool]) -> bool:
     """Whether the term or one of its subterms, under binders too, passes the test."""
-    return any(map(test, subterms(term)))
+    waiting, seen = [term], {id(term)}
+    while waiting:
+        one = waiting.pop()
+        if test(one):
+            return True
+        new = {id(part): part for part in parts(one) if id(part) not in seen}
+        seen.update(new)
+        waiting.extend(new.values())
+    return False

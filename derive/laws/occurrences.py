@@ -29,6 +29,7 @@ from derive.language.term import (
     UniformLaw,
     anywhere,
     parts,
+    remembered,
 )
 
 
@@ -51,30 +52,34 @@ def chain_of(term: Expect) -> list[Expect]:
     return chain
 
 
-def variables(term: Term) -> Iterator[RandomVariable]:
-    """Yield every variable that occurs, bound ones and those of laws too."""
+@remembered
+def variables(term: Term) -> tuple[RandomVariable, ...]:
+    """Return every variable that occurs, bound ones and those of laws too, each once."""
+    found = dict[RandomVariable, None]()
     if isinstance(term, RandomVariable):
-        yield term
+        found[term] = None
     if isinstance(term, (Expect, Over)):
-        yield term.variable
-    if isinstance(term, Apply) and isinstance(term.function, (Latent, Threshold, ConditionalLatent)) and term.function.law:
-        for part in term.function.law.terms:
-            yield from variables(part)
-    for part in parts(term):
-        yield from variables(part)
+        found[term.variable] = None
+    mapped = term.function if isinstance(term, Apply) else None
+    law = mapped.law if isinstance(mapped, (Latent, Threshold, ConditionalLatent)) else None
+    for part in (*(law.terms if law else ()), *parts(term)):
+        found |= dict.fromkeys(variables(part))
+    return tuple(found)
 
 
-def variables_free(term: Term) -> Iterator[RandomVariable]:
-    """Yield the random variables that occur free."""
+@remembered
+def variables_free(term: Term) -> tuple[RandomVariable, ...]:
+    """Return the random variables that occur free, each once."""
+    found = dict[RandomVariable, None]()
     if isinstance(term, RandomVariable):
-        yield term
-    if isinstance(term, (Expect, Over)):
-        for part in term.variable.law.terms:
-            yield from variables_free(part)
-        yield from (variable for variable in variables_free(term.body) if variable != term.variable)
-        return
-    for part in parts(term):
-        yield from variables_free(part)
+        found[term] = None
+    *outside, inner = parts(term) or (None,)
+    for part in outside:
+        found |= dict.fromkeys(variables_free(part))
+    if inner is not None:
+        bound = term.variable if isinstance(term, (Expect, Over)) else None
+        found |= {variable: None for variable in variables_free(inner) if variable != bound}
+    return tuple(found)
 
 
 def maps_of(term: Term) -> Iterator[Apply]:

@@ -73,16 +73,25 @@ def rewrite_everywhere(term: Term, rewrite: Rewrite, assuming: Assuming) -> Theo
         RuleError, the last refusal, if it applies nowhere.
     """
     refusals = [RuleError(f"{rewrite.name} applies nowhere.")]
-    theorem = _everywhere(term, rewrite, assuming, refusals)
+    known: dict[Term, Theorem | None] = {}
+
+    def everywhere(part: Term) -> Theorem | None:
+        if part not in known:
+            known[part] = _everywhere(part, everywhere, rewrite, assuming, refusals)
+        return known[part]
+
+    theorem = everywhere(term)
     if theorem is None:
         raise reduce(worse, refusals)
     return theorem
 
 
-def _everywhere(term: Term, rewrite: Rewrite, assuming: Assuming, refusals: list[RuleError]) -> Theorem | None:
+def _everywhere(
+    term: Term, inwards: Callable[[Term], Theorem | None], rewrite: Rewrite, assuming: Assuming, refusals: list[RuleError]
+) -> Theorem | None:
     """Return the rewrite of a term everywhere, or None where it applies nowhere, noting the refusals."""
     try:
-        inside = within(term, lambda part: _everywhere(part, rewrite, assuming, refusals))
+        inside = within(term, inwards)
     except RuleError as error:  # an equality of values only, where a derivative is taken
         refusals.append(error)
         inside = None
@@ -177,6 +186,20 @@ def equal_by_normal_form(left: Term, right: Term, assuming: Assuming) -> Theorem
     return None
 
 
+def folded(theorem: Theorem, term: Term, unfold: Rewrite, assuming: Assuming) -> Theorem:
+    """Return a theorem with another right side, which a rewrite unfolds to the one that it has, up to normal form.
+
+    Raises
+        RuleError, if the rewrite leads to something else, or applies nowhere.
+    """
+    unfolded = rewrite_everywhere(term, unfold, assuming)
+    middle = equal_by_normal_form(theorem.rhs, unfolded.rhs, assuming)
+    if middle is None:
+        message = f"{unfold.name} leads to something else than the line before."
+        raise RuleError(message)
+    return _chain(theorem, middle, kernel.symmetry(unfolded))
+
+
 def _as_it_is(term: Term, assuming: Assuming) -> Theorem:
     return kernel.reflexivity(term)
 
@@ -226,15 +249,20 @@ def _is_one(term: Expect | Over) -> bool:
 
 def _ones(theorem: Theorem, assuming: Assuming) -> Theorem:
     """Replace E_b[1] and the sum of p(b) by 1 at the top of a sum of products."""
+    found = list(_places_of_ones(theorem.rhs, assuming))
+    return kernel.transitivity(theorem, kernel.congruence(theorem.rhs, *found)) if found else theorem
 
-    def one(part: Term, depth: int = 2) -> Theorem | None:
-        if isinstance(part, (Expect, Over)) and _is_one(part):
-            with suppress(RuleError):
-                return _one(part, assuming)
-        return within(part, lambda inner: one(inner, depth - 1)) if depth else None
 
-    found = one(theorem.rhs)
-    return theorem if found is None else kernel.transitivity(theorem, found)
+def _places_of_ones(term: Term, assuming: Assuming, path: Path = (), depth: int = 2) -> Iterator[tuple[Path, Theorem]]:
+    if isinstance(term, (Expect, Over)) and _is_one(term):
+        with suppress(RuleError):
+            yield path, _one(term, assuming)
+            return
+    if depth:
+        children = parts(term)
+        first = len(children) - 1 if isinstance(term, (Expect, Over)) else 0
+        for index in range(first, len(children)):
+            yield from _places_of_ones(children[index], assuming, (*path, index), depth - 1)
 
 
 @lru_cache(maxsize=4096)

@@ -13,7 +13,7 @@ from derive.language.errors import PremiseError, RuleError
 from derive.language.scope import alpha_equal, depends
 from derive.language.term import Density, Expect, Grad, Law, Log, Over, RandomVariable, Score, Symbol, Term
 from derive.proofs.calc import calc
-from derive.proofs.conversions import Rewrite, subterm
+from derive.proofs.conversions import Rewrite, folded, subterm
 
 
 def _unfold_expectation(term: Term, assuming: Assuming) -> Theorem:
@@ -127,16 +127,29 @@ def score_function(body: Term, b: RandomVariable, theta: Symbol, *, assuming: As
         williams-1992; mohamed-2020, section 4.2
     """
     density, score = Density(b.law, b), Score(b.law, b, theta)
-    own = (Expect(Grad(body, theta), b),) if depends(body, theta) else ()
-    own_sum = (Over(density * Grad(body, theta), b),) if own else ()
-    return calc(
-        Grad(Expect(body, b), theta),
-        (expectation, Grad(Over(density * body, b), theta)),
+    own = (Grad(body, theta),) if depends(body, theta) else ()
+    own_sum = [Over(density * one, b) for one in own]
+    mean, moments = Expect(body, b), [Expect(one, b) for one in (body * score, *own)]
+    opened = calc(
+        Grad(mean, theta),
+        (_unfolding(mean), Grad(Over(density * body, b), theta)),
         (leibniz, _sum(Over(Grad(density, theta) * body, b), *own_sum)),
         (log_derivative_trick, _sum(Over(density * score * body, b), *own_sum)),
-        (expectation, _sum(Expect(body * score, b), *own)),
         assuming=assuming,
     ).theorem
+    return folded(opened, _sum(*moments), _unfolding(*moments), assuming)
+
+
+def _unfolding(*wanted: Term) -> Rewrite:
+    """The rewrite of these expectations as sums or integrals: those inside of them stay."""
+
+    def rewrite(term: Term, assuming: Assuming) -> Theorem:
+        if term not in wanted:
+            message = "another expectation is unfolded."
+            raise RuleError(message)
+        return kernel.definition(term, assuming=assuming)
+
+    return Rewrite("expectation", rewrite)
 
 
 def _sum(first: Term, *others: Term) -> Term:
@@ -209,14 +222,14 @@ def pathwise(term: Term, *, assuming: Assuming = EVERYTHING) -> Theorem:
             if any(depends(part, theta) for part in u.law.terms):
                 message = f"pathwise refuses: Independent fails, because the law of {u.name} depends on {theta.name}."
                 raise PremiseError(message)
-            density = Density(u.law, u)
-            return calc(
+            density, moved = Density(u.law, u), Expect(Grad(body, theta), u)
+            opened = calc(
                 term,
-                (expectation, Grad(Over(density * body, u), theta)),
+                (_unfolding(term.body), Grad(Over(density * body, u), theta)),
                 (leibniz, Over(density * Grad(body, theta), u)),
-                (expectation, Expect(Grad(body, theta), u)),
                 assuming=assuming,
             ).theorem
+            return folded(opened, moved, _unfolding(moved), assuming)
     message = "pathwise needs the gradient of an expectation."
     raise RuleError(message)
 

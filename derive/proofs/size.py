@@ -25,7 +25,7 @@ from derive.language.term import (
     parts,
 )
 
-MOST_SUMMANDS, MOST_NODES = 600, 5_000
+MOST_SUMMANDS, MOST_NODES = 1_100, 5_000
 _LARGE = 10**9
 
 
