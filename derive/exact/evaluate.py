@@ -82,6 +82,7 @@ class Reader(DensityReading):
         terms    the terms that will be read: functions of a continuous variable in one of them are polynomials in all
         degree   the degree of these polynomials
         nodes    whether normal variables stand on the points of a base measure, so that functions of them are any functions
+        symmetric  which expectations treat their copies alike, as another reader of the same terms has found
 
     >>> from derive.notation import E, finite, function, grad, parameter
     >>> theta = parameter("theta")
@@ -92,10 +93,18 @@ class Reader(DensityReading):
     'p(1)*score(1)*f(1) + p(2)*score(2)*f(2)'
     """
 
-    def __init__(self, model: Model, terms: tuple[Term, ...], degree: int = 3, *, nodes: bool = False) -> None:
+    def __init__(
+        self,
+        model: Model,
+        terms: tuple[Term, ...],
+        degree: int = 3,
+        *,
+        nodes: bool = False,
+        symmetric: dict[tuple[Term, int], bool] | None = None,
+    ) -> None:
         super().__init__(model, terms, degree, nodes=nodes)
         self.latents: dict[FiniteLaw, Latents] = {}
-        self._symmetric: dict[tuple[int, int], bool] = {}
+        self._symmetric = {} if symmetric is None else symmetric
         self._splits: dict[int, list[tuple[Scalar, list[Term]]] | None] = {}
         self._spent = 0
 
@@ -331,7 +340,7 @@ class Reader(DensityReading):
         _refuse_large(self._spent, self.model.outcomes, "all sums together")
 
     def _is_symmetric(self, chain: list[Expect], places: Places, order: int) -> bool:
-        key = (id(chain[0]), order)
+        key = (chain[0], order)
         if key not in self._symmetric:
             self._symmetric[key] = self._compare_orders(chain, places, order)
         return self._symmetric[key]

@@ -23,6 +23,8 @@ from derive.numbers.ring import PolynomialRing, RingFullError, Scalar
 
 T = TypeVar("T")
 _LARGEST_RING = 1024
+_MOST_NEEDED = 64
+_NEEDED: dict[tuple[tuple[Term, Term], Symbol, int, bool], tuple[int, int]] = {}  # on so many outcomes, so many unknowns
 
 
 @dataclass
@@ -97,19 +99,27 @@ def viewed(terms: tuple[Term, Term], parameter: Symbol, outcomes: int, degree: i
 def _read(
     terms: tuple[Term, Term], parameter: Symbol, outcomes: int, degree: int, use: Callable[[View], T], *, nodes: bool
 ) -> T:
-    """Read both terms in a ring that is large enough."""
-    capacity = 8 + 3 * outcomes
+    """Read both terms in a ring that is large enough: more outcomes need more unknowns than fewer do."""
+    what, symmetric = (terms, parameter, degree, nodes), dict[tuple[Term, int], bool]()
+    capacity, (fewer, least) = 8 + 3 * outcomes, _NEEDED.get(what, (0, 0))
+    while fewer < outcomes and capacity < least and 2 * capacity <= _LARGEST_RING:
+        capacity *= 2
     while capacity <= _LARGEST_RING:
         model = SymbolicModel(PolynomialRing(capacity), outcomes, parameter.name)
-        reader = Reader(model, terms, degree, nodes=nodes)
+        reader = Reader(model, terms, degree, nodes=nodes, symmetric=symmetric)
         try:
             places = _free_places(reader, terms)
             values = [(reader.read(terms[0], some, 0)[0], reader.read(terms[1], some, 0)[0]) for some in places]
             view = View(model, reader, values, holds_for(terms, outcomes, degree, nodes=nodes))
             view.demand_derivatives()
-            return use(view)
+            result = use(view)
         except RingFullError:
             capacity *= 2
+            continue
+        if len(_NEEDED) >= _MOST_NEEDED:
+            _NEEDED.clear()
+        _NEEDED[what] = outcomes, len(model.ring.keys)
+        return result
     message = (
         f"{outcomes} outcomes need more than the {_LARGEST_RING} unknowns that are feasible; "
         f"take at most {(_LARGEST_RING - 8) // 3} outcomes, and fewer where functions have several arguments."

@@ -20,6 +20,7 @@ from flint import Ordering, fmpq, fmpq_mpoly_ctx, fmpz
 from derive.kernel.signs import positive
 from derive.language.errors import RuleError, TooLong
 from derive.language.scope import canonical, moves
+from derive.language.sharing import remembered
 from derive.language.term import (
     Add,
     Apply,
@@ -42,7 +43,6 @@ from derive.language.term import (
     Term,
     parts,
     rebuild,
-    remembered,
 )
 
 Poly = Any  # flint.fmpq_mpoly has no stubs

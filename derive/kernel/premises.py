@@ -19,6 +19,7 @@ from derive.kernel.tails import at_outcomes, is_small, sides
 from derive.language.choice import ChoiceLaw
 from derive.language.errors import PremiseError
 from derive.language.scope import depends, moves
+from derive.language.sharing import remembered
 from derive.language.shown import Shown
 from derive.language.term import (
     Add,
@@ -471,6 +472,7 @@ def _tail_premise(premise: Dominated | Integrable, variable: RandomVariable, ter
     return Integrable(variable, term)
 
 
+@remembered
 def _non_zero(term: Term) -> Decision:
     """Decide whether a term in normal form is nowhere zero."""
     if positive(term) or _positive(term) == HOLDS:

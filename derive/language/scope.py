@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import count
 
 from derive.language.errors import ScopeError
+from derive.language.sharing import remembered
 from derive.language.term import (
     Apply,
     BoundName,
@@ -24,7 +25,6 @@ from derive.language.term import (
     Threshold,
     parts,
     rebuild,
-    remembered,
 )
 
 Leaf = Symbol | RandomVariable
@@ -128,11 +128,10 @@ def substitute(term: Term, values: Mapping[Leaf, Term]) -> Term:
 def _put(term: Term, values: Mapping[Leaf, Term], known: dict[Term, Term]) -> Term:
     """Return what `substitute` does, given what the same values have made of other terms."""
     occurring = free(term)
-    values = {leaf: value for leaf, value in values.items() if leaf in occurring}
-    if not values:
+    if occurring.isdisjoint(values):
         return term
     if term not in known:
-        known[term] = _put_inside(term, values, known)
+        known[term] = _put_inside(term, {leaf: value for leaf, value in values.items() if leaf in occurring}, known)
     return known[term]
 
 

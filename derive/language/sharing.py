@@ -6,11 +6,16 @@ that a node holds depends on which one was made first, not even what `==` leaves
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
-MOST_SHARED = 100_000
+Node = TypeVar("Node")
+Result = TypeVar("Result")
+MOST_SHARED, MOST_TEXT = 100_000, 500
 _NODES: dict[tuple[object, ...], Any] = {}
+_REMEMBERED: dict[str, str] = {}  # of which module a function is
 
 
 class Shared(type):
@@ -29,6 +34,40 @@ class Shared(type):
         if len(_NODES) > MOST_SHARED:
             _NODES.clear()  # the keys hold the addresses of what the nodes hold: both go together
         return _NODES.setdefault((cls, *map(_mark, vars(node).values())), node)
+
+
+def remembered(of: Callable[[Node], Result]) -> Callable[[Node], Result]:
+    """Compute what a function gives for a node once, and keep it with the node: a cache would compare whole trees."""
+    name = "_" + of.__name__.strip("_")
+    if _REMEMBERED.setdefault(name, of.__module__) != of.__module__:
+        message = f"two functions called {of.__name__} cannot both be remembered: {_REMEMBERED[name]} has one."
+        raise TypeError(message)
+
+    @wraps(of)
+    def once(term: Node) -> Result:
+        known = term.__dict__
+        if name not in known:
+            known[name] = of(term)
+        found: Result = known[name]
+        return found
+
+    return once
+
+
+def written_once(write: Callable[[Any], str]) -> Callable[[Any], str]:
+    """Keep what is short of what `repr` gives, by which atoms are put in order: long terms are made of the same short ones."""
+
+    @wraps(write)
+    def text(term: Any) -> str:
+        known = term.__dict__.get("_text")
+        if known is not None:
+            return str(known)
+        written = write(term)
+        if len(written) < MOST_TEXT:
+            term.__dict__["_text"] = written
+        return written
+
+    return text
 
 
 def forget() -> None:

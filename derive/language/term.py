@@ -12,18 +12,16 @@ import numbers
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import wraps
 from inspect import get_annotations
 from operator import attrgetter, is_
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 from derive.language.errors import NotExact, TooLarge, UnknownNode, UsageError
 from derive.language.exactness import ALIKE, UNLIKE, exact, integer
-from derive.language.sharing import Shared
+from derive.language.sharing import Shared, remembered, written_once
 from derive.language.shown import Shown, Symbolic
 
 Exact: TypeAlias = "Term | int | Fraction"
-Result = TypeVar("Result")
 MOST_BITS = 10_000
 
 
@@ -598,23 +596,9 @@ class Stop(Term):
     body: Term
 
 
-def remembered(of: Callable[[Term], Result]) -> Callable[[Term], Result]:
-    """Compute what a function gives for a node once, and keep it with the node: a cache would compare whole trees."""
-    name = "_" + of.__name__.strip("_")
-
-    @wraps(of)
-    def once(term: Term) -> Result:
-        known = term.__dict__
-        if name not in known:
-            known[name] = of(term)
-        found: Result = known[name]
-        return found
-
-    return once
-
-
 for _node in Term.__subclasses__():
     setattr(_node, "__hash__", remembered(_node.__hash__))  # noqa: B010 - a method is assigned once, here
+    setattr(_node, "__repr__", written_once(_node.__repr__))  # noqa: B010
 
 
 # One traversal for all readings that treat most nodes alike

@@ -142,6 +142,9 @@ class SymbolicModel:
 
     def freeze(self, scalar: Scalar) -> Value:
         """Return a scalar as a hashable argument, equal for equal polynomials."""
+        return self.ring.once("value", scalar, self._freeze)
+
+    def _freeze(self, scalar: Scalar) -> Value:
         keys = self.ring.keys
         return Value(tuple((c, tuple((keys[i], n) for i, n in exponents)) for exponents, c in self.ring.terms(scalar)))
 
@@ -155,6 +158,9 @@ class SymbolicModel:
         Raises
             NotEvaluable, if x is zero.
         """
+        return self.ring.once("inverse", scalar, self._inverted)
+
+    def _inverted(self, scalar: Scalar) -> Scalar:
         terms = self.ring.terms(scalar)
         if not terms:
             message = "division by zero: a denominator is identically zero."
@@ -182,9 +188,12 @@ class SymbolicModel:
         Raises
             NotEvaluable, if the argument is identically zero.
         """
+        return self.ring.once("log", scalar, self._log)
+
+    def _log(self, scalar: Scalar) -> Scalar:
         if scalar == self.one:
             return self.zero
-        if not self.ring.terms(scalar):
+        if scalar == 0:
             message = "log(0): the argument of a logarithm is identically zero."
             raise NotEvaluable(message)
         key = Generator("log", "", (), (self.freeze(scalar),))
@@ -194,6 +203,9 @@ class SymbolicModel:
 
     def exp(self, scalar: Scalar) -> Scalar:
         """Return an exponential, as a product over monomials: of x + y it is that of x times that of y, of log(x) it is x."""
+        return self.ring.once("exp", scalar, self._exp)
+
+    def _exp(self, scalar: Scalar) -> Scalar:
         result = self.one
         for exponents, coefficient in self.ring.terms(scalar):
             base, power = self._exp_base(exponents, coefficient)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from math import inf
 
+from derive.language.sharing import remembered
 from derive.language.term import (
     Add,
     Apply,
@@ -29,7 +30,6 @@ from derive.language.term import (
     UniformLaw,
     anywhere,
     parts,
-    remembered,
 )
 
 

@@ -11,6 +11,7 @@ from derive.language.depth import nodes
 from derive.language.errors import TooLong
 from derive.language.term import (
     Add,
+    Exp,
     Expect,
     Grad,
     Log,
@@ -19,13 +20,15 @@ from derive.language.term import (
     Over,
     Power,
     Score,
+    Sigmoid,
     Sign,
     Stop,
     Term,
+    anywhere,
     parts,
 )
 
-MOST_SUMMANDS, MOST_NODES = 1_100, 5_000
+MOST_SUMMANDS, MOST_PLAIN, MOST_NODES = 600, 1_100, 5_000
 _LARGE = 10**9
 
 
@@ -54,7 +57,8 @@ def refuse_long(term: Term, what: str) -> None:
     """Refuse a term with too many summands or parts.
 
     Raises
-        TooLong, if there are more than `MOST_SUMMANDS`, or more than `MOST_NODES` parts.
+        TooLong, if there are more than `MOST_SUMMANDS`, of a polynomial without signs more than `MOST_PLAIN`, or more than
+        `MOST_NODES` parts.
 
     >>> from derive.notation import constant
     >>> x, y = constant("x"), constant("y")
@@ -62,8 +66,9 @@ def refuse_long(term: Term, what: str) -> None:
     (12, 15, 1001)
     """
     found = summands(term)
-    if found > MOST_SUMMANDS:
-        message = f"{what} is a sum of up to {found} terms, more than the {MOST_SUMMANDS} that are feasible."
+    most = MOST_SUMMANDS if found <= MOST_SUMMANDS or anywhere(term, _is_hard) else MOST_PLAIN
+    if found > most:
+        message = f"{what} is a sum of up to {found} terms, more than the {most} that are feasible."
         raise TooLong(message)
     if nodes(term) > MOST_NODES:
         message = f"{what} has {nodes(term)} parts, more than the {MOST_NODES} that are feasible."
@@ -74,6 +79,11 @@ def summands(term: Term) -> int:
     """Return how many summands a term has at most in the end, each as often as there are summands that divide it."""
     found = _size(term, {})
     return found.top * (1 + found.divisors)
+
+
+def _is_hard(term: Term) -> bool:
+    """Whether a normal form does more with a term than to multiply it out."""
+    return isinstance(term, (Log, Exp, Sigmoid, Sign, Grad)) or (isinstance(term, Power) and term.exponent < 0)
 
 
 def _size(term: Term, known: dict[int, Size]) -> Size:
