@@ -283,9 +283,9 @@ class Reader(DensityReading):
         self, chain: list[Expect], summands: list[tuple[Fraction, tuple[Term, ...]]]
     ) -> list[tuple[Scalar, list[Term]]] | None:
         needs: dict[int, frozenset[int]] = {}
-        for node in chain:
+        slots = [self.slot(node.variable) for node in chain]
+        for slot, node in zip(slots, chain, strict=True):
             own = (slot for part in node.variable.law.terms for slot in self.slots_in(part))
-            slot = self.slot(node.variable)
             needs[slot] = frozenset({slot}).union(*(needs.get(other, frozenset()) for other in own))
         result: list[tuple[Scalar, list[Term]]] = []
         known: dict[tuple[int, ...], Term] = {}
@@ -295,7 +295,9 @@ class Reader(DensityReading):
                 if len(used) == len(chain):
                     return None
                 key = tuple(map(id, members))
-                means.append(known.setdefault(key, _mean(chain, members, [self.slot(node.variable) in used for node in chain])))
+                if key not in known:
+                    known[key] = _mean(chain, members, [slot in used for slot in slots])
+                means.append(known[key])
             result.append((rational(scale), means))
         return result
 

@@ -35,6 +35,7 @@ from derive.language.term import (
     Stop,
     Term,
     Threshold,
+    anywhere,
     parts,
     rebuild,
 )
@@ -207,9 +208,7 @@ def _has_logarithm(term: Term, point: Term) -> bool:
 
 def _mentions(term: Term, point: Term) -> bool:
     """Whether a density at the point stands in a term."""
-    if isinstance(term, (Density, Score)) and _running(term.at) == point:
-        return True
-    return any(_mentions(part, point) for part in parts(term))
+    return anywhere(term, lambda one: isinstance(one, (Density, Score)) and _running(one.at) == point)
 
 
 def _power(base: Term, exponent: int, point: Term) -> frozenset[Degrees]:
