@@ -27,7 +27,7 @@ test-optimised: .venv/.installed
 
 # Each mistake of a list in each formula and all generated code, against every check; writes docs/mutants. About an hour.
 mutants: .venv/.installed
-	$(BIN)/python -m docs.mutants.study
+	$(BIN)/python -m docs.mutants.study --results build/mutants
 
 # Ask every judge about every statement of tests/corpus; writes docs/corpus.md, and fails if one is wrong. Some minutes.
 corpus: .venv/.installed
@@ -58,7 +58,7 @@ test-subjects: .venv-subjects/.installed
 subjects: .venv-subjects/.installed
 	$(SUBJECT_PATH) $(SUBJECTS) -m subjects.page
 	$(SUBJECT_PATH) $(SUBJECTS) -m subjects.losses
-	$(SUBJECT_PATH) $(SUBJECTS) -m docs.gallery.page
+	$(SUBJECT_PATH) $(SUBJECTS) -m docs.gallery.page --results build/gallery
 
 demo: .venv/.installed
 	$(BIN)/python docs/examples/demo.py
@@ -86,7 +86,7 @@ notes: .venv/.installed
 
 # Measure every row of the gallery and write its pages; a test compares.
 gallery: .venv/.installed
-	$(BIN)/python -m docs.gallery.page
+	$(BIN)/python -m docs.gallery.page --results build/gallery
 
 # Put the whole catalogue through the four readings, and write docs/readings; a test compares.
 readings: .venv/.installed

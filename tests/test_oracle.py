@@ -462,9 +462,9 @@ def test_a_hostile_file_is_refused_in_one_line_with_status_2(name, tmp_path, cap
     assert not (tmp_path / "out.json").exists()
 
 
-def test_a_file_that_is_not_there_or_is_a_folder_is_refused(tmp_path, capsys):
+def test_a_file_that_is_not_there_or_a_folder_without_one_is_refused(tmp_path, capsys):
     assert "cannot read" in refused(capsys, tmp_path / "missing.json")
-    assert "cannot read" in refused(capsys, tmp_path)
+    assert "there is no problem in" in refused(capsys, tmp_path)
 
 
 def test_depth_is_counted_outside_of_strings_only():
@@ -497,6 +497,36 @@ def test_the_command_writes_a_file_that_follows_the_schema_and_can_be_read_again
 def test_without_a_file_the_answers_are_printed(capsys):
     assert run(APP, ["oracle", str(EXAMPLE)]) == 0
     assert json.loads(capsys.readouterr().out)["schema"] == "gradproof/oracle/1"
+
+
+def test_many_problems_are_answered_in_processes_kept_and_not_answered_again(tmp_path, capsys, monkeypatch):
+    for name, table in (("a", ["0", "1"]), ("b", ["1/2", "1"])):
+        problem = {"schema": "gradproof/problem/1", "law": BERNOULLI, "f": {"table": table}, "samples": 1}
+        (tmp_path / f"{name}.json").write_text(json.dumps(problem), encoding="utf-8")
+    (tmp_path / "c.json").write_text("{}", encoding="utf-8")
+    arguments = ["oracle", str(tmp_path), str(tmp_path / "a.json"), "--results", str(tmp_path / "kept")]
+    assert run(APP, [*arguments, "--jobs", "2"]) == 2
+    output, errors = capsys.readouterr()
+    answer = json.loads(output)
+    assert (answer["schema"], errors.count("\n"), "c.json" in errors) == ("gradproof/oracles/1", 1, True)
+    assert [Path(one["object"]).name for one in answer["oracles"]] == ["a.json", "b.json"]
+    assert [Path(one["object"]).name for one in answer["errors"]] == ["c.json"]
+    alone = oracle(read_problem(tmp_path / "a.json")).to_json()
+    assert answer["oracles"][0] == {"object": str(tmp_path / "a.json")} | alone
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+
+    (tmp_path / "b.json").write_text((tmp_path / "a.json").read_text())
+    asked = []
+    monkeypatch.setattr("derive.verdicts.oracle.oracle", lambda problem: asked.append(problem) or oracle(problem))
+    assert run(APP, arguments) == 2
+    again = json.loads(capsys.readouterr().out)
+    assert len(asked) == 1  # b has changed, a has not, and c is no problem
+    assert again["oracles"][0] == answer["oracles"][0]
+    assert again["oracles"][1] == {"object": str(tmp_path / "b.json")} | alone
+
+
+def test_one_problem_is_no_sweep(capsys):
+    assert "is one" in refused(capsys, EXAMPLE, "--jobs", "2")
 
 
 def tampered(document, path, value):

@@ -45,6 +45,7 @@ COMMANDS = {
     "gallery": [["gallery", "--json"]],
     "report": [["report", "-o", "FOLDER/report", "score-function", "FOLDER/problem.json", "--json"]],
     "oracle": [["oracle", f"FOLDER/{name}.json"] for name in ("problem", "bound")],
+    "oracles": [["oracle", "FOLDER/problem.json", "FOLDER/bound.json", "FOLDER/no-such.json"]],
 }
 
 
@@ -113,7 +114,7 @@ def mutants(document, rule):
             for inner in value[0]:
                 broken = copy.deepcopy(document)
                 broken[key][0][inner] = {"no": ["such", {"value": None}]}
-                yield broken, inner not in ("choices", "values")
+                yield broken, inner not in ("choices", "values", "problem")
 
 
 @pytest.mark.parametrize("kind", kinds())

@@ -23,7 +23,7 @@ from derive.laws.models import RationalCase
 from derive.numbers.enclosures import Enclosure
 from derive.printing import text
 from derive.verdicts.oracle_numbers import Value, number, value_of
-from derive.verdicts.problem import Problem, problem_of
+from derive.verdicts.problem import Problem, problem_of, read_problem
 from derive.verdicts.strict_json import read_json, validate
 
 SCHEMA = "gradproof/oracle/1"
@@ -122,6 +122,15 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
         "unbiased": entry.unbiased,
         "coordinates": coordinates,
     }
+
+
+def answered(name: str) -> dict[str, Any]:
+    """Return the exact answers to the problem in a JSON file, in the form of the contract: a work for `derive.sweep`.
+
+    Raises
+        UsageError, if the file cannot be read or is no problem; TooLarge, if a number does not fit; errors as `oracle`.
+    """
+    return oracle(read_problem(Path(name))).to_json()
 
 
 def oracle(problem: Problem) -> Oracle:

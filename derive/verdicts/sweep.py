@@ -46,11 +46,11 @@ def sweep(work: Work, names: Sequence[str], *, jobs: int | None = None, results:
 
     Args
         work      an importable function of a name that returns a JSON value, or `functools.partial` of one
-        names     catalogue names, `path/to/file.py:object`, or whatever else the work takes
+        names     catalogue names, `path/to/file.py:object`, `path/to/problem.json`, or whatever else the work takes
         jobs      how many processes, in the terms of joblib: -1 is one for each processor
         results   a folder where each answer is kept, as it comes, in a file of its own; what is there is not done again. A name
-                  of a file counts as changed when that file has, or a module or package beside it or in the working directory;
-                  every name when gradproof has
+                  of a file counts as changed when that file has, or a module or package beside it or in the working directory,
+                  one of a JSON file when that has; every name when gradproof has
 
     Raises
         UsageError, if joblib is needed and not installed, if the folder cannot be written, or if processes end without an
@@ -178,7 +178,7 @@ class Kept:
 
     def path(self, name: str) -> Path:
         """Return the file of a name."""
-        facts = [_ours(), _described(self.work), name, _sources(split(name)[0])]
+        facts = [_ours(), _described(self.work), name, _data(name) or _sources(split(name)[0])]
         digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
         return self.folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', name)[-60:]}-{digest}.json"
 
@@ -200,6 +200,11 @@ def _sources(path: Path | None) -> list[tuple[str, str]]:
     return [(str(each), _digest(each)) for each in sorted(found)]
 
 
+def _data(name: str) -> list[tuple[str, str]]:
+    """Return what stands in a file of data, where the name is that of one."""
+    return [(name, _digest(Path(name)))] if name.endswith(".json") and os.path.isfile(name) else []
+
+
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -207,5 +212,5 @@ def _digest(path: Path) -> str:
 @cache
 def _ours() -> str:
     """Return a digest of gradproof itself."""
-    files = sorted(path for package in OURS for path in (_HOME / package).rglob("*.py"))
+    files = sorted(path for package in OURS for kind in ("py", "json") for path in (_HOME / package).rglob(f"*.{kind}"))
     return hashlib.sha256("".join(map(_digest, files)).encode()).hexdigest()

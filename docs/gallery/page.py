@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
 from derive.catalogue import catalogue
+from derive.cli.sweeps import Sweeping
 from derive.estimator import Estimator
+from derive.language.errors import UsageError
 from docs.gallery import formulas
 from docs.gallery.threads import THREADS, address
 from docs.templates import filled
-from numeric.gallery.export import exported
-from numeric.gallery.facts import facts
+from numeric.gallery.facts import measured_row
 from numeric.gallery.row import Row
 from numeric.gallery.rows import GALLERY, PAGES
 
 HERE = Path(__file__).parent
+ONE_PROCESS = Sweeping()
 VERDICTS = ("unbiased", "scaled", "parallel", "other target", "biased", "zero")
 
 
@@ -50,10 +54,21 @@ def threads() -> list[tuple[str, str, str]]:
     ]
 
 
-def pages() -> dict[str, str]:
-    """Every page by the name of its file."""
+def pages(sweeping: Sweeping = ONE_PROCESS) -> dict[str, str]:
+    """Every page by the name of its file; what must be measured of the rows is swept.
+
+    Raises
+        UsageError, if a row cannot be measured; as `derive.sweep`.
+    """
+    answers = sweeping.answers(measured_row, list(GALLERY), shown=True, doing="measuring")
+    for answer in answers:
+        if answer.error:
+            message = f"{answer.name}: {answer.error}"
+            raise UsageError(message)
+    measured = {answer.name: answer.value for answer in answers}
     rows = list(GALLERY.values())
     of = {page: [row for row in rows if row.page == page] for page in PAGES}
+    facts, exported = (lambda row: measured[row.name]["facts"]), (lambda row: measured[row.name]["test"])
     tools = {"facts": facts, "difference": difference, "derivation": derivation}
     found = {f"{page}.md": filled(HERE / "page.md.jinja", tools | _head(page) | {"rows": of[page]}) for page in PAGES}
     listed = [(page, title, of[page]) for page, (_, title) in PAGES.items()]
@@ -78,8 +93,17 @@ def _head(page: str) -> dict[str, str]:
     return {"title": title, "introduction": text}
 
 
-def main() -> None:
-    for name, text in pages().items():
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, help="processes; -1 is one for each processor")
+    parser.add_argument("--results", type=Path, help="a folder for what was measured: what is there is not measured again")
+    parser.add_argument("--backend", help="where joblib sends the rows: loky, dask, ray")
+    given = parser.parse_args(arguments)
+    try:
+        found = pages(Sweeping(given.jobs, given.results, given.backend))
+    except UsageError as error:
+        raise SystemExit(str(error)) from error
+    for name, text in found.items():
         (HERE / name).write_text(text, encoding="utf-8")
 
 

@@ -9,20 +9,20 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import Progress
 
 from derive.catalogue import catalogue, folder_of
+from derive.cli.sweeps import Sweeping
 from derive.estimator import Estimator
-from derive.language.errors import GradproofError
+from derive.language.errors import GradproofError, UsageError
 from derive.language.term import NormalLaw, UniformLaw
+from derive.verdicts.sweep import Kept, Work
 from docs.mutants import checks, formulas, page, proofs, sources
 from docs.mutants.checks import KILLED, PASSED, REFUSED, Finding, Subject
 from numeric.codegen.torchgen import usual_families
@@ -146,48 +146,69 @@ def _row(job: Job, kind: str, change: str, findings: dict[str, Finding], proof: 
     }  # fmt: skip
 
 
-def sweep(wanted: Sequence[Job], workers: int, cache: Path | None = None) -> list[dict[str, Any]]:
-    """Run jobs in processes of their own, with a bar; a cache keeps the rows of those that are done."""
-    rows: dict[Job, list[dict[str, Any]]] = {}
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool, Progress() as progress:
-        bar = progress.add_task("mutants", total=len(wanted))
-        pending = {pool.submit(_cached, job, cache): job for job in wanted}
-        for done in as_completed(pending):
-            rows[pending[done]] = done.result()
-            progress.update(bar, advance=1, description=f"{pending[done].name}, {pending[done].family}")
-    return [row for job in wanted for row in rows[job]]
+def judged(name: str, *, study: str) -> list[dict[str, Any]]:
+    """Return the rows of the job of a name: a work for `derive.sweep`.
+
+    Args
+        name   of the estimator and of the family, as "rebar formula"
+        study  what the rows depend on beside gradproof, see `version`
+    """
+    if study != version():
+        message = "the study has changed while it was running: start it again."
+        raise UsageError(message)
+    return run(Job(*name.split()))
 
 
-def _cached(job: Job, cache: Path | None) -> list[dict[str, Any]]:
-    if cache is None:
-        return run(job)
-    path = _file(cache, job)
-    if not path.is_file():
-        path.write_text(json.dumps(run(job)), encoding="utf-8")
-    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+def version() -> str:
+    """Return a digest of the files of this study, on which its rows depend."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(HERE.glob("*.py")))).hexdigest()[:16]
 
 
-def _file(cache: Path, job: Job) -> Path:
-    return cache / f"{job.name}.{job.family if job.family == 'formula' else f'{job.family}.{digest(job)}'}.json"
+def rows_of(wanted: Sequence[Job], sweeping: Sweeping) -> list[dict[str, Any]]:
+    """Return the rows of all jobs, in their order, however they were swept.
+
+    Raises
+        UsageError, where a job has none, saying why; as `derive.sweep`.
+    """
+    answers = sweeping.answers(work(), list(map(name_of, wanted)), shown=True, doing="mutants")
+    for answer in answers:
+        if answer.error:
+            message = f"{answer.name}: {answer.error}"
+            raise UsageError(message)
+    return [row for answer in answers for row in answer.value]
 
 
-def main() -> None:
+def work() -> Work:
+    return partial(judged, study=version())
+
+
+def name_of(job: Job) -> str:
+    return f"{job.name} {job.family}"
+
+
+def is_kept(job: Job, results: Path | None) -> bool:
+    """Whether the rows of a job are in a folder of results, and are about this code."""
+    return results is not None and name_of(job) in Kept(results, work())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("names", nargs="*", help="estimators; by default all")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--cache", type=Path, help="a folder for the rows of finished jobs")
-    parser.add_argument("--assemble", action="store_true", help="run nothing: write the page from the cache")
+    parser.add_argument("--jobs", type=int, default=2, help="processes; -1 is one for each processor")
+    parser.add_argument("--results", type=Path, help="a folder for the rows of finished jobs: what is there is not done again")
+    parser.add_argument("--backend", help="where joblib sends the jobs: loky, dask, ray")
+    parser.add_argument("--assemble", action="store_true", help="run nothing: write the page from the results")
     parser.add_argument("-o", "--output", type=Path, default=HERE, help="the folder to write into")
-    given = parser.parse_args()
-    if given.cache is not None:
-        given.cache.mkdir(parents=True, exist_ok=True)
+    given = parser.parse_args(arguments)
     wanted = [job for job in jobs() if not given.names or job.name in given.names]
     if given.assemble:
-        wanted = [job for job in wanted if given.cache is not None and _file(given.cache, job).is_file()]
+        wanted = [job for job in wanted if is_kept(job, given.results)]
     missing = [f"{job.name} ({job.family})" for job in jobs() if job not in wanted]
-    found = page.summary(sweep(wanted, given.workers, given.cache), missing) | {"sources": digests(wanted)}
+    try:
+        rows = rows_of(wanted, Sweeping(given.jobs, given.results, given.backend))
+    except UsageError as error:
+        raise SystemExit(str(error)) from error
+    found = page.summary(rows, missing) | {"sources": digests(wanted)}
     (given.output / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (given.output / "README.md").write_text(page.text(found), encoding="utf-8")
     if found["wrong"]:
@@ -196,4 +217,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from docs.mutants import study
+
+    study.main()  # by its name, under which processes find its work

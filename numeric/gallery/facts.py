@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import inspect
 import math
+from typing import Any
 
 from torch import Tensor
 
+from derive.language.errors import UsageError
+from numeric.gallery.export import exported
 from numeric.gallery.measure import measured
 from numeric.gallery.row import Row
+from numeric.gallery.rows import GALLERY
 from numeric.testbed.groups import mean_gradient
 from numeric.testbed.match import angle
 from numeric.testbed.running import Loss
 from numeric.testbed.samples import samples_of
 from numeric.testbed.setting import Point
+
+
+def measured_row(name: str) -> dict[str, Any]:
+    """Return what a page says of a row that must be measured, its facts and its test: a work for `derive.sweep`.
+
+    Raises
+        UsageError, if there is no such row.
+
+    >>> sorted(measured_row("token-weight"))
+    ['facts', 'test']
+    """
+    if name not in GALLERY:
+        message = f"no row of the gallery is called {name!r}; `gradproof gallery` lists all."
+        raise UsageError(message)
+    return {"facts": facts(GALLERY[name]), "test": exported(GALLERY[name])}
 
 
 def facts(row: Row) -> dict[str, str]:
