@@ -8,9 +8,10 @@ treats alike it is a sum over multisets; over continuous noise it is a linear fu
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 from itertools import combinations_with_replacement
 from math import comb, factorial
-from typing import ClassVar, cast
+from typing import ClassVar, TypeAlias, cast
 
 from derive.language.errors import NotEvaluable, TooLarge
 from derive.language.scope import substitute
@@ -72,6 +73,7 @@ from derive.numbers.unknowns import Generator, Outcome
 LIMIT = 100_000
 SUMMANDS = 4096
 _UNIT = UniformLaw(lift(0), lift(1))
+Split: TypeAlias = list[tuple[Scalar, list[Term]]]  # numbers, and the means of which each is multiplied with the product
 
 
 class Reader(DensityReading):
@@ -105,7 +107,7 @@ class Reader(DensityReading):
         super().__init__(model, terms, degree, nodes=nodes)
         self.latents: dict[FiniteLaw, Latents] = {}
         self._symmetric = {} if symmetric is None else symmetric
-        self._splits: dict[int, list[tuple[Scalar, list[Term]]] | None] = {}
+        self._splits: dict[int, Split | None] = {}
         self._spent = 0
 
     def _expect(self, term: Expect | Over, places: Places, order: int) -> Jet:
@@ -270,38 +272,12 @@ class Reader(DensityReading):
         weight = self.model.generator(Generator("weight", "w", (), (Outcome(k),)), self._zero)
         return constant(weight, order, self.model.zero)
 
-    def _split(self, term: Expect) -> list[tuple[Scalar, list[Term]]] | None:
-        """Return a mean over several draws as a sum of products of means over fewer draws, None where it is no such sum."""
-        if id(term) not in self._splits:
-            chain = nested(term)
-            known = len(chain) > 1 and not any(type(node.variable.law) is DensityLaw for node in chain)
-            summands = expand(chain[-1].body, SUMMANDS) if known else None
-            self._splits[id(term)] = None if summands is None else self._means(chain, summands)
+    def _split(self, term: Expect) -> Split | None:
+        if id(term) not in self._splits:  # it is kept, and with it what the means are known by
+            self._splits[id(term)] = _split_of(term)
         return self._splits[id(term)]
 
-    def _means(
-        self, chain: list[Expect], summands: list[tuple[Fraction, tuple[Term, ...]]]
-    ) -> list[tuple[Scalar, list[Term]]] | None:
-        needs: dict[int, frozenset[int]] = {}
-        slots = [self.slot(node.variable) for node in chain]
-        for slot, node in zip(slots, chain, strict=True):
-            own = (slot for part in node.variable.law.terms for slot in self.slots_in(part))
-            needs[slot] = frozenset({slot}).union(*(needs.get(other, frozenset()) for other in own))
-        result: list[tuple[Scalar, list[Term]]] = []
-        known: dict[tuple[int, ...], Term] = {}
-        for scale, factors in summands:
-            means = []
-            for members, used in independent_groups(factors, lambda f: _all_needed(needs, self.slots_in(f))):
-                if len(used) == len(chain):
-                    return None
-                key = tuple(map(id, members))
-                if key not in known:
-                    known[key] = _mean(chain, members, [slot in used for slot in slots])
-                means.append(known[key])
-            result.append((rational(scale), means))
-        return result
-
-    def _sum_of_products(self, split: list[tuple[Scalar, list[Term]]], places: Places, order: int) -> Jet:
+    def _sum_of_products(self, split: Split, places: Places, order: int) -> Jet:
         jets = []
         for scale, means in split:
             jet = constant(self.model.one * scale, order, self.model.zero)
@@ -428,8 +404,36 @@ def _unknown(term: Stop | Sign, names: dict[Term, str]) -> Term:
     return Apply(Function(name), drawn) if drawn else Symbol(name)
 
 
-def _all_needed(needs: dict[int, frozenset[int]], slots: tuple[int, ...]) -> frozenset[int]:
-    return frozenset[int]().union(*(needs[slot] for slot in slots if slot in needs))
+@lru_cache(maxsize=256)
+def _split_of(term: Expect) -> Split | None:
+    """Return a mean over several draws as a sum of products of means over fewer draws, None where it is no such sum."""
+    chain = nested(term)
+    known = len(chain) > 1 and not any(type(node.variable.law) is DensityLaw for node in chain)
+    summands = expand(chain[-1].body, SUMMANDS) if known else None
+    return None if summands is None else _means(chain, summands)
+
+
+def _means(chain: list[Expect], summands: list[tuple[Fraction, tuple[Term, ...]]]) -> Split | None:
+    needs: dict[RandomVariable, frozenset[RandomVariable]] = {}
+    for node in chain:
+        own = (other for part in node.variable.law.terms for other in variables(part))
+        needs[node.variable] = frozenset({node.variable}).union(*(needs.get(other, frozenset()) for other in own))
+    result: list[tuple[Scalar, list[Term]]] = []
+    known: dict[tuple[Term, ...], Term] = {}
+    for scale, factors in summands:
+        means = []
+        for members, used in independent_groups(factors, lambda factor: _all_needed(needs, factor)):
+            if len(used) == len(chain):
+                return None
+            if members not in known:
+                known[members] = _mean(chain, members, [node.variable in used for node in chain])
+            means.append(known[members])
+        result.append((rational(scale), means))
+    return result
+
+
+def _all_needed(needs: dict[RandomVariable, frozenset[RandomVariable]], factor: Term) -> frozenset[RandomVariable]:
+    return frozenset[RandomVariable]().union(*(needs[variable] for variable in variables(factor) if variable in needs))
 
 
 def _mean(chain: list[Expect], factors: tuple[Term, ...], used: list[bool]) -> Term:

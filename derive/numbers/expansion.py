@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
-from derive.language.term import Add, Mul, Number, Power, Term
+from derive.language.term import Add, Mul, Number, Power, RandomVariable, Term
 
 
 def expand(term: Term, limit: int) -> list[tuple[Fraction, tuple[Term, ...]]] | None:
@@ -42,17 +42,17 @@ def _product(
 
 
 def independent_groups(
-    factors: tuple[Term, ...], draws: Callable[[Term], frozenset[int]]
-) -> list[tuple[tuple[Term, ...], frozenset[int]]]:
+    factors: tuple[Term, ...], draws: Callable[[Term], frozenset[RandomVariable]]
+) -> list[tuple[tuple[Term, ...], frozenset[RandomVariable]]]:
     """Group factors so that two that share a draw are in one group, and return the draws of each group.
 
     A factor without draws is a group of its own.
     """
-    groups: list[tuple[frozenset[int], tuple[Term, ...]]] = []
+    groups: list[tuple[frozenset[RandomVariable], tuple[Term, ...]]] = []
     for factor in factors:
         used = draws(factor)
         sharing = [group for group in groups if group[0] & used]
         groups = [group for group in groups if not group[0] & used]
-        together = frozenset[int]().union(used, *(group[0] for group in sharing))
+        together = frozenset[RandomVariable]().union(used, *(group[0] for group in sharing))
         groups.append((together, (*(member for group in sharing for member in group[1]), factor)))
     return [(members, together) for together, members in groups]
