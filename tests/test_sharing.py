@@ -11,9 +11,9 @@ import pytest
 from derive.catalogue import catalogue
 from derive.kernel.algebra import added, denominators, monomials, tidy
 from derive.language import sharing
-from derive.language.errors import NotExact, RuleError
+from derive.language.errors import NotExact, RuleError, UsageError
 from derive.language.scope import canonical, substitute
-from derive.language.term import Add, FiniteLaw, Number, RandomVariable, Symbol, parts, rebuild
+from derive.language.term import Add, BoundName, FiniteLaw, Number, RandomVariable, Symbol, parts, rebuild
 from derive.notation import E, constant, copies, exp, finite, function, parameter, score
 from derive.verdicts.prover import prove
 from tests.test_kernel_properties import term
@@ -52,6 +52,13 @@ def test_what_is_refused_once_is_refused_again():
     assert refusals[0] == refusals[1]
 
 
+def test_a_name_that_only_gradproof_gives_lets_no_user_give_it():
+    made = RandomVariable(BoundName("#7"), b.law)
+    with pytest.raises(UsageError, match="is no name"):
+        RandomVariable("#7", b.law)
+    assert RandomVariable(BoundName("#7"), b.law) is made
+
+
 def test_nodes_from_before_the_table_was_emptied_are_equal_to_those_after(monkeypatch):
     before = f(b) + c
     monkeypatch.setattr(sharing, "MOST_SHARED", 0)
@@ -84,11 +91,21 @@ def test_forgetting_leaves_nothing_that_was_remembered():
     assert canonical(whole) == canonical(E(f(b) * score(b), b))
 
 
+def test_two_functions_of_one_name_are_not_remembered_under_it():
+    def free(whole):
+        return whole
+
+    with pytest.raises(TypeError, match="two functions called free cannot both be remembered"):
+        sharing.remembered(free)
+
+
 def test_a_part_that_stands_twice_is_substituted_where_it_is_free_only():
     first, second = copies(b, 2)
     inside = f(first) + E(f(first) * f(second), first)
     put = substitute(inside + f(first), {first: c})
     assert put == f(c) + E(f(first) * f(second), first) + f(c)
+    pair, renamed = f(c, first), RandomVariable(f"{first.name}_1", first.law)
+    assert substitute(pair + E(pair, first), {c: first}) == f(first, first) + E(f(first, renamed), renamed)
 
 
 def test_a_normal_form_is_its_own():
