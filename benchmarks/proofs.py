@@ -6,7 +6,7 @@ import math
 import subprocess
 import sys
 
-FAMILIES = {"leave-one-out": (4, 8, 16, 24), "iwae": (2, 3, 6), "vimco": (2, 3, 5)}
+FAMILIES = {"leave-one-out": (4, 8, 16, 32), "iwae": (2, 3, 6), "vimco": (2, 5, 10)}
 _ONE = """
 import time
 from derive import load, prove
