@@ -404,7 +404,8 @@ class PolynomialRing:
 
     def value(self, polynomial: Scalar, point: dict[int, Fraction]) -> Fraction:
         """Return the value at a point; generators that the point leaves out are zero."""
-        return fraction(polynomial(*(rational(point.get(i, 0)) for i in range(self.capacity))))
+        nothing = rational(0)
+        return fraction(polynomial(*(rational(point[i]) if i in point else nothing for i in range(self.capacity))))
 
     def enclosure(self, polynomial: Scalar, point: dict[int, Ball]) -> Ball:
         """Return a ball that contains the value at a point of balls; generators that the point leaves out are zero."""
@@ -420,7 +421,8 @@ class PolynomialRing:
         """Return the value where each generator is a rational or a ball: a ball if one that occurs is."""
         powers = {i: value(i) for i in self.used(polynomial)}
         if all(is_exact(scalar) for scalar in powers.values()):
-            return polynomial(*(powers.get(i, rational(0)) for i in range(self.capacity)))
+            nothing = rational(0)
+            return polynomial(*(powers.get(i, nothing) for i in range(self.capacity)))
         result = rational(0)
         for exponents, coefficient in self.terms(polynomial):
             term = rational(coefficient)
