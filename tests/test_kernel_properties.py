@@ -13,10 +13,11 @@ from random import Random
 import pytest
 from hypothesis import Phase, given, settings, strategies as st
 
+from derive import sharing
 from derive.instances import compare
 from derive.kernel import algebra as scalar, judgement, latents, laws, premises, tails, theorem as kernel
 from derive.kernel.premises import HOLDS, Differentiable, NonZero, NotNegative, Positive
-from derive.language import scope, sharing
+from derive.language import scope
 from derive.language.errors import GradproofError
 from derive.language.term import (
     Apply,

@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
+from derive import sharing
 from derive.catalogue import catalogue
 from derive.kernel.algebra import added, denominators, monomials, tidy
-from derive.language import sharing
 from derive.language.errors import NotExact, RuleError, UsageError
 from derive.language.scope import canonical, substitute
 from derive.language.term import Add, BoundName, FiniteLaw, Number, RandomVariable, Symbol, parts, rebuild

@@ -1,4 +1,4 @@
 """What a theorem is, and the rules that can make one.
 
-TRUSTED, with `derive/language/term.py`, `sharing.py` and `scope.py`, and nothing else.
+TRUSTED, with `derive/language/term.py` and `scope.py`, `derive/sharing.py`, and nothing else.
 """

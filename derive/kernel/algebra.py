@@ -20,7 +20,6 @@ from flint import Ordering, fmpq, fmpq_mpoly_ctx, fmpz
 from derive.kernel.signs import positive
 from derive.language.errors import RuleError, TooLong
 from derive.language.scope import canonical, moves
-from derive.language.sharing import remembered
 from derive.language.term import (
     Add,
     Apply,
@@ -44,6 +43,7 @@ from derive.language.term import (
     parts,
     rebuild,
 )
+from derive.sharing import remembered
 
 Poly = Any  # flint.fmpq_mpoly has no stubs
 Ratio = tuple[Poly, Poly]

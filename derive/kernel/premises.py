@@ -19,7 +19,6 @@ from derive.kernel.tails import at_outcomes, is_small, sides
 from derive.language.choice import ChoiceLaw
 from derive.language.errors import PremiseError
 from derive.language.scope import depends, moves
-from derive.language.sharing import remembered
 from derive.language.shown import Shown
 from derive.language.term import (
     Add,
@@ -52,6 +51,7 @@ from derive.language.term import (
     anywhere,
     parts,
 )
+from derive.sharing import remembered
 
 
 @dataclass(frozen=True)

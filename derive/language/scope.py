@@ -8,7 +8,6 @@ from functools import lru_cache
 from itertools import count
 
 from derive.language.errors import ScopeError
-from derive.language.sharing import remembered
 from derive.language.term import (
     Apply,
     BoundName,
@@ -26,6 +25,7 @@ from derive.language.term import (
     parts,
     rebuild,
 )
+from derive.sharing import remembered
 
 Leaf = Symbol | RandomVariable
 

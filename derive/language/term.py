@@ -18,8 +18,8 @@ from typing import TypeAlias
 
 from derive.language.errors import NotExact, TooLarge, UnknownNode, UsageError
 from derive.language.exactness import ALIKE, UNLIKE, exact, integer
-from derive.language.sharing import Shared, remembered, written_once
 from derive.language.shown import Shown, Symbolic
+from derive.sharing import Shared, remembered, written_once
 
 Exact: TypeAlias = "Term | int | Fraction"
 MOST_BITS = 10_000

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from math import inf
 
-from derive.language.sharing import remembered
 from derive.language.term import (
     Add,
     Apply,
@@ -31,6 +30,7 @@ from derive.language.term import (
     anywhere,
     parts,
 )
+from derive.sharing import remembered
 
 
 def nested(term: Expect) -> list[Expect]:
