@@ -21,6 +21,7 @@ from derive.language.term import (
     ConditionalLatent,
     Density,
     DensityLaw,
+    Entry,
     Exp,
     Expect,
     FiniteLaw,
@@ -375,6 +376,10 @@ class Reader(DensityReading):
                 continue
             return all(x == y for jet in jets[1:] for x, y in zip(jets[0], jet, strict=True))
 
+    def _entry(self, term: Entry, places: Places, order: int) -> Jet:
+        message = f"the entry of a table at {term.at}, which is not written out."
+        raise NotEvaluable(message)
+
     readings: ClassVar[Readings] = {
         Number: Reading._number,
         Symbol: Reading._symbol,
@@ -387,6 +392,7 @@ class Reader(DensityReading):
         Exp: Reading._exp,
         Sigmoid: Reading._sigmoid,
         Sign: Reading._sign,
+        Entry: _entry,
         Density: DensityReading._density,
         Score: DensityReading._score,
         Expect: _expect,

@@ -43,7 +43,7 @@ def written_out(term: Term) -> Term:
     >>> from derive.printing.text import render
     >>> d, f = rademacher("d"), function("f")
     >>> render(written_out(E(f(d) * d, d)))
-    '1/2 * f(1) * 1 + 1/2 * f(-1) * -1'
+    '(1/2) * (f(1) * 1) + (1/2) * (f(-1) * (-1))'
     """
     summands = outcomes_together(term)
     if summands > MOST_TOGETHER:

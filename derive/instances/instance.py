@@ -15,12 +15,12 @@ from derive.instances.functions import NONZERO, POSITIVE, SIGNED, Smooth, Table,
 from derive.instances.jets import Array
 from derive.instances.named import FAMILIES
 from derive.language.choice import ChoiceLaw
-from derive.language.scope import free
 from derive.language.term import (
     Add,
     Apply,
     Density,
     DensityLaw,
+    Exp,
     Expect,
     FiniteLaw,
     Function,
@@ -33,6 +33,7 @@ from derive.language.term import (
     Power,
     RandomVariable,
     Score,
+    Sigmoid,
     SoftThreshold,
     Stop,
     Symbol,
@@ -128,7 +129,7 @@ def _assumed(premise: Any, needs: Needs) -> None:
         case "Positive":
             needs.ask(premise.term, POSITIVE)
         case "NotNegative":
-            needs.small |= {leaf.name for leaf in free(premise.term) if isinstance(leaf, Symbol)}
+            needs.small |= _bare(premise.term)
         case "NonZero":
             needs.ask(premise.term, NONZERO)
         case "Covers":
@@ -156,10 +157,19 @@ def _collect(term: Term, needs: Needs) -> None:
             needs.ask(law.scale, POSITIVE)
         for term_ in law.positives if isinstance(law, NamedLaw) else ():
             needs.ask(term_, POSITIVE)
+        if isinstance(law, ChoiceLaw):
+            needs.small |= {name for chance in law.parameters for name in _bare(chance)}
         if isinstance(law, FiniteLaw):
             needs.laws[named(law)] = None
     for part in parts(term):
         _collect(part, needs)
+
+
+def _bare(term: Term) -> set[str]:
+    """Return the symbols that a probability is made of, and not of a function of them that makes one of any number."""
+    if isinstance(term, Symbol):
+        return {term.name}
+    return set() if isinstance(term, (Exp, Sigmoid, Apply)) else set().union(*map(_bare, parts(term)))
 
 
 def _together(term: Term) -> int:

@@ -21,6 +21,7 @@ class Level(IntEnum):
 def negative(term: Term) -> bool:
     """Whether a term prints with a minus sign in front.
 
+    >>> from derive.language.term import Symbol
     >>> negative(Number(Fraction(-2))), negative(-Symbol("x")), negative(Symbol("x"))
     (True, True, False)
     """
@@ -33,6 +34,7 @@ def negative(term: Term) -> bool:
 def opposite(term: Term) -> Term:
     """Return a negative term without its minus sign.
 
+    >>> from derive.language.term import Symbol
     >>> opposite(-Symbol("x"))
     Symbol(name='x')
     """

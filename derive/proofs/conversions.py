@@ -124,7 +124,7 @@ def written_out(term: Term, assuming: Assuming) -> Theorem | None:
     >>> from derive.notation import E, function
     >>> d, f = rademacher("d"), function("f")
     >>> print(written_out(E(f(d), d), EVERYTHING).rhs)
-    1/2 * f(1) + 1/2 * f(-1)
+    (1/2) * f(1) + (1/2) * f(-1)
     """
     if outcomes_together(term) > MOST_TOGETHER:
         message = f"the explicit finite laws have more than {MOST_TOGETHER} outcomes together."
