@@ -72,7 +72,7 @@ def written_once(write: Callable[[Any], str]) -> Callable[[Any], str]:
 
 def forget() -> None:
     """Forget what is remembered of nodes, as a test must that has broken what computes it."""
-    for node in _NODES.values():
+    for node in list(_NODES.values()):
         for name in [name for name in vars(node) if name.startswith("_")]:
             del vars(node)[name]
 

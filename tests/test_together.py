@@ -12,7 +12,9 @@ import torch
 
 from derive.catalogue import catalogue
 from derive.catalogue.leave_one_out import leave_one_out
-from derive.language.errors import GradproofError
+from derive.language.errors import GradproofError, UsageError
+from derive.language.estimator import Estimator
+from derive.notation import E, constant, copies, finite, function, grad, parameter, score
 from numeric.checking.cases import Case
 from numeric.checking.crosscheck import crosscheck
 from numeric.codegen import torchrun
@@ -150,3 +152,32 @@ def test_a_threshold_in_place_is_that_by_way_of_booleans():
     assert "z.clone().ge_(0)" in together(emit(catalogue["rebar"]))
     z = torch.tensor([-1.0, -0.0, 0.0, 2.0, torch.nan, torch.inf])
     assert torch.equal(z.clone().ge_(0), (z >= 0).to(z.dtype))
+
+
+@pytest.mark.parametrize("name", ["score-function", "leave-one-out", "policy-surrogate", "rebar"])
+@pytest.mark.parametrize("samples", [1, 20_000])
+def test_a_function_that_changes_its_argument_is_refused(name, samples):
+    """The scores read the outcomes too, before or after it, and of few numbers it is given a copy of them."""
+    called, gently = compile(catalogue[name]), [True]
+
+    def halves(b):
+        value = b.sum(-1)
+        if not gently:
+            b.detach().mul_(0.5)
+        return value
+
+    called(torch.zeros(2), halves, samples=samples)
+    gently.clear()
+    with pytest.raises(UsageError, match="changes its argument in place"):  # what was checked in the last call is not again
+        called(torch.zeros(2), halves, samples=samples)
+    with pytest.raises(UsageError, match="changes its argument in place"):
+        compile(catalogue[name])(torch.zeros(2), halves, samples=samples)
+
+
+def test_a_constant_may_be_called_as_what_the_text_calls():
+    theta, odd, f = parameter("theta"), constant("map"), function("f")
+    b = finite("b", theta)
+    one, two = copies(b, 2)
+    mine = Estimator("mine", odd * (f(one) * score(one) + f(two) * score(two)) / 2, (one, two), grad(odd * E(f(b), b), theta))
+    called = compile(mine)
+    assert called(torch.zeros(2), lambda b: b.sum(-1), samples=3, map_=2.0).shape == (2,)

@@ -161,6 +161,8 @@ def checked_function(
 ) -> Objective:
     """Wrap a user's function so that a wrong shape, a value that is no tensor, nan or infinity raises a UsageError.
 
+    So does a function that changes its argument in place, which the estimate reads too.
+
     `fixed` are the positions of arguments that are constants: they may have any shape. Without `values` nan and infinity pass.
     A `vector` has the shape of the outcomes.
     """
@@ -169,7 +171,11 @@ def checked_function(
         raise UsageError(message)
 
     def checked(*args: Any) -> Tensor:
+        before = _versions(args)
         value = f(*args)
+        if before != _versions(args):
+            message = f"{name} changes its argument in place, which the estimate reads too: write x * 2, not x.mul_(2)."
+            raise UsageError(message)
         if not values and len(args) == 1 and isinstance(value, Tensor) and value.is_floating_point():
             if value.shape == (args[0].shape if vector else args[0].shape[:-1]):
                 return value
@@ -180,6 +186,13 @@ def checked_function(
         return tensor
 
     return checked
+
+
+def _versions(args: tuple[Any, ...]) -> list[int]:
+    """How often each tensor was changed in place, where torch counts that."""
+    if is_traced() or torch.is_inference_mode_enabled():
+        return []
+    return [arg._version for arg in args if isinstance(arg, Tensor)]
 
 
 def checked_baseline(f: object, name: str, like: Tensor, *, values: bool = True) -> Objective:
