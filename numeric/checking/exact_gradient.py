@@ -66,7 +66,7 @@ def exact_gradient(
         message = f"of_classes is for the categorical family, whose outcomes have numbers; got the {family} family."
         raise UsageError(message)
     checked = checked_params(params, family)
-    of_rows = checked_function(f, "f")
+    of_rows = checked_function(f, "f", may_write=True)  # each chunk of outcomes is made anew
     with torch.no_grad():
         if isinstance(checked, Mapping):
             return _normal(of_rows, {name: part.double() for name, part in checked.items()}, nodes, dtype)

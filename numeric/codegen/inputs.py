@@ -157,11 +157,17 @@ def is_finite(value: Tensor) -> bool:
 
 
 def checked_function(
-    f: object, name: str, fixed: frozenset[int] = frozenset(), *, values: bool = True, vector: bool = False
+    f: object,
+    name: str,
+    fixed: frozenset[int] = frozenset(),
+    *,
+    values: bool = True,
+    vector: bool = False,
+    may_write: bool = False,
 ) -> Objective:
     """Wrap a user's function so that a wrong shape, a value that is no tensor, nan or infinity raises a UsageError.
 
-    So does a function that changes its argument in place, which the estimate reads too.
+    So does a function that changes its argument in place, which the estimate reads too, unless it may.
 
     `fixed` are the positions of arguments that are constants: they may have any shape. Without `values` nan and infinity pass.
     A `vector` has the shape of the outcomes.
@@ -171,9 +177,9 @@ def checked_function(
         raise UsageError(message)
 
     def checked(*args: Any) -> Tensor:
-        before = _versions(args)
+        before = [] if may_write else _versions(args)
         value = f(*args)
-        if before != _versions(args):
+        if not may_write and before != _versions(args):
             message = f"{name} changes its argument in place, which the estimate reads too: write x * 2, not x.mul_(2)."
             raise UsageError(message)
         if not values and len(args) == 1 and isinstance(value, Tensor) and value.is_floating_point():
