@@ -42,6 +42,7 @@ from derive.notation import (
     coordinate,
     copies,
     entry,
+    exp,
     finite,
     function,
     gamma,
@@ -73,6 +74,7 @@ bit, sign_ = bernoulli("b", logit=theta), rademacher("d")
 raw = choice("r", (1, theta), (0, 1 - theta))
 pair = choice("pair", ((1, 1), 2 * s - 1), ((1, 0), 1 - s), ((0, 1), 1 - s))
 target = grad(E(f(bit), bit), theta)
+LAWLESS = [choice("w", (1, 2 * s), (0, 2 - 2 * s)), choice("w", (1, 1 + s), (0, -s))]
 ENTRIES = ("spsa", "spsa-quadratic", "disarm", "disarm-unscaled", "unordered-set", "unordered-set-unweighted")
 
 
@@ -190,6 +192,11 @@ def test_what_is_assumed_of_probabilities_stands_in_the_theorem():
 def test_a_probability_that_may_be_zero_is_not_taken_as_positive():
     assert consult(Positive(p(bit))) == HOLDS
     assert consult(Positive(p(raw))) != HOLDS
+    assert consult(Positive(p(raw))).needs == {Positive(p(raw))}
+    sure = choice("b", (1, 1), (0, 0))
+    assert consult(Positive(p(sure))) != HOLDS
+    with pytest.raises(PremiseError, match="Positive is not decided"):
+        kernel.algebra(f(sure) * exp(log(p(sure))), f(sure) * p(sure))
     low = choice("b", (1, maximum(2 * s - 1, 0)), (0, 1 - maximum(2 * s - 1, 0)))
     assert consult(Positive(p(low))) != HOLDS
     assert consult(Positive(p(bit, at=sign_))) != HOLDS
@@ -318,6 +325,12 @@ def test_classes_with_logits():
     assert numeric.crosscheck(mine, "vector").agrees
 
 
+def test_instances_read_no_mean_over_numbers_that_are_no_probabilities():
+    for wrong in LAWLESS:
+        mean = E(f(wrong), wrong)
+        assert compare(mean, mean + 0).verdict == "silent"
+
+
 def test_numbers_that_are_no_probabilities_have_no_mean():
     wrong = choice("b", (1, s), (0, s))
     mine = Estimator("mine", f(wrong) * score(wrong, theta), (wrong,), grad(E(f(wrong), wrong), theta))
@@ -355,9 +368,6 @@ def test_every_reading_of_the_catalogue_agrees(name):
     assert (found.derivation is not None) == (estimator.verdict == "proved")
     assert variance(estimator).formula
     assert numeric.crosscheck(estimator, "vector").agrees == (estimator.verdict == "proved")
-
-
-LAWLESS = [choice("w", (1, 2 * s), (0, 2 - 2 * s)), choice("w", (1, 1 + s), (0, -s))]
 
 
 @pytest.mark.parametrize("law", LAWLESS)
