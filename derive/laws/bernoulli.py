@@ -190,7 +190,7 @@ class RelaxedBernoulli:
 
     def _slope(self, control: Polynomial) -> Integrand:
         """Return d C(s)/dtheta = C'(s) s (1 - s) / lambda."""
-        slope, rate = derivative(control), ball(1 / self.temperature)
+        slope, rate = _balls(derivative(control)), ball(1 / self.temperature)
         return lambda s, u: _horner(slope, s) * s * (1 - s) * rate
 
     def _largest_slope(self, control: Polynomial) -> Fraction:
@@ -199,8 +199,8 @@ class RelaxedBernoulli:
     def _conditional(self, b: int, integrand: Polynomial, control: Polynomial) -> Integrand:
         """Return (f(b) - C(s_tilde)) (b - p) - d C(s_tilde)/dtheta, with z_tilde on the side that b says."""
         value, score, slope = ball(evaluate(integrand, b)), ball(b - self.probability), self._slope(control)
-        other = ball(1 - self.probability if b else self.probability)
-        return lambda s, u: (value - _horner(control, s)) * score - slope(s, u) * (1 - other / (u if b else 1 - u))
+        other, coefficients = ball(1 - self.probability if b else self.probability), _balls(control)
+        return lambda s, u: (value - _horner(coefficients, s)) * score - slope(s, u) * (1 - other / (u if b else 1 - u))
 
 
 def evaluate(polynomial: Polynomial, at: Fraction | int) -> Fraction:
@@ -225,10 +225,14 @@ def _squared(function: Integrand) -> Integrand:
     return lambda s, u: function(s, u) ** 2
 
 
-def _horner(polynomial: Polynomial, at: Any) -> Any:
+def _balls(polynomial: Polynomial) -> list[Ball]:
+    return [ball(c) for c in polynomial]
+
+
+def _horner(coefficients: list[Ball], at: Any) -> Any:
     result = at * 0
-    for c in reversed(polynomial):
-        result = result * at + ball(c)
+    for c in reversed(coefficients):
+        result = result * at + c
     return result
 
 

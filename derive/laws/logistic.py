@@ -28,6 +28,7 @@ Smooth: TypeAlias = dict[tuple[int, int], Polynomial]
 """The sum of x^a P(s) / lambda^m with x = z / lambda, by (a, m)."""
 Bound: TypeAlias = tuple[Fraction, int]
 """At most c |z|^n where |z| >= 1, by c and n."""
+OfPlace: TypeAlias = Callable[["_Place"], Any]
 
 CUT = 100
 SOFT = "sigma"
@@ -59,6 +60,7 @@ class Logistic:
     polynomial: Callable[[str], Polynomial]
     symbol: Callable[[str], Fraction]
     _known: dict[Generator, Ball] = field(default_factory=dict, compare=False, repr=False)
+    _functions: dict[Generator, tuple[OfPlace, Bound]] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.probability < 1 or self.temperature <= 0:
@@ -86,17 +88,14 @@ class Logistic:
         other = ball(1 - p if b else p)
         factors = [(self._compiled(key), power) for key, power in monomial]
         one, zero = ball(1), ball(0)
-
-        def product(z: Any, path: Any) -> Any:
-            return prod((raised(value(z, path), power) for (value, _), power in factors), start=one)
-
+        product = _product([(value, power) for (value, _), power in factors], one)
         if kind == "flux":
-            return product(zero, (one, zero)) * ball(p * (1 - p) * (1 if b else -1))
+            return product(_Place(zero, (one, zero))) * ball(p * (1 - p) * (1 if b else -1))
         odds = ball(p / (1 - p))
 
         def integrand(z: Any) -> Any:
             u = 1 / (1 + odds * (-z).exp())
-            return product(z, _path(u, b, other) if kind == "moment" else (one, zero)) * u * (1 - u)
+            return product(_Place(z, _Path(u, b, other) if kind == "moment" else (one, zero))) * u * (1 - u)
 
         found = integral(integrand, ball(0 if b else -CUT), ball(CUT if b else 0)) + self._tail([
             (bound, power) for (_, bound), power in factors
@@ -112,13 +111,19 @@ class Logistic:
 
     # Functions of z
 
-    def _compiled(self, key: Generator) -> tuple[Callable[[Any, Any], Any], Bound]:
+    def _compiled(self, key: Generator) -> tuple[OfPlace, Bound]:
         """Return an unknown as a function of z and its derivatives along the path, and its bound."""
+        if key not in self._functions:
+            value, bound = self._uncompiled(key)
+            self._functions[key] = _once(value), bound
+        return self._functions[key]
+
+    def _uncompiled(self, key: Generator) -> tuple[OfPlace, Bound]:
         if key.kind == "z":
-            return (lambda z, path: z), (Fraction(1), 1)
+            return (lambda at: at.z), (Fraction(1), 1)
         if key.kind == "path" and sum(key.orders) in (1, 2):
             order = sum(key.orders)
-            return (lambda z, path: path[order - 1]), (Fraction(1), 0)
+            return (lambda at: at.path[order - 1]), (Fraction(1), 0)
         if key.kind == "symbol":
             value = self.symbol(key.name)
             return _fixed(ball(value)), (abs(value), 0)
@@ -127,13 +132,13 @@ class Logistic:
             raise NotEvaluable(message)
         return self._function(key)
 
-    def _function(self, key: Generator) -> tuple[Callable[[Any, Any], Any], Bound]:
+    def _function(self, key: Generator) -> tuple[OfPlace, Bound]:
         first, *others = key.args
         soft = key.name == SOFT and len(key.args) > 1
         if _is_latent(first):
             along = key.orders[1] if soft else 0
             base = (Fraction(0), Fraction(1)) if soft else self.polynomial(key.name)
-            rate = self._value(others[0])[0](ball(0), ()) if soft else ball(self.temperature)
+            rate = self._value(others[0])[0](_Place(ball(0), ())) if soft else ball(self.temperature)
             terms = derivatives(base, key.orders[0], along)
             inner, bound = _smooth(terms, rate), _bound_of(terms, rate)
             multiples = list(zip(others[1:], key.orders[2:], strict=True)) if soft else _rest(key)
@@ -143,26 +148,22 @@ class Logistic:
             for _ in range(key.orders[0]):
                 polynomial = tuple(n * c for n, c in enumerate(polynomial))[1:]
             balls = [ball(c) for c in polynomial]
-            inner, bound = (lambda z, path: horner(balls, value(z, path))), _bound_at(polynomial, at)
+            inner, bound = (lambda place: horner(balls, value(place))), _bound_at(polynomial, at)
             multiples = _rest(key)
         for arg, order in multiples:
             inner, bound = self._multiple(inner, bound, arg, order)
         return inner, bound
 
-    def _multiple(self, inner: Any, bound: Bound, arg: Any, order: int) -> tuple[Callable[[Any, Any], Any], Bound]:
+    def _multiple(self, inner: Any, bound: Bound, arg: Any, order: int) -> tuple[OfPlace, Bound]:
         if order:
             return (inner, bound) if order == 1 else (_fixed(ball(0)), (Fraction(0), 0))
         value, most = self._value(arg)
-        return (lambda z, path: inner(z, path) * value(z, path)), (bound[0] * most[0], bound[1] + most[1])
+        return (lambda at: inner(at) * value(at)), (bound[0] * most[0], bound[1] + most[1])
 
-    def _value(self, value: Value) -> tuple[Callable[[Any, Any], Any], Bound]:
+    def _value(self, value: Value) -> tuple[OfPlace, Bound]:
         """Return an argument, a polynomial in unknowns, as a function of z and its path, and its bound."""
         compiled = [(c, [(self._compiled(key), power) for key, power in monomial]) for c, monomial in value.terms]
-        balls, zero = [(ball(c), [(f, n) for (f, _), n in factors]) for c, factors in compiled], ball(0)
-
-        def read(z: Any, path: Any) -> Any:
-            return sum((prod((raised(f(z, path), n) for f, n in factors), start=c) for c, factors in balls), start=zero)
-
+        read = _total([_product([(f, n) for (f, _), n in factors], ball(c)) for c, factors in compiled])
         sizes = [
             (abs(c) * prod((b[0] ** n for (_, b), n in factors), start=Fraction(1)), sum(b[1] * n for (_, b), n in factors))
             for c, factors in compiled
@@ -170,11 +171,63 @@ class Logistic:
         return read, (sum((c for c, _ in sizes), start=Fraction(0)), max((n for _, n in sizes), default=0))
 
 
-def _path(u: Any, b: int, other: Ball) -> tuple[Any, Any]:
-    """Return the first two derivatives of z_tilde in theta for fixed v; `other` is the probability of the other outcome."""
-    own = u if b else 1 - u
-    sign, inverse = (1 if b else -1), 1 / own
-    return 1 - other * inverse, sign * (other * (1 - other) * inverse - raised(other * inverse, 2) * (1 - own))
+class _Place:
+    """A value of z, its derivatives along the path, and the functions that are known there."""
+
+    __slots__ = ("known", "path", "z")
+
+    def __init__(self, z: Any, path: Any) -> None:
+        self.z, self.path, self.known = z, path, dict[OfPlace, Any]()
+
+
+class _Path:
+    """The first two derivatives of z_tilde in theta for fixed v; `other` is the probability of the other outcome."""
+
+    __slots__ = ("b", "other", "u")
+
+    def __init__(self, u: Any, b: int, other: Ball) -> None:
+        self.u, self.b, self.other = u, b, other
+
+    def __getitem__(self, number: int) -> Any:
+        other, own = self.other, self.u if self.b else 1 - self.u
+        inverse = 1 / own
+        if number == 0:
+            return 1 - other * inverse
+        return (1 if self.b else -1) * (other * (1 - other) * inverse - raised(other * inverse, 2) * (1 - own))
+
+
+def _once(function: OfPlace) -> OfPlace:
+    """Compute a function once at each place."""
+
+    def kept(at: _Place) -> Any:
+        found = at.known.get(function)
+        if found is None:
+            found = at.known[function] = function(at)
+        return found
+
+    return kept
+
+
+def _product(factors: list[tuple[OfPlace, int]], start: Ball) -> OfPlace:
+    def value(at: _Place) -> Any:
+        result = start
+        for function, power in factors:
+            result = result * raised(function(at), power)
+        return result
+
+    return value
+
+
+def _total(summands: list[OfPlace]) -> OfPlace:
+    zero = ball(0)
+
+    def value(at: _Place) -> Any:
+        result = zero
+        for summand in summands:
+            result = result + summand(at)
+        return result
+
+    return value
 
 
 def derivatives(polynomial: Polynomial, in_z: int, in_lambda: int) -> Smooth:
@@ -228,14 +281,16 @@ def _sum(pieces: list[tuple[tuple[int, int], Polynomial]]) -> Smooth:
     return result
 
 
-def _smooth(terms: Mapping[tuple[int, int], Polynomial], rate: Ball) -> Callable[[Any, Any], Any]:
+def _smooth(terms: Mapping[tuple[int, int], Polynomial], rate: Ball) -> OfPlace:
     balls = [(a, [ball(c) / rate**m for c in polynomial]) for (a, m), polynomial in terms.items()]
     zero, speed = ball(0), 1 / rate
 
-    def value(z: Any, path: Any) -> Any:
-        x = z * speed
-        s = 1 / (1 + (-x).exp())
-        return sum((raised(x, a) * horner(c, s) for a, c in balls), start=zero)
+    def value(at: _Place) -> Any:
+        x = at.z * speed
+        s, result = 1 / (1 + (-x).exp()), zero
+        for a, c in balls:
+            result = result + raised(x, a) * horner(c, s)
+        return result
 
     return value
 
@@ -260,5 +315,5 @@ def _rest(key: Generator) -> list[tuple[Any, int]]:
     return list(zip(key.args[1:], key.orders[1:], strict=True))
 
 
-def _fixed(value: Ball) -> Callable[[Any, Any], Any]:
-    return lambda z, path: value
+def _fixed(value: Ball) -> OfPlace:
+    return lambda at: value

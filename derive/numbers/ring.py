@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager
 from fractions import Fraction
 from itertools import compress
+from operator import mul
 from typing import Any, TypeAlias, TypeVar
 
 from flint import Ordering, acb, arb, ctx, fmpq, fmpq_mpoly, fmpq_mpoly_ctx
@@ -23,6 +24,7 @@ Ball: TypeAlias = Any  # an arb: a midpoint and a radius, which every operation 
 MOST_TERMS = 2_000_000
 MOST_BITS, MOST_POWER = 10_000_000, 500
 MOST_KNOWN = 64
+_ONE = fmpq(1)
 Exponents: TypeAlias = tuple[tuple[int, int], ...]  # (index of a generator, power), powers positive
 Terms: TypeAlias = tuple[tuple[Exponents, Fraction], ...]
 T = TypeVar("T")
@@ -120,16 +122,22 @@ def raised(base: Scalar, exponent: int) -> Scalar:
     >>> raised(rational(2), 10)
     1024
     """
+    if isinstance(base, (acb, arb)):  # as many bits as the precision has, whatever the exponent
+        return _raised(base, exponent, mul)
     if exponent * _bits(base) > MOST_BITS:
         message = f"a power with the exponent {exponent} has more digits than are feasible: take a smaller exponent."
         raise TooLarge(message)
-    result: Any = rational(1)
+    return _raised(base, exponent, product)
+
+
+def _raised(base: Scalar, exponent: int, times: Callable[[Any, Any], Any]) -> Scalar:
+    result: Any = _ONE
     square = base
     while exponent:
         if exponent % 2:
-            result = product(result, square)
+            result = times(result, square)
         exponent //= 2
-        square = product(square, square) if exponent else square
+        square = times(square, square) if exponent else square
     return result
 
 
