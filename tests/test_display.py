@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from functools import cache
+from functools import cache, partial
 
 import pytest
 
@@ -32,31 +32,44 @@ def verdict(name):
     return derive.prove(catalogue[name], outcomes=(2,))
 
 
-def returned():
-    """One of everything that a user gets, and what is large."""
-    derivation = chain_of(catalogue["rebar"])
+@cache
+def variance(name):
+    return derive.variance(catalogue[name])
+
+
+@cache
+def derivation():
+    return chain_of(catalogue["rebar"])
+
+
+def long_term():
     many = copies(b, 40)
-    huge = sum((f(one) * score(one) for one in many), start=c)
-    return {
-        **{f"verdict of {name}": verdict(name) for name in VERDICTS},
-        **{f"estimator {name}": estimator for name, estimator in catalogue.items()},
-        **{f"variance of {name}": derive.variance(catalogue[name]) for name in ("score-function", "rebar", "vimco")},
-        "term": catalogue["rebar"].formula,
-        "long term": E(huge, *many),
-        "function": f,
-        "finite law": b.law,
-        "normal law": normal("z").law,
-        "premise": next(iter(derivation.theorem.assumptions)),
-        "equation": Equation(c, theta),
-        "theorem": derivation.theorem,
-        "derivation": derivation,
-        "line": derivation.lines[3],
-        "catalogue": catalogue,
-    }
+    return E(sum((f(one) * score(one) for one in many), start=c), *many)
 
 
-RETURNED = returned()
-EACH = pytest.mark.parametrize("thing", RETURNED.values(), ids=RETURNED)
+RETURNED = {
+    **{f"verdict of {name}": partial(verdict, name) for name in VERDICTS},
+    **{f"estimator {name}": partial(catalogue.get, name) for name in catalogue},
+    **{f"variance of {name}": partial(variance, name) for name in ("score-function", "rebar", "vimco")},
+    "term": lambda: catalogue["rebar"].formula,
+    "long term": long_term,
+    "function": lambda: f,
+    "finite law": lambda: b.law,
+    "normal law": lambda: normal("z").law,
+    "premise": lambda: next(iter(derivation().theorem.assumptions)),
+    "equation": lambda: Equation(c, theta),
+    "theorem": lambda: derivation().theorem,
+    "derivation": derivation,
+    "line": lambda: derivation().lines[3],
+    "catalogue": lambda: catalogue,
+}
+"""One of everything that a user gets, and what is large."""
+EACH = pytest.mark.parametrize("thing", RETURNED, indirect=True)
+
+
+@pytest.fixture
+def thing(request):
+    return RETURNED[request.param]()
 
 
 @EACH
