@@ -4,6 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
+# Workers and the processes that tests start find each module compiled, whatever the caller's environment says.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: test test-subjects subjects test-optimised test-exhaustive mutants demo lint format examples notes gallery readings corpus bench bench-peers docs clean
 
 # torch is pinned without a local suffix: where the package index offers a CPU build (2.13.0+cpu), pip takes it.
