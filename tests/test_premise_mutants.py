@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from derive.kernel import theorem as kernel
+from derive.kernel import judgement, theorem as kernel
 from derive.proofs import rules
 
 ROOT = Path(__file__).parent.parent
-MUTANT = """
-import sys, pytest
-import derive.kernel.judgement, derive.kernel.premises, derive.proofs.rules
-rule, premise, require = *sys.argv[1:], derive.kernel.premises.require
-
-def forgetful(name, premises, assuming):
-    return require(name, [one for one in premises if (name, one.name) != (rule, premise)], assuming)
-
-derive.kernel.judgement.require = derive.proofs.rules.require = forgetful
-quiet = ["-W", "ignore::pytest.PytestConfigWarning", "-p", "no:cacheprovider"]
-sys.exit(pytest.main(["tests/test_refusals.py", "-qx", *quiet]))
-"""
+FORKED = multiprocessing.get_context("forkserver")
+FORKED.set_forkserver_preload(["pytest", "hypothesis", "_pytest.pytester", "xdist.plugin", "derive.proofs.rules", "derive.notation"])
+"""Each mutant begins as a process that has imported the kernel and computed nothing: what is kept with a node would hide it."""
 PREMISES = [
     ("algebra", "NonZero"),
     ("algebra", "Positive"),
@@ -57,9 +49,25 @@ PREMISES = [
 ]
 
 
-def run(rule, premise):
-    command = [sys.executable, "-c", MUTANT, rule, premise]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+def refusals(rule, premise, output):
+    """Run the tests of the refusals with a rule that forgets a premise; their result is that of the process."""
+    os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT), sys.stdout.fileno())
+
+    def forgetful(name, premises, assuming, require=judgement.require):
+        return require(name, [one for one in premises if (name, one.name) != (rule, premise)], assuming)
+
+    judgement.require = rules.require = forgetful
+    warned = ["-W", "ignore::pytest.PytestConfigWarning", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    quiet = [*warned, "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
+    sys.exit(pytest.main([f"{ROOT}/tests/test_refusals.py", f"--rootdir={ROOT}", "-qx", *quiet]))
+
+
+def run(rule, premise, folder):
+    """The exit status and the output."""
+    process = FORKED.Process(target=refusals, args=(rule, premise, folder / "output"))
+    process.start()
+    process.join(300)
+    return process.exitcode, (folder / "output").read_text(encoding="utf-8")
 
 
 def test_every_rule_that_consults_premises_is_mutated():
@@ -70,13 +78,13 @@ def test_every_rule_that_consults_premises_is_mutated():
         assert consulting <= {rule for rule, _ in PREMISES}
 
 
-def test_without_a_mutation_the_refusals_pass():
-    assert run("none", "none").returncode == 0
+def test_without_a_mutation_the_refusals_pass(tmp_path):
+    assert run("none", "none", tmp_path)[0] == 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("rule", "premise"), PREMISES)
-def test_a_rule_that_forgets_a_premise_is_found(rule, premise):
-    result = run(rule, premise)
-    assert result.returncode == 1, result.stdout
-    assert "DID NOT RAISE" in result.stdout or "Error" in result.stdout
+def test_a_rule_that_forgets_a_premise_is_found(rule, premise, tmp_path):
+    status, output = run(rule, premise, tmp_path)
+    assert status == 1, output
+    assert "DID NOT RAISE" in output or "Error" in output
