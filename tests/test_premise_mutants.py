@@ -15,7 +15,7 @@ from derive.proofs import rules
 
 ROOT = Path(__file__).parent.parent
 FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["pytest", "hypothesis", "_pytest.pytester", "xdist.plugin", "derive.proofs.rules", "derive.notation"])
+FORKED.set_forkserver_preload(["pytest", "hypothesis", "xdist.plugin", "derive.proofs.rules", "derive.notation"])
 """Each mutant begins as a process that has imported the kernel and computed nothing: what is kept with a node would hide it."""
 PREMISES = [
     ("algebra", "NonZero"),

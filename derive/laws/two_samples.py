@@ -104,7 +104,11 @@ class TwoSampleBound:
         return mean + off, square + off
 
     def _inner(self, shift: Ball) -> list[Ball]:
-        """Return E[t tanh(ct)], E[t^3 tanh(ct)], E[t^2 tanh(ct)^2] for |t| <= CUT, at c = A r + B / sqrt(2), A r the shift."""
+        """Return E[t tanh(ct)], E[t^3 tanh(ct)], E[t^2 tanh(ct)^2] for |t| <= CUT, at c = A r + B / sqrt(2), A r the shift.
+
+        What `_given` multiplies by zero is not integrated, and 0.
+        """
+        _, h_1, h_2 = self._slope
         rate = shift + ball(self._weight[1]) / root(2)
 
         def bent(power: int, square: bool) -> Ball:
@@ -114,7 +118,9 @@ class TwoSampleBound:
 
             return 2 * integral(function, ball(0), ball(CUT))
 
-        return [bent(1, False), bent(3, False) if self._slope[2] else ball(0), bent(2, True)]
+        if not h_1 and not h_2:
+            return [ball(0)] * 3
+        return [bent(1, False), bent(3, False) if h_2 else ball(0), bent(2, True)]
 
     def _given(self, r: Ball, inner: list[Ball]) -> tuple[Ball, Ball]:
         """Return E[g] and E[g^2] given r, from the moments 1, 1 and 3 of 1, t^2 and t^4."""
