@@ -13,6 +13,7 @@ import derive
 from derive.language.errors import UsageError
 from derive.language.estimator import Estimator
 from derive.printing import paper
+from derive.verdicts.variance_report import as_formula
 
 Notation: TypeAlias = Annotated[Literal["text", "latex"], typer.Option("--format", help="The notation; latex with --fragment.")]
 Fragment: TypeAlias = Annotated[bool, typer.Option("--fragment", help="LaTeX to be put into a paper, as wide as a column.")]
@@ -35,8 +36,7 @@ def proved(estimator: Estimator, width: str) -> str:
 
 def varied(estimator: Estimator, outcomes: int, width: str) -> str:
     """Return the variance as a fragment."""
-    report = derive.variance(estimator, outcomes)
-    return "" if report.written is None else paper.variance(estimator, outcomes, report.written, width)
+    return paper.variance(estimator, outcomes, as_formula(estimator, outcomes).written, width)
 
 
 def asked_for(notation: str, *, fragment: bool, bibtex: bool) -> bool:

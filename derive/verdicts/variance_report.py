@@ -160,10 +160,7 @@ def variance(estimator: Estimator, outcomes: int = 2, at: Mapping[str, Fraction]
     >>> report.mean, report.variance
     (Fraction(1, 4), Fraction(1, 16))
     """
-    if outcomes < FEWEST:
-        message = f"a law needs at least 2 outcomes; got {outcomes}."
-        raise UsageError(message)
-    known, given = exact.variance(estimator, outcomes), at or {}
+    known, given = as_formula(estimator, outcomes), at or {}
     read = partial(
         VarianceReport, estimator, outcomes, known.formula, written=known.written, given=given, reading=known.reading
     )
@@ -182,6 +179,19 @@ def variance(estimator: Estimator, outcomes: int = 2, at: Mapping[str, Fraction]
     point.refuse_unused(estimator.name, used)
     note = _relaxation_of(point) if point.is_integrated else ""
     return read(used, mean.middle, value.middle, note, max(mean.radius, value.radius))
+
+
+def as_formula(estimator: Estimator, outcomes: int = 2) -> exact.Variance:
+    """Return the variance as a formula, without a value at a point; arguments and errors as `variance`.
+
+    >>> from derive.catalogue import catalogue
+    >>> as_formula(catalogue["score-function"]).formula == variance(catalogue["score-function"]).formula
+    True
+    """
+    if outcomes < FEWEST:
+        message = f"a law needs at least 2 outcomes; got {outcomes}."
+        raise UsageError(message)
+    return exact.variance(estimator, outcomes)
 
 
 def _refuse_long(*values: Fraction) -> None:
