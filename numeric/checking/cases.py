@@ -88,6 +88,7 @@ class Case:
     signed: set[str]
     named: bool
     of_laws: dict[str, float]
+    _exact: dict[tuple[int, int], Tensor]
 
     def __init__(
         self, estimator: Estimator, family: str, device: str, size: int | None, *, smallest: bool = False
@@ -119,6 +120,7 @@ class Case:
         self.named = any(isinstance(law, NamedLaw) for law in laws_of(estimator))
         self.vectors = self._vectors()
         self.of_laws = constants_of_laws(estimator)
+        self._exact = {}
         require_mean(estimator)
         if self.named:
             require_smooth(estimator)
@@ -273,11 +275,16 @@ class Case:
         return 0.25 if self.polynomial and not self.unbounded else 1.0
 
     def exact(self, k: int, nodes: int) -> Tensor:
-        """The exact gradient of the target at the k-th point, all coordinates in one dimension.
+        """The exact gradient of the target at the k-th point, all coordinates in one dimension; computed once.
 
         Raises
             UsageError, if there is none, as where a slope f'(x) stands in the target.
         """
+        if (k, nodes) not in self._exact:
+            self._exact[k, nodes] = self._exact_at(k, nodes)
+        return self._exact[k, nodes]
+
+    def _exact_at(self, k: int, nodes: int) -> Tensor:
         if bent := functions_with_slopes(self.estimator.objective):
             of = ", ".join(sorted(function.name for function in bent))
             message = f"the target of {self.estimator.name!r} holds a slope of {of}; the crosscheck has no exact value for it."
