@@ -32,10 +32,11 @@ from derive.notation import (
     stop,
     uniform,
 )
-from numeric.checking.crosscheck import CrosscheckReport, crosscheck
+from numeric.checking.cases import Case
+from numeric.checking.crosscheck import CrosscheckReport, _sampling, crosscheck
 from numeric.checking.problem.noise_nodes import _log_gamma, noise_rows
 from numeric.codegen.noise_roles import roles
-from numeric.codegen.torchrun import Compiled
+from numeric.codegen.torchrun import Compiled, compile as compile_estimator
 
 THETA = parameter("theta")
 B, U, V = finite("b", THETA), uniform("u"), uniform("v")
@@ -290,10 +291,11 @@ def test_the_threshold_of_the_sampling_stage_has_the_declared_false_alarm_rate()
 
 
 def test_false_alarms_are_as_rare_as_declared():
-    alarms = sum(
-        not crosscheck(catalogue["score-function"], size=1, samples=500, false_alarm=0.1, seed=s).sampling.passed
-        for s in range(200)
-    )
+    estimator = catalogue["score-function"]
+    compiled, case = compile_estimator(estimator, "bernoulli"), Case(estimator, "bernoulli", "cpu", 1)
+    stages = [_sampling(compiled, case, 500, 0.1, seed) for seed in range(200)]
+    assert stages[3] == crosscheck(estimator, size=1, samples=500, false_alarm=0.1, seed=3).sampling
+    alarms = sum(not stage.passed for stage in stages)
     assert alarms <= 45  # binomial(200, 0.1): more has probability below 1e-6
     assert alarms >= 3  # fewer has probability below 1e-6
 
