@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from functools import cache
 
 import pytest
 import torch
@@ -41,7 +42,7 @@ from numeric.checking.crosscheck import CrosscheckReport, crosscheck
 from numeric.checking.exact_target import exact_target
 from numeric.cli.main import app, run
 from numeric.codegen.torchgen import emit, generate, usual_families
-from numeric.codegen.torchrun import compile
+from numeric.codegen.torchrun import Compiled, compile
 from tests.families import FURTHER, WITHOUT_CODE
 
 NAMES = tuple(name for name in catalogue if name not in FURTHER)
@@ -344,8 +345,13 @@ def values_of(compiled, point, dtype) -> dict:
     return given | {name: others[name] for name in compiled.functions[1:]}
 
 
+@cache
+def compiled_once(name: str, family: str) -> Compiled:
+    return compile(catalogue[name], family)
+
+
 def setting(name: str, family: str, signs: torch.Tensor):
-    compiled = compile(catalogue[name], family)
+    compiled = compiled_once(name, family)
     point = {"loc": signs, "log_scale": signs / 40} if family == "normal" else signs
     f = [lambda b: (b - 0.499).square().mean(-1) - b[..., 0]] if compiled.functions else []
     return compiled, point, f, values_of(compiled, signs, signs.dtype)
