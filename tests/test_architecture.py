@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -114,14 +115,19 @@ def module_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@cache
+def nodes(source: str) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(source)))
+
+
 def assert_statements(module: str, source: str) -> list[str]:
-    return [f"{module}:{node.lineno}" for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Assert)]
+    return [f"{module}:{node.lineno}" for node in nodes(source) if isinstance(node, ast.Assert)]
 
 
 def forbidden_calls(module: str, source: str) -> list[str]:
     """Text is executed nowhere; in derive, no heuristic of SymPy decides and nothing else than `scope` substitutes."""
     forbidden = EXECUTES_TEXT | (HEURISTICS if module.startswith("derive") else set())
-    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    calls = [node for node in nodes(source) if isinstance(node, ast.Call)]
     named = [(node, getattr(node.func, "id", getattr(node.func, "attr", ""))) for node in calls]
     return [
         f"{module}:{node.lineno} calls {name}"
@@ -137,7 +143,7 @@ def _switches_torch(call: ast.Call, name: str) -> bool:
 
 def function_lengths(source: str) -> list[int]:
     """Return the lines of each function without its docstring."""
-    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    functions = [node for node in nodes(source) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
     return [_length(function) for function in functions]
 
 
