@@ -69,19 +69,14 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("name", PROJECTS)
-def test_pytest_and_hypothesis_start_and_the_user_imports_their_own_module(tmp_path, python, name, how):
-    project(tmp_path, name, PLAIN)
+def test_pytest_and_hypothesis_start_and_a_fixture_says_in_one_line_which_module_stands_in_the_way(tmp_path, python, name, how):
+    """One run of two files: the user imports their own module in one, and asks for our fixture in the other."""
+    theirs = project(tmp_path, name, PLAIN)
+    (tmp_path / "test_ours.py").write_text(FIXTURE)
     result = ran(tmp_path, *pytest_of(python, how))
-    assert (result.returncode, result.stderr) == (0, ""), result.stdout
-    assert "1 passed" in result.stdout
-
-
-@pytest.mark.parametrize("how", HOW)
-@pytest.mark.parametrize("name", PROJECTS)
-def test_a_fixture_says_in_one_line_which_module_stands_in_the_way(tmp_path, python, name, how):
-    theirs = project(tmp_path, name, FIXTURE)
-    result = ran(tmp_path, *pytest_of(python, how))
-    assert result.returncode == 1
+    assert (result.returncode, result.stderr) == (1, ""), result.stdout
+    assert "1 failed, 1 passed" in result.stdout
+    assert "FAILED test_ours.py::test_it" in result.stdout
     assert f"{theirs} stands in the way of the package" in result.stdout
     assert "Traceback" not in result.stdout
     assert "doors.py" not in result.stdout
