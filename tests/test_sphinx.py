@@ -14,6 +14,7 @@ docutils = pytest.importorskip("sphinx.util.docutils")
 
 ROOT = Path(__file__).parent.parent
 CONF = 'project = "Tiny"\nextensions = ["myst_parser", "gradproof.sphinx"]\nmyst_enable_extensions = ["colon_fence"]\n'
+CONF += 'html_theme = "basic"\nhtml_sidebars = {"**": []}\nhtml_use_index = False\n'  # templates take the most time
 MINE = """
 from derive.estimator import Estimator
 from derive.notation import E, finite, function, grad, parameter, score
