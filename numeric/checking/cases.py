@@ -91,11 +91,18 @@ class Case:
     _exact: dict[tuple[int, int], Tensor]
 
     def __init__(
-        self, estimator: Estimator, family: str, device: str, size: int | None, *, smallest: bool = False
+        self,
+        estimator: Estimator,
+        family: str,
+        device: str,
+        size: int | None,
+        *,
+        smallest: bool = False,
+        generated: Generated | None = None,
     ) -> None:
         estimator = in_family(estimator, family)
         self.estimator, self.family = estimator, family
-        self.generated = generate(estimator, family)
+        self.generated = generate(estimator, family) if generated is None else generated
         self.joint = bool(self.generated.laws) or family == "vector"
         self.polynomial = not self.joint and (family != "normal" or is_polynomial(estimator))
         self.smallest, self.signed = smallest, signed_constants(estimator) if smallest else set()

@@ -239,7 +239,7 @@ def crosscheck(
     _check_arguments(size, samples, false_alarm, device)
     family = family or natural_family(estimator)
     compiled, case = compile_estimator(estimator, family), Case(estimator, family, device, size)
-    cases = [case, *_smallest(estimator, family, device, size)]
+    cases = [case, *_smallest(estimator, case, device, size)]
     problems = [(case, k) for case in cases for k in range(len(TEMPERATURES))]
     total, checks, branches = len(problems) + 1, [], Branches()
     for one, k in problems:
@@ -258,9 +258,9 @@ def crosscheck(
     return _decided(report, case, compiled)
 
 
-def _smallest(estimator: Estimator, family: str, device: str, size: int | None) -> list[Case]:
+def _smallest(estimator: Estimator, usual: Case, device: str, size: int | None) -> list[Case]:
     """The smallest case, with other functions than quadratic ones; none where no case has such, unless there are signs."""
-    case = Case(estimator, family, device, size, smallest=True)
+    case = Case(estimator, usual.family, device, size, smallest=True, generated=usual.generated)
     return [case] if has_signs(estimator) or not case.joint else []
 
 
