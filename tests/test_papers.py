@@ -19,6 +19,7 @@ from derive.language.term import Number
 from derive.notation import E, constant, exp, finite, function, grad, log, normal, p, parameter, score
 from derive.printing import latex, paper
 from derive.printing.measure import points
+from tests.proved import proved
 
 NAMES = ["score-function", "control-variate-without-correction", "rebar", "leave-one-out", "sgvb", "nvil", "muprop"]
 VARIANCES = ["score-function", "leave-one-out", "nvil", "straight-through", "rebar"]
@@ -71,12 +72,6 @@ def fragments():
     explained = {f"explain {name}": command.explained(catalogue[name], "84mm") for name in NAMES}
     explained |= {f"prove {name}": command.proved(catalogue[name], "84mm") for name in STATED}
     return explained | {f"variance {name}": command.varied(catalogue[name], 2, "84mm") for name in VARIANCES}
-
-
-def kept(prove):
-    """Several fragments of an estimator ask for its verdict."""
-    verdict = cache(lambda name: prove(catalogue[name]))
-    return lambda estimator: verdict(estimator.name)
 
 
 def every(estimator):
@@ -154,7 +149,7 @@ def test_fragments_compile_and_fit_a_column_of_each_class(kind, tmp_path):
 @pytest.mark.slow
 def test_every_fragment_of_the_catalogue_fits_a_column_of_each_class(tmp_path, monkeypatch):
     """By the estimate first, so that something is asked where TeX is not installed."""
-    monkeypatch.setattr(derive, "prove", kept(derive.prove))
+    monkeypatch.setattr(derive, "prove", lambda estimator: proved(estimator.name))
     found = {f"{kind} {name}": written for name, one in catalogue.items() for kind, written in every(one).items() if written}
     assert len(found) > 2.9 * len(catalogue)
     assert {name: wide for name, text in found.items() if (wide := too_wide(text))} == {}
