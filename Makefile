@@ -17,16 +17,19 @@ export PYTHONDONTWRITEBYTECODE :=
 	$(PIP) --no-build-isolation --editable '.[torch,docs]' --group dev
 	touch $@
 
+# Each worker begins with a stretch of its own, so that what the tests of a file share is made once.
+TESTS := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
 test: .venv/.installed
-	$(BIN)/python -m pytest --numprocesses auto
+	$(TESTS)
 
 # Every mutant of the generated code, and of the guards of the audit, and the site built and looked at: about an hour.
 test-exhaustive: .venv/.installed
-	$(BIN)/python -m pytest --numprocesses auto -m exhaustive
+	$(TESTS) -m exhaustive
 
 # Premises are checked with raise, so nothing may change when assert statements are compiled away.
 test-optimised: .venv/.installed
-	PYTHONOPTIMIZE=1 $(BIN)/python -m pytest --numprocesses auto -m "not slow and not exhaustive" -W ignore::pytest.PytestConfigWarning
+	PYTHONOPTIMIZE=1 $(TESTS) -m "not slow and not exhaustive" -W ignore::pytest.PytestConfigWarning
 
 # Each mistake of a list in each formula and all generated code, against every check; writes docs/mutants. About an hour.
 mutants: .venv/.installed
