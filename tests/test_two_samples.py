@@ -25,6 +25,7 @@ CASES = [
     ((Fraction(2), Fraction(1), -HALF), THIRD, Fraction(1), Fraction(1), HALF),
     ((Fraction(0), -THIRD, -Fraction(5, 8)), HALF, Fraction(1), Fraction(-1), Fraction(2)),
     ((Fraction(0), Fraction(1), -HALF), THIRD, Fraction(9, 8), HALF, Fraction(1)),
+    ((Fraction(0), Fraction(0), -Fraction(5, 8)), Fraction(0), Fraction(1), Fraction(0), Fraction(1)),  # h_1 = 0, h_2 is not
 ]
 
 
