@@ -109,7 +109,7 @@ class ValueRows(NoiseRows):
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        call = Call(func, args, dict(kwargs or {}))
+        call = Call(func, args, kwargs or {})
         touched = self._decisions.among(call.tensors)
         draws = torch.Tag.nondeterministic_seeded in func.tags and not draws_nothing(call)
         if draws and touched and call.name not in NOISE:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import weakref
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import torch
@@ -45,7 +46,7 @@ class Generators:
         self._known = {address: known for address, known in self._known.items() if known[0]() is not None}
         for position, generator in enumerate(self._alive()):
             generator.manual_seed(_SEED + 1000 * salt + position)
-            self.explain(generator)
+            self._explained.setdefault(_address(generator), set()).add(_seeded(generator))
 
     def end_run(self) -> None:
         """Raise NotAuditable if a generator moved since its last intercepted draw."""
@@ -109,4 +110,9 @@ def digest(generator: torch.Generator) -> bytes:
 
 
 def _seeded(generator: torch.Generator) -> bytes:
-    return digest(torch.Generator(generator.device).manual_seed(generator.initial_seed()))
+    return _after_seed(generator.device, generator.initial_seed())
+
+
+@lru_cache(maxsize=256)
+def _after_seed(device: torch.device, seed: int) -> bytes:
+    return digest(torch.Generator(device).manual_seed(seed))

@@ -27,8 +27,6 @@ from numeric.draws.tape import NotAuditable, Tape
 Source: TypeAlias = Callable[[Call, int, Tape, Tensor], Tensor]
 """Gives the values of a draw of continuous noise: for the call, its number among such draws, the tape, and the real output."""
 
-_DECIDING = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
-
 FEW = 16
 _NOISE_SEED = 0xF0_2E_11
 
@@ -81,12 +79,12 @@ class Interceptor(DispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        call = Call(func, args, dict(kwargs or {}))
+        call = Call(func, args, kwargs or {})
         tensors = call.tensors
         self._note_precision(call, tensors)
         self.implicit |= call.name in ("_standard_gamma_grad", "_dirichlet_grad")
         self.tells = self.tells or (not self.indexes and _decides(call) and not _is_a_law_checking())
-        if torch.Tag.nondeterministic_seeded in func.tags:
+        if call.operation.is_random:
             return self._random(call)
         touched = self._taint.among(tensors)
         if not touched:
@@ -218,10 +216,11 @@ class Interceptor(DispatchMode):
     def _note_precision(self, call: Call, tensors: Sequence[Tensor]) -> None:
         """Note the coarsest dtype that a gradient passes: in the forward pass of an objective, the backward pass of a loss."""
         backward = self.only_backward and torch._C._current_graph_task_id() != -1
+        given = call.kwargs.get("dtype")
         for tensor in tensors:
-            if not tensor.is_floating_point():
+            if (tensor.dtype is torch.float64 and given is None) or not tensor.is_floating_point():
                 continue
-            for dtype in (call.kwargs.get("dtype"), tensor.dtype) if tensor.requires_grad else ():
+            for dtype in (given, tensor.dtype) if tensor.requires_grad else ():
                 if isinstance(dtype, torch.dtype) and dtype is not torch.float64 and dtype not in self.lowered:
                     self.lowered[dtype] = f"{call.func}{_place()}"
             if tensor.dtype is not torch.float64 and (backward if self.only_backward else tensor.requires_grad):
@@ -232,7 +231,7 @@ def _decides(call: Call) -> bool:
     """Whether values leave torch, or the shape of the output depends on them; of indices, only where they are masks."""
     if call.name == "index":
         return any(each is not None and each.dtype in (torch.bool, torch.uint8) for each in call.bound["indices"])
-    return not _DECIDING.isdisjoint(call.func.tags)
+    return call.operation.decides
 
 
 def _is_a_law_checking() -> bool:
@@ -277,7 +276,8 @@ def _signature(call: Call) -> str:
     """Name a draw with its arguments; tensors count by their values where they are the parameters of a law."""
     shown = []
     for name, value in call.bound.items():
-        if isinstance(value, torch.Generator) or name == "out" or (name == "self" and call.name.endswith("_")):
+        is_written = name == "out" or (name == "self" and call.name.endswith("_"))
+        if is_written or (name == "generator" and isinstance(value, torch.Generator)):
             continue
         is_law = isinstance(value, Tensor) and not (call.name.endswith("_like") or call.name == "native_dropout")
         shown.append(f"{name}={_law(value) if is_law else _plain(value)}")

@@ -35,6 +35,9 @@ _MAKING = {
 _CAPTURED = {getattr(Tensor, name): name for name in WAYS_OUT}
 """The methods as code may have taken them from the class before they were replaced."""
 
+_PLAIN: set[type] = {Tensor, torch.nn.Parameter, int, float, bool, str, tuple, list, torch.dtype, type(None)}
+"""No generators; to ask torch whether a value is one takes longer than many an operation."""
+
 _running: list[Interceptor] = []
 
 
@@ -58,7 +61,7 @@ class Door(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         for value in (*args, *(kwargs or {}).values()):
-            if isinstance(value, torch.Generator):
+            if type(value) not in _PLAIN and isinstance(value, torch.Generator):
                 self._intercepted.note(value)
         way = _CAPTURED.get(getattr(func, "__wrapped__", func))
         if way is not None and not _is_ours(sys._getframe(1).f_globals):

@@ -130,7 +130,7 @@ class NoiseRows(DispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        call = Call(func, args, dict(kwargs or {}))
+        call = Call(func, args, kwargs or {})
         if torch.Tag.nondeterministic_seeded not in func.tags or draws_nothing(call):
             return call()
         if call.name not in NOISE and self._discrete is not None:

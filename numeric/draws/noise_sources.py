@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy
@@ -120,7 +121,8 @@ def drawn(call: Call, values: Tensor, output: Tensor) -> Tensor:
     x = values.reshape(output.shape).to(output.device)
     if family == "uniform":
         x = (at + (width - at) * x).to(output.dtype)
-        return torch.where(x >= width, torch.nextafter(x, torch.full_like(x, -torch.inf)), x)
+        above = x >= width
+        return torch.where(above, torch.nextafter(x, torch.full_like(x, -torch.inf)), x) if bool(above.any()) else x
     x = x / width if family == "exponential" else at + width * x
     return (x.exp() if family == "log_normal" else x).to(output.dtype)
 
@@ -146,9 +148,10 @@ def gamma_of_normal(shape: Tensor, normal: Tensor) -> Tensor:
     return torch.from_numpy(values).to(normal.device)
 
 
-def _number(given: Any, default: float, output: Tensor) -> Tensor:
-    value = torch.as_tensor(default if given is None else given, dtype=torch.float64, device=output.device)
-    return value.detach().broadcast_to(output.shape)
+def _number(given: Any, default: float, output: Tensor) -> Tensor | float:
+    if given is None or isinstance(given, (int, float)):
+        return default if given is None else float(given)
+    return torch.as_tensor(given, dtype=torch.float64, device=output.device).detach().broadcast_to(output.shape)
 
 
 @dataclass
@@ -174,14 +177,28 @@ class Line:
 
     def values(self, family: str, scalars: Sequence[Scalar]) -> Tensor:
         """Return the values of some scalars of noise with a standard law, (scalars,) in float64."""
-        ends = torch.tensor([self._ends(*scalar) for scalar in scalars], dtype=torch.float64).reshape(-1, 2)
-        return quantile(family, ends[:, 0], ends[:, 1])
+        return _standard(family, [self.ends(scalar) for scalar in scalars])
 
-    def _ends(self, number: int, position: int) -> tuple[float, float]:
-        if self.moved == (number, position):
-            return self.at, self.rest
-        u = random.Random(f"{self.context} {number} {position}").random()
-        return u, 1 - u
+    def ends(self, scalar: Scalar) -> tuple[float, float]:
+        """Return u and 1 - u of a scalar of noise."""
+        return (self.at, self.rest) if self.moved == scalar else _anywhere(self.context, *scalar)
+
+
+@lru_cache(maxsize=2**14)
+def _anywhere(context: int, number: int, position: int) -> tuple[float, float]:
+    u = random.Random(f"{context} {number} {position}").random()
+    return u, 1 - u
+
+
+def _standard(family: str, ends: Sequence[tuple[float, float]]) -> Tensor:
+    both = torch.tensor(ends, dtype=torch.float64).reshape(-1, 2)
+    return quantile(family, both[:, 0], both[:, 1])
+
+
+def points_of(lines: Sequence[Line]) -> Tensor:
+    """Return the values of the noise at points of lines that have seen the same scalars, (lines, scalars) in float64."""
+    columns = [_standard(family, [line.ends(scalar) for line in lines]) for scalar, family in lines[0].seen.items()]
+    return torch.stack(columns, 1)
 
 
 @dataclass

@@ -7,11 +7,11 @@ first makes the real draw, so that the generator moves exactly as it would witho
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib import import_module
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -36,46 +36,72 @@ TAIL = 1e-18
 SAMPLING = "test it by sampling (numeric.sequential_test), or audit a discrete analogue"
 
 
-@dataclass(frozen=True)
+class Operation(NamedTuple):
+    """What the schema of an aten operation says, and its tags.
+
+    Args
+        name       without namespace and overload, as in "bernoulli_"
+        arguments  their names
+        defaults   of those that have one
+        is_random  whether it draws
+        decides    whether values leave torch, or the shape of the output depends on them
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    defaults: Mapping[str, Any]
+    is_random: bool
+    decides: bool
+
+
 class Call:
-    """One call of an aten operation."""
+    """One call of an aten operation; what is read of it is read once.
+
+    Args
+        operation  what is known of the operation
+        name       without namespace and overload, as in "bernoulli_"
+        tensors    those among the arguments, also in a list
+    """
 
     func: Any
     args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    kwargs: Mapping[str, Any]
 
-    @property
-    def name(self) -> str:
-        """The name without namespace and overload, as in "bernoulli_"."""
-        return _name_of(self.func)
+    def __init__(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        self.func, self.args, self.kwargs = func, args, kwargs
+        self.operation: Operation = _operation(func)
+        self.name: str = self.operation.name
+        self.tensors: list[Tensor] = _tensors_in((*args, *kwargs.values()) if kwargs else args)
 
-    @property
-    def bound(self) -> dict[str, Any]:
+    @cached_property
+    def bound(self) -> Mapping[str, Any]:
         """The arguments by name, with the defaults: torch leaves out an argument that equals its default."""
-        schema = self.func._schema.arguments
-        defaults = {argument.name: argument.default_value for argument in schema if argument.has_default_value()}
-        given = dict(zip((argument.name for argument in schema), self.args, strict=False))
-        return {**defaults, **given, **self.kwargs}
-
-    @property
-    def tensors(self) -> list[Tensor]:
-        """The tensors among the arguments, also those in a list."""
-        found = []
-        for value in (*self.args, *self.kwargs.values()):
-            if isinstance(value, Tensor):
-                found.append(value)
-            elif isinstance(value, (list, tuple)):
-                found += [each for each in value if isinstance(each, Tensor)]
-        return found
+        return {**self.operation.defaults, **dict(zip(self.operation.arguments, self.args, strict=False)), **self.kwargs}
 
     def __call__(self) -> Any:
         """Make the call, as it stands."""
         return self.func(*self.args, **self.kwargs)
 
 
+def _tensors_in(values: tuple[Any, ...]) -> list[Tensor]:
+    found = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found += [each for each in value if isinstance(each, Tensor)]
+    return found
+
+
+_DECIDING = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+
+
 @cache
-def _name_of(func: Any) -> str:
-    return str(func._schema.name).removeprefix("aten::")
+def _operation(func: Any) -> Operation:
+    name, schema, tags = str(func._schema.name).removeprefix("aten::"), func._schema.arguments, func.tags
+    defaults = {argument.name: argument.default_value for argument in schema if argument.has_default_value()}
+    is_random, decides = torch.Tag.nondeterministic_seeded in tags, not _DECIDING.isdisjoint(tags)
+    return Operation(name, tuple(argument.name for argument in schema), defaults, is_random, decides)
 
 
 def _filled(output: Tensor, values: Sequence[Any]) -> Tensor:

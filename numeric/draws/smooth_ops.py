@@ -97,7 +97,7 @@ def is_smooth(call: Call) -> bool:
     """
     if functional(call) not in SMOOTH:
         return False
-    return not any(isinstance(value, str) and value in ("floor", "trunc") for value in (*call.args, *call.kwargs.values()))
+    return "rounding_mode" not in call.operation.arguments or call.bound.get("rounding_mode") not in ("floor", "trunc")
 
 
 def is_kinked(call: Call) -> bool:

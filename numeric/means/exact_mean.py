@@ -71,9 +71,24 @@ class ByNumbers(TorchFunctionMode):
                 return gumbel_softmax(*args, **(kwargs or {}))
         if getattr(func, "__wrapped__", func) in _LEAVES:
             return func(args[0].detach(), *args[1:], **(kwargs or {}))
-        recorded = torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
-        with recorded, torch.set_grad_enabled(func not in _WITHOUT_BACKWARD):
-            return args[0].view_as(args[0]) if func in _ALIASES else func(*args, **(kwargs or {}))
+        if func in _ALIASES:
+            func, args, kwargs = torch.Tensor.view_as, (args[0], args[0]), {}
+        if not torch.is_inference_mode_enabled():
+            return _recorded(func, args, kwargs or {})
+        with torch.inference_mode(False):
+            return _recorded(func, args, kwargs or {})
+
+
+def _recorded(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Make a call with gradients recorded, and leave it as it was whether they are: also where the call is to change that."""
+    wanted, before = func not in _WITHOUT_BACKWARD, torch.is_grad_enabled()
+    if wanted != before:
+        torch._C._set_grad_enabled(wanted)
+    try:
+        return func(*args, **kwargs)
+    finally:
+        if torch.is_grad_enabled() != before:
+            torch._C._set_grad_enabled(before)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from numeric.draws.generators import Generators, Key
 from numeric.draws.interception import Interceptor, Source
 from numeric.draws.leaving import Door
 from numeric.draws.restoring import Bystanders
-from numeric.draws.taint import NotFreezable, Taint
+from numeric.draws.taint import NotFreezable, Taint, outermost
 from numeric.draws.tape import NotAuditable, Tape, explore
 from numeric.means.exact_mean import ByNumbers, as_scalar, outcome_gradient
 from numeric.means.slope import shifted
@@ -126,7 +126,7 @@ class Runs:
         intercepted = self._begin(tape, salt)
         intercepted.only_backward = True
         with Door(intercepted), intercepted:
-            self._backward(loss())
+            outermost(lambda: self._backward(loss()))
         intercepted.require_free([param.grad for param in self.params.values() if param.grad is not None], "the gradient")
         self._end(intercepted)
         self.has_graph |= any(param.grad is not None for param in self.params.values())
@@ -140,7 +140,7 @@ class Runs:
         intercepted = self._begin(tape, 0)
         by_numbers = differentiate or self.integrated is not None
         with Door(intercepted), intercepted, ByNumbers() if by_numbers else nullcontext():
-            value = as_scalar(objective(), "objective()")
+            value = outermost(lambda: as_scalar(objective(), "objective()"))
         intercepted.require_free([value], "the value of the objective")
         gradient = outcome_gradient(intercepted, value, self.params) if differentiate else []
         self._end(intercepted, check_params=differentiate)

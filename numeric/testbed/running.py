@@ -174,7 +174,7 @@ class _NoDraws(DispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if torch.Tag.nondeterministic_seeded in func.tags and not draws_nothing(Call(func, args, dict(kwargs or {}))):
+        if torch.Tag.nondeterministic_seeded in func.tags and not draws_nothing(Call(func, args, kwargs or {})):
             message = f"the loss draws by {func}; expected a function of its arguments. numeric.audit runs code that draws."
             raise UsageError(message)
         return func(*args, **(kwargs or {}))

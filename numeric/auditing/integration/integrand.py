@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -281,6 +281,7 @@ def _given(family: str, value: float) -> Bracket:
     return Bracket(u - min(_GIVEN_WIDTH, u / 2), u + min(_GIVEN_WIDTH, (1 - u) / 2))
 
 
+@lru_cache(maxsize=2**14)
 def _both_ends(place: float) -> tuple[float, float]:
     """Return u and 1 - u at a place of a line."""
     u, rest = torch.sigmoid(torch.tensor([place, -place], dtype=torch.float64)).tolist()

@@ -22,7 +22,7 @@ from derive.language.errors import GradproofError
 from numeric.draws.decided_rows import OwnParameters, RowDecisions, ValueRows, filled
 from numeric.draws.moments import Moments
 from numeric.draws.noise_rows import NotInRows, require_no_hooks
-from numeric.draws.noise_sources import NODE, Breakpoints, Cells, Line, Scalar
+from numeric.draws.noise_sources import NODE, Breakpoints, Cells, Line, Scalar, points_of
 from numeric.draws.outcome_rows import OutcomeRows, options_of, outcomes_of
 from numeric.draws.quadrature_rules import rule
 from numeric.draws.tape import Choice, Tape
@@ -146,9 +146,8 @@ class RowRuns:
         Raises
             NotInRows, if the code cannot be run on rows.
         """
-        points = [torch.cat([line.values(family, [scalar]) for scalar, family in line.seen.items()]) for line in lines]
         drawn = torch.tensor([line.tape.outcome for line in lines])
-        found = self._run(torch.stack(points), drawn, refuse=refuse, differentiate=not self.by_numbers)
+        found = self._run(points_of(lines), drawn, refuse=refuse, differentiate=not self.by_numbers)
         return found.decisions.keys()[: len(lines)]
 
     def moments(self, nodes: Nodes, cells: Cells) -> Moments:

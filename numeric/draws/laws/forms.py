@@ -129,9 +129,9 @@ def drawn_form(call: Call, output: Tensor, noise: Noise) -> Form | None:
     names, usual = _LOCATION_AND_SCALE[family]
     first, second = (usual[i] if bound.get(name) is None else bound[name] for i, name in enumerate(names))
     form = Form(noise, torch.arange(output.numel(), device=output.device).reshape(output.shape))
-    at, width = (_operand(each, form.ids.shape) for each in (first, second))
     if not isinstance(first, Tensor) and not isinstance(second, Tensor) and (first, second) == usual:
         return form
+    at, width = (_operand(each, form.ids.shape) for each in (first, second))
     if family == "uniform":
         scale = Operand(lambda: width() - at(), at.is_constant and width.is_constant)
         return _after(form, [Step("mul", scale), Step("add", at)])
