@@ -81,12 +81,12 @@ def test_the_exported_test_passes_without_gradproof_and_sees_the_wrong_loss(loss
     [export] = commands(LOSS)
     assert run(app, export.split()[1:]) == 0
     given = loss.path / "test_gradient.py"
-    alone = (sys.executable, "-m", "pytest", "-p", "no:gradproof", "-p", "no:cacheprovider", given.name)
-    assert subprocess.run(alone, cwd=loss.path, capture_output=True, check=False).returncode == 0
-    text = given.read_text(encoding="utf-8")
+    text, wrong = given.read_text(encoding="utf-8"), loss.path / "test_wrong.py"
     assert "gradproof" not in re.findall(r"^(?:import|from) (\w+)", text, re.MULTILINE)
-    given.write_text(text.replace("reward.flip(0) if others", "reward.mean() if others"), encoding="utf-8")
-    assert subprocess.run(alone, cwd=loss.path, capture_output=True, check=False).returncode == 1
+    wrong.write_text(text.replace("reward.flip(0) if others", "reward.mean() if others"), encoding="utf-8")
+    alone = [sys.executable, "-m", "pytest", "-p", "no:gradproof", "-p", "no:cacheprovider", "-rA", given.name, wrong.name]
+    said = subprocess.run(alone, cwd=loss.path, capture_output=True, check=False, text=True).stdout
+    assert re.findall(r"^(PASSED|FAILED|ERROR) (\w+)\.py", said, re.MULTILINE) == [("PASSED", given.stem), ("FAILED", wrong.stem)]
 
 
 # Check what you write
