@@ -210,7 +210,7 @@ def test_a_fast_cosine_is_not_accused():
     assert verdict(loss, th, lambda: th + (25 * th).cos() * 2.0**-450) not in WRONG
 
 
-@pytest.mark.parametrize("rate", [1, 4, 6])
+@pytest.mark.parametrize("rate", [1, pytest.param(4, marks=pytest.mark.exhaustive), 6])
 def test_an_exponential_of_a_normal_is_unbiased(rate):
     th = scalar(0.3)
     assert verdict(scored(lambda x: (rate * x).exp())(th), th, lambda: (rate * (th + noise())).exp()) == "unbiased"

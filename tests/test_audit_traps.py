@@ -13,7 +13,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from derive.language.errors import GradproofError, TooLarge, UsageError
-from numeric.auditing import audit as auditing
+from numeric.auditing import audit as auditing, measured
 from numeric.auditing.audit import AuditWarning, BiasedGradient, NotAuditable, audit
 from numeric.draws.tape import Choice, Tape
 
@@ -359,7 +359,8 @@ def test_a_hidden_counter_that_matters_after_the_first_outcome_only_is_found():
         audit(loss, theta, lambda: theta.sum())
 
 
-def test_initialisation_inside_the_function_is_frozen_noise():
+def test_initialisation_inside_the_function_is_frozen_noise(monkeypatch):
+    monkeypatch.setattr(measured, "MOST_GENERIC_RUNS", 200)
     theta = parameter(0.4, -0.2)
 
     def network():
@@ -465,7 +466,8 @@ def test_a_gradient_that_is_no_number_needs_no_quadrature():
 
 @pytest.mark.parametrize("asks", [torch.isnan, torch.isinf, lambda z: ~torch.isfinite(z), lambda z: z != z])
 @pytest.mark.filterwarnings("ignore::numeric.auditing.audit_report.AuditWarning")
-def test_to_ask_whether_noise_is_a_number_is_no_decision(asks):
+def test_to_ask_whether_noise_is_a_number_is_no_decision(asks, monkeypatch):
+    monkeypatch.setattr(measured, "MOST_GENERIC_RUNS", 200)
     theta = parameter(0.4, -0.3)
 
     def sample():
