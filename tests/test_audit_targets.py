@@ -5,7 +5,6 @@ import subprocess
 import sys
 import warnings
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 import torch
@@ -388,7 +387,7 @@ def exported(tmp_path_factory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def alone(exported, tmp_path_factory) -> dict[str, str]:
-    """What each of them says in a process without gradproof, and the first once its code has changed; torch is imported once."""
+    """What each of them says in a process without gradproof, and the first once its code has changed."""
     folder, texts = tmp_path_factory.mktemp("alone"), exported | {"changed": exported["right"].replace("R = 1.0", "R = 0.999")}
     for name, text in texts.items():
         (folder / f"{name}.py").write_text(text)

@@ -86,7 +86,8 @@ def test_the_exported_test_passes_without_gradproof_and_sees_the_wrong_loss(loss
     wrong.write_text(text.replace("reward.flip(0) if others", "reward.mean() if others"), encoding="utf-8")
     alone = [sys.executable, "-m", "pytest", "-p", "no:gradproof", "-p", "no:cacheprovider", "-rA", given.name, wrong.name]
     said = subprocess.run(alone, cwd=loss.path, capture_output=True, check=False, text=True).stdout
-    assert re.findall(r"^(PASSED|FAILED|ERROR) (\w+)\.py", said, re.MULTILINE) == [("PASSED", given.stem), ("FAILED", wrong.stem)]
+    found = re.findall(r"^(PASSED|FAILED|ERROR) (\w+)\.py", said, re.MULTILINE)
+    assert found == [("PASSED", given.stem), ("FAILED", wrong.stem)], said
 
 
 # Check what you write
