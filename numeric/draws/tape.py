@@ -100,7 +100,7 @@ class Tape:
             raise TooLarge(message)
         choice = Choice(draw, tuple(probabilities), -1, ends)
         index = self._replayed(choice) if position < len(self._prefix) else self._new(choice)
-        self.choices.append(replace(choice, index=index))
+        self.choices.append(Choice(draw, choice.probabilities, index, ends))
         return index
 
     @property
