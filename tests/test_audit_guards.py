@@ -185,7 +185,7 @@ def test_probabilities_that_do_not_sum_to_one_are_a_bug_wherever_they_are_summed
 
 
 def test_whoever_asks_for_an_audit_is_no_law_that_checks_its_arguments():
-    """What a law of torch decides in `check` is no decision of the code; an audit that is asked for there is one as elsewhere."""
+    """What a law of torch decides in `check` is no decision of the code; an audit that it asks for is one as elsewhere."""
     module = {}
     exec(compile("def check(run):\n    return run()", "torch/distributions/constraints.py", "exec"), module)  # noqa: S102
     theta = torch.tensor([0.4], dtype=torch.float64, requires_grad=True)
