@@ -121,10 +121,11 @@ def test_only_what_is_used_once_moves_into_the_result(last):
     assert called.index("f(b)") < called.index("f(logits)")
 
 
-def test_the_result_is_one_function_that_python_compiles():
+def test_the_result_is_one_function_that_python_compiles_and_at_most_a_helper():
     for name in catalogue:
-        (function,) = ast.parse(together(emit(catalogue[name]))).body
+        *helpers, function = ast.parse(together(emit(catalogue[name]))).body
         assert function.name == NAME
+        assert [helper.name for helper in helpers] in ([], ["scaled"])
 
 
 def test_a_module_that_returns_nothing_is_refused():

@@ -101,6 +101,9 @@ class Array:
     def sum(self, dim: int, keepdim: bool = False) -> Array:
         return Array(_reduced(self.values, dim, keepdim=keepdim))
 
+    def mean(self, dim: int) -> Array:
+        return self.sum(dim) / self.shape[dim]
+
     def square(self) -> Array:
         return self**2
 

@@ -128,7 +128,7 @@ class Names:
     RESERVED = frozenset({
         "torch", "math", "logsigmoid", "params", "noise", "logits", "loc", "log_scale", "scale", "draw", "estimate",
         "generator", "sample_shape", "shape", "every_outcome", "row_of", "value_and_gradient", "slope_gradient", "eps", "point",
-        "probabilities", "classes", "rows", "drawn", "bernoulli", "at_once", "choose", "entry_at", "map",
+        "probabilities", "classes", "rows", "drawn", "bernoulli", "at_once", "at_each", "choose", "entry_at", "map", "scaled",
         "values_and_gradients", "jacobian", "gradient", "value_and_slope", "curvature",
         "tiny", "uniform", "centred", "normals", "gamma_a", "gamma_b",
     })  # fmt: skip

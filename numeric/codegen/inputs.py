@@ -177,9 +177,9 @@ def checked_function(
         raise UsageError(message)
 
     def checked(*args: Any) -> Tensor:
-        before = [] if may_write else _versions(args)
+        before = None if may_write or is_traced() or torch.is_inference_mode_enabled() else _versions(args)
         value = f(*args)
-        if not may_write and before != _versions(args):
+        if before is not None and before != _versions(args):
             message = f"{name} changes its argument in place, which the estimate reads too: write x * 2, not x.mul_(2)."
             raise UsageError(message)
         if not values and len(args) == 1 and isinstance(value, Tensor) and value.is_floating_point():
@@ -195,9 +195,7 @@ def checked_function(
 
 
 def _versions(args: tuple[Any, ...]) -> list[int]:
-    """How often each tensor was changed in place, where torch counts that."""
-    if is_traced() or torch.is_inference_mode_enabled():
-        return []
+    """How often each tensor was changed in place; torch counts that where it neither traces nor only infers."""
     return [arg._version for arg in args if isinstance(arg, Tensor)]
 
 
@@ -206,13 +204,14 @@ def checked_baseline(f: object, name: str, like: Tensor, *, values: bool = True)
     if not callable(f):
         message = f"{name}: expected a function of constants, got a {type(f).__name__}."
         raise UsageError(message)
-    batch = tuple(like.shape[:-1])
+    batch = like.shape[:-1]
 
     def checked(*args: Any) -> Tensor:
         value = f(*args)
-        if not isinstance(value, Tensor) or tuple(value.shape) not in {(), batch}:
+        if not isinstance(value, Tensor) or (value.shape != batch and value.ndim):
             got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-            message = f"{name} must return one number for each batch element: expected a tensor of shape {batch}, got {got}."
+            expected = f"expected a tensor of shape {tuple(batch)}, got {got}"
+            message = f"{name} must return one number for each batch element: {expected}."
             raise UsageError(message)
         if value.is_complex() or (values and not is_finite(value)):
             _refuse_not_finite(value, name)

@@ -69,9 +69,10 @@ from numeric.codegen.families import Family, Vector, family_of
 from numeric.codegen.inventory import constants_of, functions_of, is_coordinatewise, law_parameter
 from numeric.codegen.laws import Logits, laws_of, positives_of, probabilities_of, taken_at, unstopped
 from numeric.codegen.meaning.instances import in_family, mean_alone
-from numeric.codegen.statements.calls import calls_in, joined
+from numeric.codegen.statements.calls import calls_in, joined, spread
 from numeric.codegen.statements.draw_source import draw_groups, draw_source, drawn_with
 from numeric.codegen.statements.module_source import header, helpers_of, with_imports
+from numeric.codegen.statements.samples import side_by_side
 from numeric.codegen.walk import sum_of
 
 DEFAULTS = {"c": 0.0, "eta": 1.0, "lambda_": 0.5}
@@ -190,7 +191,8 @@ def generate(estimator: Estimator, family: str | None = None) -> Generated:
     drawn = _walk(estimator, law)
     public = [draw_source(estimator, drawn)]
     public += [_estimate_source(estimator, walk, statements, estimates, functions, symbols)]
-    blocks = [header(given, walk, calls_in(walk.write.lines, functions)), *helpers_of(walk, "\n".join(public)), *public]
+    calls = spread(calls_in(walk.write.lines, functions), walk.write.lines)
+    blocks = [header(given, walk, calls), *helpers_of(walk, "\n".join(public)), *public]
     return Generated(
         source=with_imports("\n\n\n".join(block.strip("\n") for block in blocks) + "\n"),
         family=family,
@@ -311,7 +313,7 @@ def _block(walk: Curvature, rows: str, columns: str) -> Code:
 
 def _value(walk: Curvature, parameter: str) -> Code:
     walk.wrt = parameter
-    return walk.value(walk.estimator.formula)
+    return side_by_side(walk) or walk.value(walk.estimator.formula)
 
 
 def _total(walk: Curvature) -> Code:

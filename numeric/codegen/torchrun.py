@@ -339,7 +339,7 @@ def _inner(params: Tensor, gradient: Tensor) -> Tensor:
 def _is_finite(gradient: Gradient) -> bool:
     if isinstance(gradient, dict):
         return all(map(_is_finite, gradient.values()))
-    return math.isfinite(gradient.sum().item())
+    return math.isfinite((gradient if gradient.numel() == 1 else gradient.sum()).item())
 
 
 def _mean(estimates: Tensor, samples: int) -> Tensor:

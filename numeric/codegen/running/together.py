@@ -8,8 +8,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from types import EllipsisType
 
 NAME = "draw_and_estimate"
+
+SCALED = '''
+def scaled(difference, factor):
+    if difference.numel() < 16384 or difference.dtype != factor.dtype or difference.shape[:-1] != factor.shape[:-1]:
+        return factor * difference
+    return difference.mul_(factor)
+'''
+"""The product, in the memory of a difference that has no name."""
 
 
 def together(source: str) -> str:
@@ -36,7 +45,7 @@ def together(source: str) -> str:
     """
     functions = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
     draw, estimate = functions["draw"], functions["estimate"]
-    before, after = _statements(draw), _statements(estimate)
+    before, after = _side_by_side(_statements(draw), _statements(estimate))
     repeated = _repeated(before, after)
     after = [statement for statement in after if statement not in repeated]
     shared = [statement for statement in after if _is_shared(statement, before, after)]
@@ -44,7 +53,8 @@ def together(source: str) -> str:
     body = [*shared, *(_Known(known).visit(statement) for statement in before)]
     body += _late([statement for statement in after if statement not in shared])
     body = list(_forgetting([_InPlace().visit(statement) for statement in body]))
-    return ast.unparse(ast.fix_missing_locations(_function(estimate, draw, body)))
+    text = ast.unparse(ast.fix_missing_locations(_function(estimate, draw, body)))
+    return f"{SCALED.strip()}\n\n{text}" if "scaled(" in text else text
 
 
 def _statements(function: ast.FunctionDef) -> list[ast.stmt]:
@@ -59,6 +69,21 @@ def _statements(function: ast.FunctionDef) -> list[ast.stmt]:
     else:
         result = ast.Return(ast.Tuple([ast.Name("noise", ast.Load()), value], ast.Load()))
     return [*body, ast.fix_missing_locations(result)]
+
+
+def _side_by_side(before: list[ast.stmt], after: list[ast.stmt]) -> tuple[list[ast.stmt], list[ast.stmt]]:
+    """The statements, with samples that `draw` parts and `estimate` puts into one tensor in that tensor from the start."""
+    for i, parting in enumerate(before):
+        if not (isinstance(parting, ast.Assign) and ast.unparse(parting.value) == "torch.stack(drawn.unbind(-2))"):
+            continue
+        names = ast.unparse(parting.targets[0])
+        own = [one for one in after if isinstance(one, ast.Assign) and names in map(ast.unparse, one.targets)]
+        stacking = [one for one in after if isinstance(one, ast.Assign) and ast.unparse(one.value) == f"torch.stack({names})"]
+        for statement in stacking:
+            stack = ast.unparse(statement.targets[0])
+            drawn = ast.parse(f"{stack} = drawn.movedim(-2, 0).contiguous()\n{names} = {stack}").body
+            return [*before[:i], *drawn, *before[i + 1 :]], [one for one in after if one not in (*own, statement)]
+    return before, after
 
 
 def _repeated(before: list[ast.stmt], after: list[ast.stmt]) -> list[ast.stmt]:
@@ -154,6 +179,18 @@ class _InPlace(ast.NodeTransformer):
             ) if z == like:
                 copied = ast.Call(ast.Attribute(ast.Name(z, ast.Load()), "clone", ast.Load()), [], [])
                 return ast.Call(ast.Attribute(copied, "ge_", ast.Load()), [bound], [])
+        return node
+
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        self.generic_visit(node)
+        match node:
+            case ast.BinOp(
+                ast.Subscript(_, ast.Tuple([ast.Constant(value=EllipsisType()), ast.Constant(None)])) as factor,
+                ast.Mult(),
+                ast.BinOp(ast.Name(), ast.Sub(), ast.Name()) as difference,
+            ):
+                return ast.Call(ast.Name("scaled", ast.Load()), [difference, factor], [])
         return node
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from numeric.codegen.expressions import mentions, sides
 
@@ -12,6 +12,12 @@ AT_ONCE = '''
 def at_once(f, *points):
     """Return f at each of the points: of few numbers in one call, for a call costs more than they do."""
     return f(torch.stack(points)) if points[0].numel() < 16384 else [f(point) for point in points]
+'''
+
+AT_EACH = '''
+def at_each(f, points):
+    """Return f at each of the points: of few numbers in one call, of many one after the other."""
+    return f(points) if points[0].numel() < 16384 else torch.stack([f(point) for point in points])
 '''
 
 VALUES_AND_GRADIENTS = '''
@@ -30,6 +36,8 @@ BY_ORDER = (
     re.compile(r"(?P<result>\w+) = curvature\((?P<function>\w+), (?P<point>\w+)\)"),
 )
 SECOND = 2
+STACKED = re.compile(r"(?P<name>\w+) = torch\.stack\(\((?P<points>\w+(, \w+)+)\)\)")
+"""Samples in one tensor, side by side."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,22 @@ def calls_in(lines: Iterable[str], functions: Iterable[str]) -> list[Call]:
     return [call for line in lines if (call := _call(line)) is not None and call.function in set(functions)]
 
 
+def spread(calls: list[Call], lines: Iterable[str]) -> list[Call]:
+    """The same calls, with the samples themselves as points where those are one tensor.
+
+    >>> lines = ["b = torch.stack((b_1, b_2))", "f_b = f(b)"]
+    >>> [call.point for call in spread(calls_in(lines, ["f"]), lines)]
+    ['b_1, b_2']
+    """
+    samples = _stacks(lines)
+    return [replace(call, point=samples.get(call.point, call.point)) for call in calls]
+
+
+def _stacks(lines: Iterable[str]) -> dict[str, str]:
+    found = map(STACKED.fullmatch, lines)
+    return {stack["name"]: stack["points"] for stack in found if stack is not None}
+
+
 def _call(line: str) -> Call | None:
     for order, pattern in enumerate(BY_ORDER):
         if (found := pattern.fullmatch(line)) is not None:
@@ -64,12 +88,16 @@ def joined(lines: list[str], functions: Iterable[str], drawn: frozenset[str]) ->
 
     >>> joined(["f_x = f(x)", "y = 2 * x", "f_y = f(y)"], ["f"], frozenset({"x"}))
     ['y = 2 * x', 'f_x, f_y = at_once(f, x, y)']
+    >>> joined(["b = torch.stack((b_1, b_2))", "f_b = f(b)"], ["f"], frozenset())[-1]
+    'f_b = at_each(f, b)'
     """
+    stacks = _stacks(lines)
     for function in functions:
         for order in (0, 1):
-            calls = [call for call in calls_in(lines, [function]) if call.order == order]
+            calls = [call for call in calls_in(lines, [function]) if call.order == order and call.point not in stacks]
             lines = _together(lines, [call for call in calls if _is_sample(call.point, lines, drawn)])
-    return lines
+    each = {call.line: call for call in calls_in(lines, functions) if call.point in stacks}
+    return [f"{each[line].result} = at_each({each[line].function}, {each[line].point})" if line in each else line for line in lines]
 
 
 def _together(lines: list[str], calls: list[Call]) -> list[str]:

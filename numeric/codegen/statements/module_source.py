@@ -14,7 +14,7 @@ from numeric.codegen.curvature import CURVATURE, GRADIENT, JACOBIAN, VALUE_AND_S
 from numeric.codegen.expressions import LINE
 from numeric.codegen.meaning.instances import densities_of, mean_alone
 from numeric.codegen.named.explicit import CHOOSE, ENTRY_AT
-from numeric.codegen.statements.calls import AT_ONCE, VALUES_AND_GRADIENTS, Call, said_of
+from numeric.codegen.statements.calls import AT_EACH, AT_ONCE, VALUES_AND_GRADIENTS, Call, said_of
 
 VALUE_AND_GRADIENT = '''
 def value_and_gradient(f, x):
@@ -79,6 +79,7 @@ def helpers_of(walk: Curvature, text: str) -> list[str]:
     helpers += [CHOOSE] if "choose(" in text else []
     helpers += [ENTRY_AT] if "entry_at(" in text else []
     helpers += [AT_ONCE] if "at_once(" in text else []
+    helpers += [AT_EACH] if "at_each(" in text else []
     helpers += [VALUES_AND_GRADIENTS] if "values_and_gradients(" in text else []
     helpers += [SLOPE_GRADIENT] if walk.differentiates_twice else []
     helpers += [CURVATURE] if walk.has_curvature else []

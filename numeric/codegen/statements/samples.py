@@ -1,0 +1,120 @@
+"""The formula of an estimator that is stated for S samples, with all of them in one tensor, side by side."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from derive.language.estimator import Estimator
+from derive.language.scope import free, substitute
+from derive.language.term import (
+    Add,
+    Apply,
+    Density,
+    Exp,
+    Function,
+    Log,
+    Mul,
+    Number,
+    Power,
+    RandomVariable,
+    Score,
+    Sigmoid,
+    Sign,
+    Symbol,
+    Term,
+    lift,
+    parts,
+)
+from derive.samples.statistic import Sample, Sampled, SampleMean
+from numeric.codegen.events import unknown
+from numeric.codegen.expressions import Code, Level, checked_identifier, number, plus, power, times
+from numeric.codegen.walk import Walk
+
+def side_by_side(walk: Walk) -> Code | None:
+    """The formula with the samples in the first dimension of one tensor; None where they have to be told apart.
+
+    >>> from derive.catalogue import catalogue
+    >>> from numeric.codegen.torchgen import emit
+    >>> print(emit(catalogue["dr-grpo"]).splitlines()[-1].strip())
+    return ((r_b - r_b.mean(0))[..., None] * score_b).mean(0)
+    """
+    estimator, family, count = walk.estimator, walk.estimator.family, len(walk.estimator.draws)
+    if not isinstance(family, Sampled) or family.before or walk.several or count == 1 or not _is_alike(family.formula, None):
+        return None
+    if not _is_written_out(estimator, family):
+        return None
+    listed = ", ".join(map(walk.write.names.of, estimator.draws))
+    stack = walk.write.assign(checked_identifier(family.each.variable.name), f"torch.stack(({listed}))")
+    return _Stacked(walk, stack, family.each.number, count).value(family.formula)
+
+
+def _is_written_out(estimator: Estimator, family: Sampled) -> bool:
+    """Whether an estimator is what its family says; `replace` may have given it another formula."""
+    same = family(len(estimator.draws))
+    return same.formula == estimator.formula and same.draws == estimator.draws
+
+
+def _is_alike(term: Term, own: Sample | None) -> bool:
+    """Whether a term is computed for each sample as for the others, and of no more than one of them at once."""
+    match term:
+        case SampleMean(body, variable, without):
+            return without in {(), (own,)} and _is_about(body, variable) and _is_alike(body, variable)
+        case Add() | Mul() | Power():
+            return all(_is_alike(part, own) for part in parts(term))
+        case Density(_, at) | Score(_, at, _):
+            return isinstance(at, RandomVariable)
+        case Apply(function, args):
+            return type(function) is Function and all(isinstance(arg, (RandomVariable, Symbol)) for arg in args)
+        case Log() | Exp() | Sigmoid() | Sign():
+            return all(_is_alike(part, own) for part in parts(term))
+    return isinstance(term, (Number, Symbol))
+
+
+def _is_about(term: Term, variable: Sample) -> bool:
+    """Whether the value of a term has an entry for each sample."""
+    match term:
+        case SampleMean(_, _, without):
+            return variable in without
+        case Add() | Mul() | Power():
+            return any(_is_about(part, variable) for part in parts(term))
+    return variable in free(term)
+
+
+def _has_mean(term: Term) -> bool:
+    return isinstance(term, SampleMean) or (isinstance(term, (Add, Mul, Power)) and any(map(_has_mean, parts(term))))
+
+
+class _Stacked:
+    """The values of terms with means over the samples, which are the first dimension of the tensor `stack`."""
+
+    def __init__(self, walk: Walk, stack: str, number_of_samples: Symbol, count: int) -> None:
+        self._walk, self._stack, self._count = walk, stack, count
+        self._values: dict[Symbol | RandomVariable, Term] = {number_of_samples: lift(count)}
+
+    def value(self, term: Term) -> Code:
+        if not _has_mean(term):
+            return self._walk.value(substitute(term, self._values))
+        match term:
+            case SampleMean(body, variable, without):
+                self._walk.bound[variable] = self._stack
+                return self._mean(self.value(body), without=bool(without))
+            case Add(args):
+                return plus([self.value(arg) for arg in args])
+            case Mul(args):
+                return self._product(args)
+            case Power(base, exponent):
+                return power(self.value(base), exponent)
+        unknown(term)
+
+    def _mean(self, code: Code, *, without: bool) -> Code:
+        """The mean over all samples, or for each of them that over the others."""
+        if not without:
+            return Code(f"{code.at(Level.ATOM)}.mean(0)", code.shape)
+        each = Code(self._walk.write.assign("each", code.text), code.shape)
+        others = plus([Code(f"{each.text}.sum(0)", code.shape), times([number(Fraction(-1)), each])])
+        return times([others], [number(Fraction(self._count - 1))] if self._count > 2 else [])
+
+    def _product(self, args: tuple[Term, ...]) -> Code:
+        rest, means = ([arg for arg in args if _has_mean(arg) is has] for has in (False, True))
+        others = [Mul(tuple(rest))] if len(rest) > 1 else rest
+        return times([*map(self.value, means), *map(self.value, others)])
