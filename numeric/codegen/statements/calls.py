@@ -96,8 +96,9 @@ def joined(lines: list[str], functions: Iterable[str], drawn: frozenset[str]) ->
         for order in (0, 1):
             calls = [call for call in calls_in(lines, [function]) if call.order == order and call.point not in stacks]
             lines = _together(lines, [call for call in calls if _is_sample(call.point, lines, drawn)])
-    each = {call.line: call for call in calls_in(lines, functions) if call.point in stacks}
-    return [f"{each[line].result} = at_each({each[line].function}, {each[line].point})" if line in each else line for line in lines]
+    calls = [call for call in calls_in(lines, functions) if call.point in stacks]
+    each = {call.line: f"{call.result} = at_each({call.function}, {call.point})" for call in calls}
+    return [each.get(line, line) for line in lines]
 
 
 def _together(lines: list[str], calls: list[Call]) -> list[str]:

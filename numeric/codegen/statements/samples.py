@@ -30,6 +30,7 @@ from numeric.codegen.events import unknown
 from numeric.codegen.expressions import Code, Level, checked_identifier, number, plus, power, times
 from numeric.codegen.walk import Walk
 
+
 def side_by_side(walk: Walk) -> Code | None:
     """The formula with the samples in the first dimension of one tensor; None where they have to be told apart.
 
@@ -39,9 +40,9 @@ def side_by_side(walk: Walk) -> Code | None:
     return ((r_b - r_b.mean(0))[..., None] * score_b).mean(0)
     """
     estimator, family, count = walk.estimator, walk.estimator.family, len(walk.estimator.draws)
-    if not isinstance(family, Sampled) or family.before or walk.several or count == 1 or not _is_alike(family.formula, None):
+    if not isinstance(family, Sampled) or walk.several or count == 1:
         return None
-    if not _is_written_out(estimator, family):
+    if not (_is_alike(family.formula, None) and _is_written_out(estimator, family)):
         return None
     listed = ", ".join(map(walk.write.names.of, estimator.draws))
     stack = walk.write.assign(checked_identifier(family.each.variable.name), f"torch.stack(({listed}))")
@@ -62,9 +63,9 @@ def _is_alike(term: Term, own: Sample | None) -> bool:
         case Add() | Mul() | Power():
             return all(_is_alike(part, own) for part in parts(term))
         case Density(_, at) | Score(_, at, _):
-            return isinstance(at, RandomVariable)
+            return at == own
         case Apply(function, args):
-            return type(function) is Function and all(isinstance(arg, (RandomVariable, Symbol)) for arg in args)
+            return type(function) is Function and all(arg == own or isinstance(arg, Symbol) for arg in args)
         case Log() | Exp() | Sigmoid() | Sign():
             return all(_is_alike(part, own) for part in parts(term))
     return isinstance(term, (Number, Symbol))
