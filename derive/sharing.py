@@ -7,13 +7,15 @@ that a node holds depends on which one was made first, not even what `==` leaves
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from fractions import Fraction
 from functools import wraps
+from hashlib import sha256
 from typing import Any, TypeVar
 
 Node = TypeVar("Node")
 Result = TypeVar("Result")
-MOST_SHARED, MOST_TEXT = 100_000, 500
+MOST_SHARED, MOST_TEXT, MOST_WRITTEN = 100_000, 500, 5_000
 _NODES: dict[tuple[object, ...], Any] = {}
 _REMEMBERED: dict[str, str] = {}  # of which module a function is
 
@@ -68,6 +70,41 @@ def written_once(write: Callable[[Any], str]) -> Callable[[Any], str]:
         return written
 
     return text
+
+
+def rank(node: Any) -> str:
+    """Return what puts nodes in an order, whenever they were made: what `repr` says, of a huge node a digest of it.
+
+    >>> from derive.language.term import Exp, Symbol
+    >>> x = Symbol("x")
+    >>> rank(x + 1) == repr(x + 1)
+    True
+    >>> for _ in range(40):
+    ...     x = Exp(x) + x
+    >>> len(rank(x))
+    64
+    """
+    return repr(node) if _size(node) <= MOST_WRITTEN else _digest(node)
+
+
+def _held(node: Any) -> list[Any]:
+    values = [vars(node)[field.name] for field in fields(node) if field.repr]
+    return [one for value in values for one in (value if type(value) is tuple else (value,))]
+
+
+def _is_node(value: object) -> bool:
+    return type(type(value)) is Shared
+
+
+@remembered
+def _size(node: Any) -> int:
+    return 1 + sum(_size(value) for value in _held(node) if _is_node(value))
+
+
+@remembered
+def _digest(node: Any) -> str:
+    held = [_digest(value) if _is_node(value) else repr(value) for value in _held(node)]
+    return sha256(repr((type(node).__name__, held)).encode()).hexdigest()
 
 
 def forget() -> None:

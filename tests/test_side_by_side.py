@@ -33,6 +33,9 @@ def mine(formula, each=EACH, target=TARGET, **more) -> Estimator:
     return each.estimator("mine", formula, target, verdict="refuted", **more)
 
 
+SCORES = EACH.mean(score)
+
+
 def others(x, each=EACH):
     return each.without(x).mean(F)
 
@@ -60,7 +63,7 @@ ONE_BY_ONE = {
     "all but the sample of an outer mean": mine(
         EACH.mean(lambda x: EACH.mean(lambda y: EACH.without(x).mean(F) * score(y)) * score(x) / score(x))
     ),
-    "a mean of what is the same for all": mine(EACH.mean(lambda x: F(x) * score(x)) + EACH.mean(lambda _: C) * EACH.mean(score)),
+    "a mean of what is the same for all": mine(EACH.mean(lambda x: F(x) * score(x)) + EACH.mean(lambda _: C) * SCORES),
     "two laws": mine(PROPOSED.mean(lambda x: p(B, x) / p(x) * F(x) * score(B, at=x)), PROPOSED),
     "all but two": mine(EACH.mean(lambda x: EACH.mean(lambda y: EACH.without(x, y).mean(F) * F(y)) * score(x)), shown=4),
     "a gradient": mine(grad(EACH.mean(lambda x: stop(F(x)) * log(p(x))), THETA)),

@@ -125,7 +125,8 @@ def _find_relaxed(model: SymbolicModel, left: Scalar, right: Scalar) -> Witness 
     """Return a point of the logistic relaxation where the sides, enclosed by ball arithmetic, differ for certain."""
     if model.outcomes != Point.OUTCOMES_OF_RELAXATION:
         return None
-    keys = [key for index in {*model.ring.used(left), *model.ring.used(right)} for key in _inside(model.ring.keys[index])]
+    used, seen = {*model.ring.used(left), *model.ring.used(right)}, dict[int, object]()
+    keys = [key for index in used for key in _inside(model.ring.keys[index], frozenset(), seen)]
     laws = {key.name for key in keys if key.kind in ("probability", "score", *MOMENTS)}
     names = {kind: sorted({key.name for key in keys if key.kind == kind}) for kind in ("function", "symbol")}
     for chance, symbol, coefficients in product((Fraction(1, 2), Fraction(1, 3)), (1, 2), _SHAPES):
@@ -144,15 +145,18 @@ def _find_relaxed(model: SymbolicModel, left: Scalar, right: Scalar) -> Witness 
     return None
 
 
-def _inside(part: object, laws: Set[str] = frozenset()) -> Iterator[Generator]:
-    """Yield the unknowns that occur in an unknown, itself included; not those in the arguments of some laws."""
+def _inside(part: object, laws: Set[str], seen: dict[int, object]) -> Iterator[Generator]:
+    """Yield the unknowns that occur in an unknown, itself included; not those in the arguments of some laws, nor those seen."""
+    if id(part) in seen:
+        return
+    seen[id(part)] = part
     if isinstance(part, Generator):
         yield part
         if part.kind in ("probability", "score") and part.name in laws:
             return
     if isinstance(part, tuple):
         for inner in part:
-            yield from _inside(inner, laws)
+            yield from _inside(inner, laws, seen)
 
 
 _RANK = {"probability": 0, "score": 1, "function": 2, "symbol": 3, "moment": 4}
@@ -190,7 +194,8 @@ def _occurring(model: SymbolicModel, scalars: list[Scalar]) -> set[int]:
     """
     laws = [name for name, _ in model.laws]
     once = {name for name in laws if laws.count(name) == 1}
-    keys = [key for scalar in scalars for i in model.ring.used(scalar) for key in _inside(model.ring.keys[i], once)]
+    seen = dict[int, object]()
+    keys = [key for scalar in scalars for i in model.ring.used(scalar) for key in _inside(model.ring.keys[i], once, seen)]
     return {model.ring.indices[key] for key in keys if key in model.ring.indices}
 
 

@@ -34,6 +34,7 @@ from derive.language.term import (
     anywhere,
     parts,
 )
+from derive.sharing import remembered
 
 if TYPE_CHECKING:
     from derive.instances.evaluate import Evaluator
@@ -189,6 +190,7 @@ def demand_first_derivatives(term: Term) -> None:
         raise UnreadableError(message)
 
 
+@remembered
 def orders(term: Term) -> int:
     """Return how deep gradients stand in one another.
 

@@ -41,6 +41,7 @@ from derive.language.term import (
     Threshold,
     parts,
 )
+from derive.sharing import remembered
 
 _RANK = (SIGNED, NONZERO, POSITIVE)
 MOST_OUTCOMES = 6
@@ -112,14 +113,14 @@ class Needs:
 
 def needs_of(terms: Iterable[Term], assumptions: Iterable[object]) -> Needs:
     """Return what terms ask of their unknowns to be defined, and what assumptions ask besides."""
-    needs = Needs()
+    needs, seen = Needs(), dict[int, Term]()
     for term in terms:
-        _collect(term, needs)
+        _collect(term, needs, seen)
         needs.together = max(needs.together, _together(term))
     for premise in assumptions:
         for value in vars(premise).values():
             if isinstance(value, Term):
-                _collect(value, needs)
+                _collect(value, needs, seen)
         _assumed(premise, needs)
     return needs
 
@@ -140,7 +141,11 @@ def _assumed(premise: Any, needs: Needs) -> None:
             needs.fixed.add(premise.variable.law.name)
 
 
-def _collect(term: Term, needs: Needs) -> None:
+def _collect(term: Term, needs: Needs, seen: dict[int, Term]) -> None:
+    """Add what a term asks for, once for each node: there are few nodes in long terms."""
+    if id(term) in seen:
+        return
+    seen[id(term)] = term
     match term:
         case Log(arg):
             needs.ask(arg, POSITIVE)
@@ -162,7 +167,7 @@ def _collect(term: Term, needs: Needs) -> None:
         if isinstance(law, FiniteLaw):
             needs.laws[named(law)] = None
     for part in parts(term):
-        _collect(part, needs)
+        _collect(part, needs, seen)
 
 
 def _bare(term: Term) -> set[str]:
@@ -172,6 +177,7 @@ def _bare(term: Term) -> set[str]:
     return set() if isinstance(term, (Exp, Sigmoid, Apply)) else set().union(*map(_bare, parts(term)))
 
 
+@remembered
 def _together(term: Term) -> int:
     """Count the outcomes of finite laws that one product speaks of: what vanishes unless so many differ is seen on so many."""
     inside = [_together(part) for part in parts(term)]

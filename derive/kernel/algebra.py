@@ -43,7 +43,7 @@ from derive.language.term import (
     parts,
     rebuild,
 )
-from derive.sharing import remembered
+from derive.sharing import rank, remembered
 
 Poly = Any  # flint.fmpq_mpoly has no stubs
 Ratio = tuple[Poly, Poly]
@@ -384,7 +384,7 @@ def _by_powers(poly: Poly, index: int, context: Any) -> tuple[Poly, Poly, Poly]:
 
 @lru_cache(maxsize=4096)
 def _rank(atom: Term) -> tuple[int, str]:
-    return _ORDER.index(type(atom)), repr(atom)
+    return _ORDER.index(type(atom)), rank(atom)
 
 
 def _ratio(term: Term, generators: dict[Term, Poly], context: Any) -> Ratio:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from derive.language.errors import TooLarge
 from derive.language.term import RandomVariable, Term, parts
+from derive.sharing import remembered
 
 MOST_DEPTH, MOST_NODES = 80, 20_000
 
@@ -43,6 +44,7 @@ def _refuse_many(found: int, what: str) -> None:
         raise TooLarge(message)
 
 
+@remembered
 def nodes(term: Term) -> int:
     """Return how many parts a term has as it would be written, though one that occurs often may be one object.
 
@@ -51,7 +53,7 @@ def nodes(term: Term) -> int:
     >>> nodes(part * part)
     5
     """
-    return _nodes(term, {}, below)
+    return 1 + sum(map(nodes, below(term)))
 
 
 def _nodes(term: Term, known: dict[int, int], below: Callable[[Term], tuple[Term, ...]]) -> int:

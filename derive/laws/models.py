@@ -14,6 +14,7 @@ from typing import Protocol, TypeAlias
 from derive.language.errors import NotEvaluable, UsageError
 from derive.numbers.ring import Ball, PolynomialRing, Scalar, ball, fraction, is_exact, raised, rational
 from derive.numbers.unknowns import LOG_TWO_PI, TRANSCENDENTAL, Argument, Generator, Noise, Value, readable, sum_text
+from derive.sharing import remembered
 
 Derivative: TypeAlias = Callable[[str], Scalar]
 """The derivative of an unknown along the parameter of that name."""
@@ -439,13 +440,27 @@ Model: TypeAlias = SymbolicModel | RationalModel
 
 
 def _is_transcendental(part: object) -> bool:
+    if isinstance(part, Value):
+        return _has_transcendental(part)
     if not isinstance(part, Generator):
         return isinstance(part, tuple) and any(_is_transcendental(inner) for inner in part)
     own = part.kind in (*TRANSCENDENTAL, "normal") or part == LOG_TWO_PI
     return own or (part.kind == "inverse" and _is_transcendental(part.args))
 
 
+@remembered
+def _has_transcendental(value: Value) -> bool:
+    return any(map(_is_transcendental, value.terms))
+
+
+@remembered
+def _noises_of(value: Value) -> set[str]:
+    return _noises(value.terms)
+
+
 def _noises(part: object) -> set[str]:
+    if isinstance(part, Value):
+        return _noises_of(part)
     if isinstance(part, Noise):
         return {part.name}
     if isinstance(part, Generator) and part.kind == "noise":

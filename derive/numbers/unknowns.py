@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cached_property
+from hashlib import sha256
 from typing import Any, NamedTuple, TypeAlias
 
 from derive.language.errors import TooLarge
@@ -20,10 +22,27 @@ class Noise(NamedTuple):
     name: str
 
 
-class Value(NamedTuple):
-    """A scalar as an argument: its polynomial, written as coefficients and powers of generators."""
-
+class _Scalar(NamedTuple):
     terms: tuple[tuple[Fraction, tuple[tuple[Generator, int], ...]], ...]
+
+
+class Value(_Scalar):
+    """A scalar as an argument: its polynomial, written as coefficients and powers of generators.
+
+    Its hash is computed once: a generator of a value of a generator of a value would hash the innermost again and again.
+    """
+
+    @cached_property
+    def _hash(self) -> int:
+        return super().__hash__()
+
+    @cached_property
+    def texts(self) -> dict[str, str]:
+        """What is written for it, by the parameter; a cache would compare all that it holds with all that another one holds."""
+        return {}
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 class Generator(NamedTuple):
@@ -62,7 +81,7 @@ LOG_TWO_PI = Generator("symbol", "log(2 pi)")
 
 # Readable names
 
-_MOST_BITS = 10_000
+_MOST_BITS, _MOST_TEXT = 10_000, 1_000
 _ORDER = {"symbol": 0, "probability": 1, "score": 2, "function": 3}
 
 
@@ -123,8 +142,17 @@ def _argument_text(arg: object, parameter: str) -> str:
         case Noise(name):
             return name
         case Value():
-            return sum_text(arg, parameter, 24)
+            return _value_text(arg, parameter)
     return _monomial_text(arg, parameter)  # type: ignore[arg-type]
+
+
+def _value_text(value: Value, parameter: str) -> str:
+    """Return a value inside a name: of a long one the beginning, and what tells it from others."""
+    if parameter not in value.texts:
+        text = sum_text(value, parameter, 24)
+        short = len(text) <= _MOST_TEXT
+        value.texts[parameter] = text if short else f"{text[:_MOST_TEXT]}... {sha256(text.encode()).hexdigest()[:8]}"
+    return value.texts[parameter]
 
 
 def _monomial_text(monomial: Monomial, parameter: str) -> str:

@@ -16,6 +16,7 @@ from typing import ClassVar, Self, TypeAlias
 from derive.kernel.premises import Premise
 from derive.kernel.theorem import Equation
 from derive.language.choice import ChoiceLaw, coordinate_of
+from derive.language.depth import MOST_NODES, nodes
 from derive.language.errors import UnknownNode
 from derive.language.scope import free
 from derive.language.term import (
@@ -183,6 +184,8 @@ class Printer(ABC):
         Raises
             UnknownNode, if the term or a law in it is of no kind of the language.
         """
+        if nodes(term) > MOST_NODES:
+            return self.quoted(f"a term of {nodes(term):,} parts")
         name = self.abbreviation(term)
         if name is not None:
             printed = self.name(name)
@@ -415,7 +418,8 @@ def spoken(condition: Condition) -> tuple[str, str, tuple[Term, ...]]:
 def start(kind: type[Printer], term: Term, where: Where) -> Printer:
     """Return a printer without the abbreviations whose name a free variable of the term has already."""
     joint = "joint" if anywhere(term, _names_p) else "p"
-    return kind(apart((term,), where), joint, _unclear(kind(joint=joint), term))
+    unclear = _unclear(kind(joint=joint), term) if nodes(term) <= MOST_NODES else frozenset()
+    return kind(apart((term,), where), joint, unclear)
 
 
 def _unclear(printer: Printer, term: Term) -> frozenset[Symbol | str]:
