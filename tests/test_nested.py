@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 
 from derive.language.depth import MOST_NODES, nodes
+from derive.language.errors import NotEvaluable
 from derive.language.estimator import Estimator
 from derive.language.term import Term
 from derive.laws.models import SymbolicModel
 from derive.notation import E, constant, exp, finite, function, grad, parameter, score, sigmoid
-from derive.numbers.ring import PolynomialRing
+from derive.numbers.ring import PolynomialRing, ball, bounds
 from derive.numbers.unknowns import Value, readable
 from derive.printing import html, latex, text
 from derive.sharing import MOST_WRITTEN, rank
@@ -37,6 +40,33 @@ def test_sigmoids_in_one_another_are_proved_and_refuted(depth):
     assert (wrong.verdict, wrong.witness is not None) == ("refuted", True)
     assert len(str(wrong)) < 10_000
     assert len(str(wrong.to_json())) < 1_000_000
+
+
+@pytest.mark.parametrize("depth", [8, 30])
+def test_sigmoids_of_a_constant_are_decided_at_any_depth(depth):
+    value = nested(depth, C) * F(B)
+    target = grad(E(value, B), THETA)
+    assert prove(Estimator("mine", value * score(B), (B,), target)).verdict == "proved"
+    assert prove(Estimator("mine", 2 * value * score(B) + value, (B,), target)).verdict == "refuted"
+
+
+def test_sigmoids_of_the_parameter_are_differentiated_once_each_and_not_expanded_without_a_limit():
+    value = nested(9, THETA)
+    target = grad(E(F(B) * value, B), THETA)
+    assert prove(Estimator("mine", F(B) * score(B) * value + F(B) * grad(value, THETA), (B,), target)).verdict == "proved"
+
+
+@pytest.mark.parametrize("depth", [3, 4, 6])
+def test_towers_of_exponentials_have_values_that_nobody_writes(depth):
+    value = nested(depth, F(B), twice)
+    wrong = Estimator("mine", 2 * value * score(B) + value, (B,), grad(E(value, B), THETA))
+    assert prove(wrong).verdict in {"refuted", "undecided"}
+
+
+def test_a_ball_of_astronomical_size_has_no_decimals_and_a_tiny_one_is_zero():
+    with pytest.raises(NotEvaluable, match="more digits than can be written"):
+        bounds((ball(10) ** 9).exp())
+    assert bounds((-(ball(10) ** 9)).exp(), digits=3) == (0, Fraction(2, 1000))
 
 
 @pytest.mark.parametrize("printed", [text.render, latex.render, html.render])

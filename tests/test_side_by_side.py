@@ -110,6 +110,46 @@ def test_samples_side_by_side_are_those_one_by_one(name):
                 torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
+BESIDE_MEANS = {
+    "alone": EACH.mean(F) + C,
+    "others less a constant": EACH.mean(lambda x: (others(x) - C) * score(x)),
+    "others and a constant, halved": EACH.mean(lambda x: (F(x) - (others(x) + C) / 2) * score(x)),
+    "a power": (EACH.mean(F) - C) ** 2 * EACH.mean(lambda x: F(x) * score(x)),
+    "beside a value": EACH.mean(lambda x: (F(x) - 2 * C) * score(x)),
+}
+
+
+@pytest.mark.parametrize("formula", BESIDE_MEANS.values(), ids=BESIDE_MEANS)
+def test_a_constant_beside_a_mean_may_have_an_entry_for_each_element_of_the_batch(formula):
+    noise = torch.Generator().manual_seed(0)
+    found = []
+    for one in (mine(formula), written_out(mine(formula))):
+        compiled = compile(one)
+        logits, c = torch.zeros(4, 3, dtype=torch.float64), torch.arange(4, dtype=torch.float64)
+        found.append(compiled.estimate(logits, compiled.draw(logits, noise.manual_seed(0), (5,)), value, c=c))
+    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_rewards_may_be_whole_numbers(check):
+    group = compile(catalogue["dr-grpo"])
+    found = [
+        group(torch.zeros(2, 3), reward, generator=torch.Generator().manual_seed(0), check=check)
+        for reward in (lambda b: b.sum(-1), lambda b: b.sum(-1).long())
+    ]
+    assert torch.equal(*found)
+
+
+def test_a_difference_of_numbers_beside_a_value_is_no_tensor():
+    c, d = constant("c"), constant("d")
+    compiled = compile(Estimator("mine", F(B) * (c - d) * score(B), (B,), grad((c - d) * E(F(B), B), THETA)))
+    given = {"generator": torch.Generator(), "c": 1.0}
+    given["generator"].manual_seed(0)
+    first = compiled(torch.zeros(2), value, d=0.5, **given)
+    given["generator"].manual_seed(0)
+    assert torch.equal(first, compiled(torch.zeros(2), value, d=torch.tensor(0.5), **given))
+
+
 @pytest.mark.parametrize("name", ONE_BY_ONE)
 def test_samples_that_have_to_be_told_apart_are_written_out(name):
     estimator = ONE_BY_ONE[name]
@@ -144,7 +184,7 @@ def test_the_tensor_of_samples_has_a_name_that_nobody_else_has():
 
 def test_memory_of_a_difference_is_used_again_only_where_the_product_is_the_same():
     source = together(emit(catalogue["score-function"]))
-    scaled = module_of(source.partition("def draw_and")[0], "scaled").scaled
+    scaled = module_of("import torch\n" + source.partition("def draw_and")[0], "scaled").scaled
     many = torch.ones(2, 20_000)
     kept = many.clone()
     assert scaled(kept, torch.full((2, 1), 3.0)) is kept

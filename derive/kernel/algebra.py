@@ -51,7 +51,7 @@ Factors = tuple[tuple[Term, int], ...]
 Monomial = tuple[Fraction, Factors]
 
 ZERO, ONE = Number(Fraction(0)), Number(Fraction(1))
-MOST_POWERS, MOST_PRODUCTS, MOST_WRITTEN, MOST_FACTORS = 500, 100_000, 10_000, 2**31
+MOST_POWERS, MOST_PRODUCTS, MOST_CROSSED, MOST_WRITTEN, MOST_FACTORS = 500, 100_000, 1_000_000, 10_000, 2**31
 _ORDER = (Symbol, RandomVariable, Density, Exp, Log, Sign, Apply, Entry, Score, Stop, Grad, Over, Expect)
 
 
@@ -163,6 +163,7 @@ def product_of(coefficient: Fraction, factors: Factors) -> Term:
     return args[0] if len(args) == 1 else Mul(args)
 
 
+@lru_cache(maxsize=4096)
 def derivative(term: Term, parameter: Symbol) -> Term:
     """Differentiate through sums, products, powers, log, exp and the sigmoid; what else depends on the parameter stays `Grad`.
 
@@ -433,6 +434,8 @@ def _sum(ratios: list[Ratio], context: Any) -> Ratio:
         if denominator == bottom:
             top = top + numerator
         else:
+            products = (len(top) * len(denominator), len(numerator) * len(bottom), len(bottom) * len(denominator))
+            _refuse_large(max(products), MOST_CROSSED)
             top, bottom = _reduced(top * denominator + numerator * bottom, bottom * denominator)
     return top, bottom
 
@@ -480,6 +483,7 @@ def _refuse_large(terms: int, most: int) -> None:
 
 def _reduced(top: Poly, bottom: Poly) -> Ratio:
     """Cancel the common factor and make the denominator's leading coefficient 1: the normal form of a ratio."""
+    _refuse_large(max(len(top), len(bottom)), MOST_PRODUCTS)
     common = top.gcd(bottom)
     top, bottom = top / common, bottom / common
     unit = bottom.leading_coefficient()

@@ -22,7 +22,7 @@ from derive.language.errors import NotEvaluable, TooLarge
 Scalar: TypeAlias = Any
 Ball: TypeAlias = Any  # an arb: a midpoint and a radius, which every operation rounds outwards
 MOST_TERMS = 2_000_000
-MOST_BITS, MOST_POWER = 10_000_000, 500
+MOST_BITS, MOST_POWER, MOST_BITS_WRITTEN = 10_000_000, 500, 100_000
 MOST_KNOWN = 64
 _ONE = fmpq(1)
 Exponents: TypeAlias = tuple[tuple[int, int], ...]  # (index of a generator, power), powers positive
@@ -185,7 +185,7 @@ def bounds(enclosure: Ball, digits: int = 12) -> tuple[Fraction, Fraction]:
     """Return a short decimal and a radius such that the ball lies between decimal - radius and decimal + radius.
 
     Raises
-        NotEvaluable, if the ball is not finite.
+        NotEvaluable, if the ball is not finite, or so large that it has no digits that could be written.
 
     >>> bounds(ball(Fraction(1, 3)), digits=2)
     (Fraction(33, 100), Fraction(1, 50))
@@ -194,11 +194,17 @@ def bounds(enclosure: Ball, digits: int = 12) -> tuple[Fraction, Fraction]:
         message = "an integral or a sum could not be enclosed here: nothing is known of its value."
         raise NotEvaluable(message)
     unit = 10**digits
-    mantissa, exponent = (int(part) for part in enclosure.mid().man_exp())
-    middle = Fraction(round(mantissa * Fraction(2) ** exponent * unit), unit)
-    mantissa, exponent = (int(part) for part in enclosure.rad().man_exp())
-    spread = mantissa * Fraction(2) ** exponent * unit
-    return middle, Fraction(-(-spread.numerator // spread.denominator) + 1, unit)
+    middle, spread = (_binary(part) * unit for part in (enclosure.mid(), enclosure.rad()))
+    return Fraction(round(middle), unit), Fraction(-(-spread.numerator // spread.denominator) + 1, unit)
+
+
+def _binary(number: Ball) -> Fraction:
+    """Return a number of a ball; a tiny one as a power of two that is larger, and as tiny in any decimal."""
+    mantissa, exponent = (int(part) for part in number.man_exp())
+    if exponent > MOST_BITS_WRITTEN:
+        message = f"a value of 2^{exponent} has more digits than can be written."
+        raise NotEvaluable(message)
+    return mantissa * Fraction(2) ** max(exponent, -MOST_BITS_WRITTEN)
 
 
 def ceiling(value: Ball) -> int:

@@ -44,6 +44,7 @@ from derive.proofs.chains import chained, joined, moments
 from derive.proofs.conversions import Rewrite, equal_by_normal_form, normalise
 from derive.proofs.gathering import gathered
 from derive.proofs.size import refuse_long
+from derive.sharing import remembered
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,7 @@ def _bias(mean: Term, target: Term) -> Term:
     return gathered(normalise(_folded(scalar.tidy(mean - target)), EVERYTHING).rhs)
 
 
+@remembered
 def _folded(term: Term) -> Term:
     if isinstance(term, Expect):
         return _mean_of_score_product(term) or term

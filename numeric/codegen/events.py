@@ -79,6 +79,7 @@ class Events(Tensors):
         self.hints = {term: checked_identifier(name) for name, term in estimator.where}
         self.sums = {term.args: term for term in self.hints if isinstance(term, Add)}
         self.bound: dict[RandomVariable, str] = {}
+        self.given: dict[Term, Code] = {}
         self.shapes: list[str] = []
         self.wanted = differentiated
         self.differentiated: set[str] = set()

@@ -78,7 +78,7 @@ class Values(Events):
 
     def value(self, term: Term) -> Code:
         """The value of a scalar of the formula; one that the estimator names gets that name."""
-        code = self._value(term)
+        code = self.given[term] if term in self.given else self._value(term)
         if term not in self.hints or code.shape is Shape.NUMBER:
             return code
         return Code(self.write.assign(self.hints[term], code.text), code.shape)

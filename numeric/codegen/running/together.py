@@ -14,11 +14,10 @@ NAME = "draw_and_estimate"
 
 SCALED = '''
 def scaled(difference, factor):
-    if difference.numel() < 16384 or difference.dtype != factor.dtype or difference.shape[:-1] != factor.shape[:-1]:
-        return factor * difference
-    return difference.mul_(factor)
+    large = isinstance(difference, torch.Tensor) and difference.numel() >= 16384 and difference.dtype == factor.dtype
+    return difference.mul_(factor) if large and difference.shape[:-1] == factor.shape[:-1] else factor * difference
 '''
-"""The product, in the memory of a difference that has no name."""
+"""The product; where a difference has no name, and is no number, in its memory."""
 
 
 def together(source: str) -> str:

@@ -24,10 +24,10 @@ from derive.language.term import (
     Term,
     lift,
     parts,
+    rebuild,
 )
 from derive.samples.statistic import Sample, Sampled, SampleMean
-from numeric.codegen.events import unknown
-from numeric.codegen.expressions import Code, Level, checked_identifier, number, plus, power, times
+from numeric.codegen.expressions import Code, Level, Shape, checked_identifier, number, plus, times
 from numeric.codegen.walk import Walk
 
 
@@ -37,7 +37,7 @@ def side_by_side(walk: Walk) -> Code | None:
     >>> from derive.catalogue import catalogue
     >>> from numeric.codegen.torchgen import emit
     >>> print(emit(catalogue["dr-grpo"]).splitlines()[-1].strip())
-    return ((r_b - r_b.mean(0))[..., None] * score_b).mean(0)
+    return ((r_b - r_b.sum(0) / 3)[..., None] * score_b).mean(0)
     """
     estimator, family, count = walk.estimator, walk.estimator.family, len(walk.estimator.draws)
     if not isinstance(family, Sampled) or walk.several or count == 1:
@@ -81,10 +81,6 @@ def _is_about(term: Term, variable: Sample) -> bool:
     return variable in free(term)
 
 
-def _has_mean(term: Term) -> bool:
-    return isinstance(term, SampleMean) or (isinstance(term, (Add, Mul, Power)) and any(map(_has_mean, parts(term))))
-
-
 class _Stacked:
     """The values of terms with means over the samples, which are the first dimension of the tensor `stack`."""
 
@@ -93,29 +89,26 @@ class _Stacked:
         self._values: dict[Symbol | RandomVariable, Term] = {number_of_samples: lift(count)}
 
     def value(self, term: Term) -> Code:
-        if not _has_mean(term):
-            return self._walk.value(substitute(term, self._values))
+        return self._walk.value(self._without_means(term))
+
+    def _without_means(self, term: Term) -> Term:
+        """The term with what stands for the value of each mean in the place of it."""
         match term:
             case SampleMean(body, variable, without):
                 self._walk.bound[variable] = self._stack
-                return self._mean(self.value(body), without=bool(without))
-            case Add(args):
-                return plus([self.value(arg) for arg in args])
-            case Mul(args):
-                return self._product(args)
-            case Power(base, exponent):
-                return power(self.value(base), exponent)
-        unknown(term)
+                stands = Apply(Function(f"mean {len(self._walk.given)}"), ())
+                self._walk.given[stands] = self._mean(self.value(body), without=bool(without))
+                return stands
+            case Add() | Mul() | Power():
+                return rebuild(term, tuple(map(self._without_means, parts(term))))
+        return substitute(term, self._values)
 
     def _mean(self, code: Code, *, without: bool) -> Code:
-        """The mean over all samples, or for each of them that over the others."""
-        if not without:
+        """The mean over all samples, or for each of them that over the others; a sum divided takes whole numbers too."""
+        if without:
+            each = Code(self._walk.write.assign("each", code.text), code.shape)
+            others = plus([Code(f"{each.text}.sum(0)", code.shape), times([number(Fraction(-1)), each])])
+            return times([others], [number(Fraction(self._count - 1))] if self._count > 2 else [])
+        if code.shape is Shape.COORDINATE:
             return Code(f"{code.at(Level.ATOM)}.mean(0)", code.shape)
-        each = Code(self._walk.write.assign("each", code.text), code.shape)
-        others = plus([Code(f"{each.text}.sum(0)", code.shape), times([number(Fraction(-1)), each])])
-        return times([others], [number(Fraction(self._count - 1))] if self._count > 2 else [])
-
-    def _product(self, args: tuple[Term, ...]) -> Code:
-        rest, means = ([arg for arg in args if _has_mean(arg) is has] for has in (False, True))
-        others = [Mul(tuple(rest))] if len(rest) > 1 else rest
-        return times([*map(self.value, means), *map(self.value, others)])
+        return times([Code(f"{code.at(Level.ATOM)}.sum(0)", code.shape)], [number(Fraction(self._count))])
