@@ -31,6 +31,7 @@ from derive.language.term import (
     Threshold,
     parts,
 )
+from derive.sharing import remembered
 
 Key: TypeAlias = tuple[str, tuple[Term, ...], int]
 """What laws with the same logits have in common: the name, the parameters without stop, and how many outcomes are given."""
@@ -66,7 +67,12 @@ def _used(estimator: Estimator) -> list[Law]:
 
 
 def laws_in(term: Term) -> list[Law]:
-    """The laws that occur in a term, with those of bound variables and of relaxations."""
+    """The laws that occur in a term, each object once, with those of bound variables and of relaxations."""
+    return list(_laws_in(term))
+
+
+@remembered
+def _laws_in(term: Term) -> tuple[Law, ...]:
     own: list[Law] = []
     match term:
         case Density(law, _) | Score(law, _, _):
@@ -75,7 +81,8 @@ def laws_in(term: Term) -> list[Law]:
             own = [variable.law]
         case Apply(Latent(law=law) | Threshold(law=law) | ConditionalLatent(law=law), _) if law is not None:
             own = [law]
-    return own + [law for part in parts(term) for law in laws_in(part)]
+    found = {id(law): law for law in (*own, *(law for part in parts(term) for law in _laws_in(part)))}
+    return tuple(found.values())
 
 
 def positives_of(estimator: Estimator) -> tuple[Term, ...]:

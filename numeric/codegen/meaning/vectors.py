@@ -274,17 +274,21 @@ def functions_of_numbers(estimator: Estimator, held: Iterable[Symbol]) -> frozen
     """
     found = functions_with_slopes(estimator.formula, estimator.objective)
     while True:
-        more = found.union(*(_numbers_in(term, set(held), found) for term in (estimator.formula, estimator.objective)))
+        more = found.union(*(_numbers_in(term, set(held), found, set()) for term in (estimator.formula, estimator.objective)))
         if more == found:
             return found
         found = more
 
 
-def _numbers_in(term: Term, held: set[Symbol], known: frozenset[Function]) -> set[Function]:
+def _numbers_in(term: Term, held: set[Symbol], known: frozenset[Function], seen: set[int]) -> set[Function]:
+    """Those that stand in a term as numbers, without what stands in a term that was seen before."""
+    if id(term) in seen:
+        return set()
+    seen.add(id(term))
     args = parts(term)
     own = {term.function} if isinstance(term, Apply) and type(term.function) is Function else set[Function]()
     if not isinstance(term, Mul):
-        return own.union(*(_numbers_in(arg, held, known) for arg in args))
+        return own.union(*(_numbers_in(arg, held, known, seen) for arg in args))
     beside: Sequence[Term] = []
     try:
         inner = inner_product(args, held, known)
@@ -293,7 +297,7 @@ def _numbers_in(term: Term, held: set[Symbol], known: frozenset[Function]) -> se
         beside = [arg for arg in args if _may_be_vector(arg, known)]
     inside = [part for arg in args if arg in beside for call in _calls(arg) for part in parts(call)]
     others = [*inside, *(arg for arg in args if arg not in beside)]
-    return set[Function]().union(*(_numbers_in(arg, held, known) for arg in others))
+    return set[Function]().union(*(_numbers_in(arg, held, known, seen) for arg in others))
 
 
 def _calls(term: Term) -> list[Term]:

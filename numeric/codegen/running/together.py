@@ -131,12 +131,14 @@ def _forgetting(statements: list[ast.stmt]) -> Iterator[ast.stmt]:
     """The statements, and after the last that uses a name its end; functions inside may use theirs at any time."""
     nested = [node for one in statements for node in ast.walk(one) if isinstance(node, (ast.FunctionDef, ast.comprehension))]
     kept = {name for node in nested for kind in (ast.Load, ast.Store) for name in _names(node, kind)} | {"noise"}
+    used, stored = ([set(_names(one, kind)) for one in statements] for kind in (ast.Load, ast.Store))
+    last = {name: i for i, names in enumerate(used) for name in names}
+    known = set[str]()
     for i, statement in enumerate(statements):
         yield statement
-        own = {*_names(statement, ast.Load), *_names(statement, ast.Store)}
-        known = {name for other in statements[: i + 1] for name in _names(other, ast.Store)}
-        later = {name for other in statements[i + 1 :] for name in _names(other, ast.Load)}
-        if (over := sorted(own & known - later - kept)) and i + 1 < len(statements):
+        known |= stored[i]
+        over = sorted(name for name in (used[i] | stored[i]) & known - kept if last.get(name, i) <= i)
+        if over and i + 1 < len(statements):
             yield ast.Delete([ast.Name(name, ast.Del()) for name in over])
 
 
