@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Binomial, Gamma, Geometric, Gumbel, NegativeBinomial, Normal, Poisson
+from torch.distributions import Bernoulli, Binomial, Distribution, Gamma, Geometric, Gumbel, NegativeBinomial, Normal, Poisson
 from torch.distributions.relaxed_bernoulli import LogitRelaxedBernoulli
 from torch.nn.functional import gumbel_softmax
 
@@ -289,6 +289,38 @@ def test_geometric_counts_are_enumerated():
     assert not audit(loss, p, lambda: (1 - p) / p, raise_exception=False)
 
 
+@pytest.fixture
+def _unchecked():
+    """As torch.compile leaves it, in the whole process."""
+    before = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
+    yield
+    Distribution.set_default_validate_args(before)
+
+
+@pytest.mark.usefixtures("_unchecked")
+def test_a_law_that_checks_nothing_is_asked_elsewhere_where_it_is_one_only():
+    """The first point that is tried nearby is p > 1."""
+    p = parameter(0.6)
+
+    def loss() -> Tensor:
+        count = Geometric(p.detach()).sample()
+        return count**2 * Geometric(p).log_prob(count)
+
+    assert "nearby it is" in str(audit(loss, p, lambda: (1 - p) / p, raise_exception=False))
+    assert not Distribution._validate_args
+
+
+@pytest.mark.usefixtures("_unchecked")
+def test_code_that_runs_only_with_laws_that_check_nothing_is_compared_elsewhere_all_the_same():
+    p = parameter(0.6)
+    half = lambda: Bernoulli(logits=p).log_prob(torch.tensor(0.5).double())  # noqa: E731
+    drawn = lambda: torch.bernoulli(torch.tensor(0.5).double())  # noqa: E731
+    report = audit(lambda: half() * 2 * drawn(), p, lambda: 3 * half(), raise_exception=False)
+    assert report.verdict == "scaled"
+    assert report.held > 0
+
+
 def test_geometric_counts_of_a_tensor_start_at_one():
     theta = parameter(0.4)
     report = audit(lambda: theta * torch.empty(()).double().geometric_(0.5), theta, lambda: 2 * theta)
@@ -347,7 +379,6 @@ def test_the_derivative_of_gamma_noise_by_torch_is_right_to_a_few_digits():
 @pytest.mark.filterwarnings("ignore:continuous noise was frozen")
 def test_an_objective_by_sample_of_a_normal_law_has_its_gradient():
     mu, sigma = parameter(0.3), parameter(1.5)
-
 
     def objective() -> Tensor:
         return Normal(mu, sigma).sample() ** 2

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from derive.language.errors import TooLarge
 from numeric.auditing.audit_report import POINTS, AuditReport
@@ -36,7 +38,28 @@ def with_factors(runs: Runs, report: AuditReport, measure: Callable[[], AuditRep
 
 
 def _at_point(runs: Runs, measure: Callable[[], AuditReport], seed: int) -> AuditReport | None:
-    """The report at a generic point nearby, None where the code does not run at any."""
+    """The report at a generic point nearby, None where the code does not run at any.
+
+    `torch.compile` has laws check their arguments no more in the whole process, and what is drawn outside of their domain
+    is no estimate: they are asked to here, unless the code runs at no point then.
+    """
+    if Distribution._validate_args:
+        return _at_first(runs, measure, seed)
+    with _checked_laws():
+        report = _at_first(runs, measure, seed)
+    return _at_first(runs, measure, seed) if report is None else report
+
+
+@contextmanager
+def _checked_laws() -> Iterator[None]:
+    Distribution.set_default_validate_args(True)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(False)
+
+
+def _at_first(runs: Runs, measure: Callable[[], AuditReport], seed: int) -> AuditReport | None:
     for shifts in _moves(runs.params, seed):
         with runs.moved(shifts):
             there = [param.detach().clone() for param in runs.params.values()]
