@@ -74,7 +74,10 @@ PIECEWISE = {
 }
 
 
-@pytest.mark.parametrize("name", PIECEWISE)
+SLOW = {"Huber for squared"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.exhaustive) if n in SLOW else n for n in PIECEWISE])
 def test_what_differs_only_beyond_a_kink_is_seen(name):
     th = scalar(0.3)
     loss, objective = PIECEWISE[name]

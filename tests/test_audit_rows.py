@@ -103,7 +103,7 @@ DISCRETE = {
 HALF = {(0, 0): (Bracket(0.5 - 1e-12, 0.5 + 1e-12),)}
 
 
-@pytest.mark.parametrize("name", DISCRETE)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.exhaustive) if n == "a mixture" else n for n in DISCRETE])
 def test_nodes_with_discrete_draws_beside_them_are_those_of_runs_alone(theta, name):
     """The moments of a loss, the mean of an objective and its gradient, and the outcomes."""
     loss, objective = (lambda: DISCRETE[name](theta)[0]), (lambda: DISCRETE[name](theta)[1])

@@ -85,7 +85,9 @@ def test_without_the_search_they_would_be_acquitted(name, monkeypatch):
     assert verdict_of(function, size).verdict in RIGHT
 
 
-@pytest.mark.parametrize(("power", "found"), [(-1.0, True), (-2.0, True), (-0.4, False), (1.0, False)])
+@pytest.mark.parametrize(
+    ("power", "found"), [(-1.0, True), pytest.param(-2.0, True, marks=pytest.mark.exhaustive), (-0.4, False), (1.0, False)]
+)
 def test_code_that_does_not_run_as_rows_is_searched_by_fewer_points(power, found):
     """It asks whether its noise is finite."""
     th = vector(1)
@@ -100,7 +102,10 @@ def test_code_that_does_not_run_as_rows_is_searched_by_fewer_points(power, found
         assert bool(singular.singular(AtNoise(runs, function, function), together=False)) is found
 
 
-@pytest.mark.parametrize("name", A_MEAN)
+SLOWLY = {"|z|^-0.5", "1 / r in two dimensions"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.exhaustive) if n in SLOWLY else n for n in A_MEAN])
 def test_equal_gradients_with_a_mean_are_acquitted(name):
     size, function = A_MEAN[name]
     assert verdict_of(function, size).verdict in RIGHT

@@ -74,7 +74,10 @@ FAR = {
 }
 
 
-@pytest.mark.parametrize("name", FAR)
+SLOW = {"hinge along an axis"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.exhaustive) if n in SLOW else n for n in FAR])
 def test_mass_beyond_all_points_is_met(name):
     th, drawn, mean, wrong = FAR[name]()
     assert verdict(drawn, th, mean) in RIGHT

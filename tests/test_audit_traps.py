@@ -486,7 +486,7 @@ def doubled(theta, asks):
 
 
 @pytest.mark.filterwarnings("ignore:the loss draws nothing")
-@pytest.mark.parametrize("asks", [lambda z: z != z.abs(), torch.signbit])
+@pytest.mark.parametrize("asks", [lambda z: z != z.abs(), pytest.param(torch.signbit, marks=pytest.mark.exhaustive)])
 def test_to_ask_for_another_value_is_a_decision(asks):
     report = doubled(parameter(0.4), asks)
     assert report.verdict == "scaled"

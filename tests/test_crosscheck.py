@@ -71,10 +71,17 @@ def _one_thread():
 # Right estimators
 
 
+SIZES = [("bernoulli", 1), ("bernoulli", 3), ("bernoulli", 8), ("categorical", 3), ("categorical", 5)]
+LARGE = ("rebar", "categorical", 5)
+
+
 @pytest.mark.parametrize(
-    ("family", "size"), [("bernoulli", 1), ("bernoulli", 3), ("bernoulli", 8), ("categorical", 3), ("categorical", 5)]
+    ("name", "family", "size"),
+    [
+        pytest.param(*one, marks=pytest.mark.exhaustive) if one == LARGE else one
+        for one in [(name, *size) for name in FINITE for size in SIZES]
+    ],
 )
-@pytest.mark.parametrize("name", FINITE)
 def test_the_finite_estimators_have_the_exact_gradient_as_their_mean_to_1e_12(name, family, size):
     assert_exact(quick(catalogue[name], family, size))
 

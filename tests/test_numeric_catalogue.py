@@ -82,7 +82,16 @@ def assert_exact(report: CrosscheckReport) -> None:
 # Against the exact gradient
 
 
-@pytest.mark.parametrize(("name", "family"), CASES + [(name, "normal") for name in IN_NORMAL])
+SLOW = {("rebar-variance-eta", "categorical")}
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        pytest.param(*one, marks=pytest.mark.exhaustive) if one in SLOW else one
+        for one in CASES + [(name, "normal") for name in IN_NORMAL]
+    ],
+)
 def test_an_estimator_agrees_to_1e_12_exactly_if_it_is_declared_proved(name, family):
     report = quick(catalogue[name], family)
     if catalogue[name].verdict == "proved":

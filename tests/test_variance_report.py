@@ -299,7 +299,12 @@ def relaxed_estimate(name, p, temperature, free):
 
 
 @pytest.mark.parametrize(
-    ("name", "free"), [("rebar-variance-eta", "eta"), ("relax-variance-phi", "phi"), ("rebar-variance-lambda", "lambda")]
+    ("name", "free"),
+    [
+        ("rebar-variance-eta", "eta"),
+        ("relax-variance-phi", "phi"),
+        pytest.param("rebar-variance-lambda", "lambda", marks=pytest.mark.exhaustive),
+    ],
 )
 def test_the_variance_of_a_gradient_of_a_variance_is_that_of_a_quadrature_over_both_noises(name, free):
     report = derive.variance(catalogue[name], at={"p(1)": Fraction(2, 3)})
