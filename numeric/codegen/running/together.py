@@ -182,7 +182,6 @@ class _InPlace(ast.NodeTransformer):
                 return ast.Call(ast.Attribute(copied, "ge_", ast.Load()), [bound], [])
         return node
 
-
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         self.generic_visit(node)
         match node:
