@@ -128,6 +128,14 @@ def test_the_result_is_one_function_that_python_compiles_and_at_most_a_helper():
         assert [helper.name for helper in helpers] in ([], ["scaled"])
 
 
+@pytest.mark.parametrize(("old", "new"), [("'b_1': b_1", "'b_1': b_2"), ("noise['b_1']", "noise['b_3']")])
+def test_samples_are_one_tensor_from_the_start_only_where_each_is_given_and_taken_by_its_own_name(old, new):
+    source = ast.unparse(ast.parse(emit(leave_one_out(3))))
+    assert "torch.stack" not in together(source)
+    assert source.count(old) == 1
+    assert "torch.stack((b_1, b_2, b_3))" in together(source.replace(old, new))
+
+
 def test_a_module_that_returns_nothing_is_refused():
     with pytest.raises(ValueError, match="must return something"):
         together(module("b = draws(logits)", "s = b - logits"))

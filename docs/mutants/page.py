@@ -12,7 +12,7 @@ from docs.mutants.checks import ALPHA, CHECKS as OF_CODE, CROSSCHECK_SAMPLES, LO
 Row = dict[str, Any]
 
 CHECKS = ("derive", *OF_CODE)
-STATUSES = ("killed", "equivalent", "survived", "disagreement")
+STATUSES = ("killed", "equivalent", "no number", "survived", "disagreement")
 MISSED_SHOWN = 60
 MISSED = "Each is killed by another check, and neither proved nor sampled any further."
 
@@ -52,8 +52,8 @@ def _readings(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def _by_check(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
-    """Of the mutants that are not equivalent: how many a check killed, let pass, and could not judge."""
-    wrong = [row for row in rows if row["status"] != "equivalent"]
+    """Of the mutants that are not equivalent, and have a mean: how many a check killed, let pass, and could not judge."""
+    wrong = [row for row in rows if row["status"] not in ("equivalent", "no number")]
     return {name: dict(Counter(row["checks"][name] for row in wrong if name in row["checks"])) for name in CHECKS}
 
 
@@ -113,8 +113,9 @@ def _head(total: Counter[str], readings: dict[str, Counter[str]]) -> list[str]:
         "",
         "A formula is judged by `derive.prove`, and its code, in the first family that it is about, by the same checks as",
         "mutants of code. *Killed*: `derive.prove` refutes it, or a check of the mean rejects it. *Equivalent*: proved to have",
-        "the same mean, and no check of the mean rejects it. *Survived*: neither. *Disagreement*: proved, and rejected all",
-        "the same. The page is written in any case; the command fails if one of the last two is not zero.",
+        "the same mean, and no check of the mean rejects it. *No number*: a logarithm of what noise makes negative, of which",
+        "there is no mean: it is undecided, and the crosscheck says so. *Survived*: none of these. *Disagreement*: proved, and",
+        "rejected all the same. The page is written in any case; the command fails if one of the last two is not zero.",
         "",
         "The mistakes: a term or a factor dropped, a sign flipped, K for K-1 (any count one up or down), a part detached or",
         "un-detached, another sample's value taken, a baseline that is updated with the current sample before it is used (by a",
@@ -184,7 +185,7 @@ def _checks(found: dict[str, Any]) -> list[str]:
         if said[name]
     ]
     return [
-        "Of the mutants that are not equivalent. A check cannot judge what it is not made for: the oracle states problems of",
+        "Of the mutants that have another mean. A check cannot judge what it is not made for: the oracle states problems of",
         "finite laws and replaces the draws; an audit by quadrature takes minutes where noise decides an outcome or several",
         "draws are normal, and is not run there; and some formulas with a mistake have no code at all. Of the variance",
         "gradients the mutants are derived and crosschecked, and sampled only where they cannot be compared exactly. The",

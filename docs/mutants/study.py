@@ -133,11 +133,17 @@ def _killers(findings: dict[str, Finding]) -> list[str]:
     return sorted(name for name, one in findings.items() if one.verdict == KILLED and one.how not in OTHER_THAN_MEAN)
 
 
+def _is_no_number(findings: dict[str, Finding]) -> bool:
+    """Whether a mistake leaves no estimator, as where it takes the logarithm of a difference: there is no mean to be found."""
+    return findings["crosscheck"].verdict == REFUSED and "is no number" in findings["crosscheck"].how
+
+
 def _row(job: Job, kind: str, change: str, findings: dict[str, Finding], proof: str) -> dict[str, Any]:
     killers = _killers(findings)
     proved = bool(proof) and not proof.startswith("NOT READ")
     killed = bool(killers) or any(one.how == checks.LAW for one in findings.values())
-    status = "disagreement" if proved and killers else "equivalent" if proved else "killed" if killed else "survived"
+    without = "no number" if _is_no_number(findings) else "survived"
+    status = "disagreement" if proved and killers else "equivalent" if proved else "killed" if killed else without
     return {
         "estimator": job.name, "family": job.family, "kind": kind, "change": change, "status": status, "proof": proof,
         "checks": {name: one.verdict for name, one in findings.items()},

@@ -71,18 +71,31 @@ def _statements(function: ast.FunctionDef) -> list[ast.stmt]:
 
 
 def _side_by_side(before: list[ast.stmt], after: list[ast.stmt]) -> tuple[list[ast.stmt], list[ast.stmt]]:
-    """The statements, with samples that `draw` parts and `estimate` puts into one tensor in that tensor from the start."""
+    """The statements, with samples that `draw` parts and `estimate` puts into one tensor in that tensor from the start.
+
+    Only where each is given, and taken, by its own name.
+    """
     for i, parting in enumerate(before):
         if not (isinstance(parting, ast.Assign) and ast.unparse(parting.value) == "torch.stack(drawn.unbind(-2))"):
             continue
-        names = ast.unparse(parting.targets[0])
-        own = [one for one in after if isinstance(one, ast.Assign) and names in map(ast.unparse, one.targets)]
-        stacking = [one for one in after if isinstance(one, ast.Assign) and ast.unparse(one.value) == f"torch.stack({names})"]
-        for statement in stacking:
-            stack = ast.unparse(statement.targets[0])
-            drawn = ast.parse(f"{stack} = drawn.movedim(-2, 0).contiguous()\n{names} = {stack}").body
-            return [*before[:i], *drawn, *before[i + 1 :]], [one for one in after if one not in (*own, statement)]
+        names = list(_names(parting, ast.Store))
+        listed = f"({', '.join(names)})"
+        given = _written(f"noise = {{{', '.join(f'{name!r}: {name}' for name in names)}}}")
+        taken = _written(f"{listed} = ({', '.join(f'noise[{name!r}]' for name in names)})")
+        texts = list(map(ast.unparse, after))
+        for at, statement in enumerate(after):
+            if isinstance(statement, ast.Assign) and ast.unparse(statement.value) == f"torch.stack({listed})":
+                if ast.unparse(before[-1]) != given or texts.count(taken) != 1:
+                    break
+                stack = ast.unparse(statement.targets[0])
+                drawn = ast.parse(f"{stack} = drawn.movedim(-2, 0).contiguous()\n{listed} = {stack}").body
+                rest = [one for j, one in enumerate(after) if j not in (at, texts.index(taken))]
+                return [*before[:i], *drawn, *before[i + 1 :]], rest
     return before, after
+
+
+def _written(text: str) -> str:
+    return ast.unparse(ast.parse(text))
 
 
 def _repeated(before: list[ast.stmt], after: list[ast.stmt]) -> list[ast.stmt]:
