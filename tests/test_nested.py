@@ -6,8 +6,9 @@ from fractions import Fraction
 
 import pytest
 
+from derive.kernel.algebra import tidy
 from derive.language.depth import MOST_NODES, nodes
-from derive.language.errors import NotEvaluable
+from derive.language.errors import NotEvaluable, TooLong
 from derive.language.estimator import Estimator
 from derive.language.term import Term
 from derive.laws.models import SymbolicModel
@@ -54,6 +55,18 @@ def test_sigmoids_of_the_parameter_are_differentiated_once_each_and_not_expanded
     value = nested(9, THETA)
     target = grad(E(F(B) * value, B), THETA)
     assert prove(Estimator("mine", F(B) * score(B) * value + F(B) * grad(value, THETA), (B,), target)).verdict == "proved"
+
+
+def test_fractions_are_brought_over_one_denominator_only_where_that_is_feasible():
+    """What is made is bounded before a common factor is looked for, and products are before they are made."""
+    one, other, few, many, third = (
+        sum((constant(f"{name}{i}") for i in range(1, count)), constant(name))
+        for name, count in {"a": 400, "d": 400, "k": 300, "m": 300, "r": 20}.items()
+    )
+    with pytest.raises(TooLong, match="up to 160000 terms"):
+        tidy(1 / one + 1 / other)
+    with pytest.raises(TooLong, match="up to 1800000 terms"):
+        tidy((1 / few) * (1 / many) + 1 / third)
 
 
 @pytest.mark.parametrize("depth", [3, 4, 6])
