@@ -218,6 +218,21 @@ def test_lerp_is_read_by_its_definition_where_its_weight_is_no_bit():
     assert not symbolic.identical(other, rebar.generated.source, rebar.generated, (1,))
 
 
+def test_code_that_jumps_beside_the_nodes_is_not_judged_by_them():
+    """Nodes are split where z jumps; of -logit(u), which has the law of logit(u), two rules are wrong alike and accused it."""
+    relax = checks.subject_of(catalogue["relax"], "bernoulli")
+    (mirrored,) = [one for one in sources.mutants(relax.generated.source) if one.change.endswith("-> logits - torch.logit(u)")]
+    assert checks.judge("crosscheck", relax.mutated(mirrored.source), relax).verdict == checks.REFUSED
+    smooth = relax.mutated(relax.generated.source.replace("+ dc_z_phi", "+ 1.1 * dc_z_phi"))
+    assert checks.judge("crosscheck", smooth, relax) == checks.Finding(checks.KILLED, "without noise")
+
+
+def test_zeros_that_give_a_result_its_shape_are_no_term():
+    affine = checks.subject_of(catalogue["straight-through-affine"], "bernoulli").generated.source
+    assert "+ torch.zeros_like(b)" in affine
+    assert all("+ torch.zeros_like(b)" in one.source for one in sources.mutants(affine))
+
+
 def test_a_wrong_lemma_proves_nothing():
     wrong = replace(catalogue["score-function"], formula=2 * F(B) * score(B), derivation=None)
     assert proofs.formula_proof(wrong) == ""

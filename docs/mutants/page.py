@@ -121,9 +121,9 @@ def _head(total: Counter[str], readings: dict[str, Counter[str]]) -> list[str]:
         "un-detached, another sample's value taken, a baseline that is updated with the current sample before it is used (by a",
         "twentieth), and noise that is not conditional on the outcome.",
         "",
-        "Not among them: what runs under `torch.compile` and `torch.func` only, and the helper that draws bits, few in one way",
-        "and many in another. No check of a mean comes to all of these; `tests/test_transforms.py` and",
-        "`tests/test_speed_paths.py` compare them with the rest.",
+        "Not among them: what runs under `torch.compile` and `torch.func` only, the helper that draws bits, few in one way and",
+        "many in another, and zeros that are added for the shape of a result. No check of a mean comes to all of these; they",
+        "are compared by `tests/test_transforms.py`, `tests/test_speed_paths.py` and `tests/test_numeric_catalogue.py`.",
         "",
     ]
 

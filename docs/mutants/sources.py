@@ -97,7 +97,7 @@ def _short(node: ast.AST) -> str:
 
 def _of_estimate(node: ast.AST, path: Path, function: ast.FunctionDef) -> Iterator[Edit]:
     match node:
-        case ast.BinOp(left, ast.Add() | ast.Sub(), right):
+        case ast.BinOp(left, ast.Add() | ast.Sub(), right) if not _is_shape(right):
             yield from _in_sum(node, left, right)
         case ast.BinOp(left, ast.Mult() | ast.Div(), right):
             yield from _in_product(node, left, right)
@@ -137,6 +137,11 @@ def _in_sum(node: ast.BinOp, left: ast.expr, right: ast.expr) -> Iterator[Edit]:
     yield "flip a sign", ast.BinOp(_negative(left), node.op, right)
     yield "drop a term", left
     yield "drop a term", _negative(right) if minus else right
+
+
+def _is_shape(node: ast.AST) -> bool:
+    """Whether a summand is zero, and there for the shape of the result: without it samples are missing, not a mean."""
+    return isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.zeros_like"
 
 
 def _in_product(node: ast.BinOp, left: ast.expr, right: ast.expr) -> Iterator[Edit]:
