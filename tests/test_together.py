@@ -45,7 +45,7 @@ def settings(name: str) -> Iterator[tuple[Case, Compiled]]:
 
 
 @pytest.mark.parametrize("name", catalogue)
-@pytest.mark.parametrize("count", [1, 700])
+@pytest.mark.parametrize("count", [1, 6000])
 def test_an_estimate_of_a_call_is_that_of_draw_and_estimate(name, count):
     found = list(settings(name))
     assert found
