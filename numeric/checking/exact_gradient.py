@@ -148,7 +148,8 @@ def _by_bit(table: Tensor) -> tuple[Tensor, Tensor]:
 
 def _centred(p: Tensor, values: Tensor) -> Tensor:
     """d/dl_i = p_i (f_i - sum_k p_k f_k)."""
-    return p * (values - (p * values).sum(-1, keepdim=True))
+    mean = p @ values if values.ndim == 1 else (p * values).sum(-1)
+    return (values - mean[..., None]).mul_(p)
 
 
 def _of_classes(f: Objective, logits: Tensor) -> Tensor:
