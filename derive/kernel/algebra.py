@@ -254,7 +254,7 @@ def _own_atoms(power: Term) -> dict[Term, Term]:
     return {_key(power): power} if isinstance(power, Exp) else _atoms(power)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def _key(atom: Term) -> Term:
     """Return the atom with parts in normal form and bound variables numbered, again where a binder inside it has vanished."""
     key = _tidy_parts(canonical(atom))
@@ -275,7 +275,7 @@ def _tidy_parts(atom: Term) -> Term:
     return tidied
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def _exponentials(arg: Term) -> Factors:
     """Split exp(sum of n/d * m) into powers exp(m/d)**n, so that exp(x + y) is exp(x) * exp(y); exp(log x) is x."""
     split = []
@@ -288,7 +288,7 @@ def _exponentials(arg: Term) -> Factors:
     return tuple(split)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def _logarithm(arg: Term) -> Term | None:
     """Split log(a b) into log a + log b where a is positive by its shape, and log(exp x) is x; None where nothing splits."""
     factors = _log_factors(arg)
@@ -327,7 +327,7 @@ def _sum_of_logarithms(factors: Factors) -> Term:
     return sum(logs, start=ZERO)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def _signs(arg: Term) -> tuple[int, Factors]:
     """Split sign(c x y^n) into that of the number c and those of x and y; what is positive by its shape has none.
 

@@ -58,7 +58,7 @@ def depends(term: Term, leaf: Leaf) -> bool:
     return leaf in free(term)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def moves(term: Term, parameter: Symbol) -> bool:
     """Whether a term depends on a parameter anywhere outside `Stop`; where it does not, its derivative is zero.
 

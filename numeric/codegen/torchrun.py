@@ -128,7 +128,8 @@ class Compiled:
             generator  the source of randomness; the same state gives the same estimate
             samples    how many samples are averaged
             check      whether the call is checked: all of it, and where shapes and dtypes are those of the last call, the shape
-                       of what functions return and whether the estimate is finite
+                       of what functions return, that they leave their arguments as they are, and whether the estimate is
+                       finite; without it a function that returns something else, or writes in place, is not noticed
             rowwise    whether functions treat each sample and each element of the batch by itself, whichever and how many they
                        are given: outcomes (rows, n) to values (rows). A large batch is then computed on a CPU in parts that fit
                        into its cache, in memory that does not grow with it; the estimate is the same up to rounding
