@@ -12,7 +12,7 @@ import torch
 import derive
 from derive.estimator import Estimator
 from derive.kernel.algebra import derivative, tidy
-from derive.language.errors import Disagreement, GradproofError
+from derive.language.errors import Disagreement, GradproofError, TooLarge
 from derive.language.scope import substitute
 from derive.language.term import (
     Add,
@@ -140,7 +140,7 @@ def code_proof(mutant: CodeMutant, subject: Subject) -> str:
         return f"the same outcomes for logits of shapes {shown}" if _same_helper(mutant, subject) else ""
     try:
         return _by_terms(mutant, subject)
-    except symbolic.NotReadable as error:
+    except (symbolic.NotReadable, TooLarge) as error:
         return _as_formula(mutant.source, subject) or f"NOT READ: {error}"[:100]
 
 
@@ -156,7 +156,7 @@ def _by_terms(mutant: CodeMutant, subject: Subject) -> str:
     try:
         if symbolic.same_mean(original, mutant.source, subject.generated, sizes):
             return f"the same mean, as terms ({said})"
-    except symbolic.NotReadable:
+    except (symbolic.NotReadable, TooLarge):
         pass
     return _by_constant(mutant.source, subject) or _as_formula(mutant.source, subject)
 
@@ -207,7 +207,7 @@ def _as_formula(source: str, subject: Subject) -> str:
         try:
             if symbolic.identical(generated, source, subject.generated, (2,)):
                 return f"the same terms as the code of a derived formula: {change}"
-        except symbolic.NotReadable:
+        except (symbolic.NotReadable, TooLarge):
             continue
     return ""
 
