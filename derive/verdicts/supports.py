@@ -35,10 +35,10 @@ from derive.language.term import (
     Stop,
     Term,
     Threshold,
-    anywhere,
     parts,
     rebuild,
 )
+from derive.sharing import remembered
 
 Support: TypeAlias = "Law | tuple[str, int, int]"
 Degrees: TypeAlias = "frozenset[tuple[object, int]]"
@@ -129,19 +129,19 @@ def _sums(term: Term) -> Iterator[Sum]:
     match term:
         case Expect(body, variable) | Over(body, variable):
             yield Sum(variable, variable.law, int(isinstance(term, Expect)), body)
-            for hard, law in dict.fromkeys(_thresholds(body)):
+            for hard, law in _thresholds(body):
                 if depends(hard, variable):
                     yield Sum(hard, law, 1, body)
     for part in parts(term):
         yield from _sums(part)
 
 
-def _thresholds(term: Term) -> Iterator[tuple[Term, Law]]:
-    match term:
-        case Apply(Threshold(law=FiniteLaw() as law), _):
-            yield term, law
-    for part in parts(term):
-        yield from _thresholds(part)
+@remembered
+def _thresholds(term: Term) -> tuple[tuple[Term, Law], ...]:
+    """Return the outcomes that thresholds decide, each once with its law."""
+    law = term.function.law if isinstance(term, Apply) and isinstance(term.function, Threshold) else None
+    own = ((term, law),) if isinstance(law, FiniteLaw) else ()
+    return tuple(dict.fromkeys((*own, *chain.from_iterable(map(_thresholds, parts(term))))))
 
 
 def _laws(term: Term) -> Iterator[Law]:
@@ -158,6 +158,8 @@ def _laws(term: Term) -> Iterator[Law]:
 
 def _products(term: Term, point: Term) -> frozenset[Degrees]:
     """Return of which degree the products of a term, if it is multiplied out, are in the densities at a point."""
+    if point not in _points(term):
+        return frozenset({_PLAIN})
     match term:
         case Density(law, at) if _running(at) == point:
             return frozenset({frozenset({(support(law), 1)})})
@@ -180,8 +182,6 @@ def _products(term: Term, point: Term) -> frozenset[Degrees]:
 
 def _atom(term: Term, point: Term) -> Degrees:
     """Return the degrees of what is no product: bounded where its parts are, and a logarithm where they are known."""
-    if not _mentions(term, point):
-        return _PLAIN
     degrees = [dict(found) for part in parts(term) for found in _products(part, point)]
     unknown = isinstance(term, Log) and any(found.get(_OPAQUE, 0) < 0 for found in degrees)
     grows = not isinstance(term, (Log, Sigmoid)) and any(min(found.values(), default=0) < 0 for found in degrees)
@@ -190,8 +190,6 @@ def _atom(term: Term, point: Term) -> Degrees:
 
 def _exponential(term: Exp, point: Term) -> frozenset[Degrees]:
     """Return the degrees of an exponential: that of a logarithm is a power."""
-    if not _mentions(term, point):
-        return frozenset({_PLAIN})
     try:
         split = tidy(term)
     except RuleError:
@@ -203,12 +201,14 @@ def _exponential(term: Exp, point: Term) -> frozenset[Degrees]:
 
 
 def _has_logarithm(term: Term, point: Term) -> bool:
-    return (isinstance(term, Log) and _mentions(term, point)) or any(_has_logarithm(part, point) for part in parts(term))
+    return (isinstance(term, Log) and point in _points(term)) or any(_has_logarithm(part, point) for part in parts(term))
 
 
-def _mentions(term: Term, point: Term) -> bool:
-    """Whether a density at the point stands in a term."""
-    return anywhere(term, lambda one: isinstance(one, (Density, Score)) and _running(one.at) == point)
+@remembered
+def _points(term: Term) -> frozenset[Term]:
+    """Return the points, as they run, at which densities and scores of a term stand."""
+    own = frozenset({_running(term.at)} if isinstance(term, (Density, Score)) else ())
+    return own.union(*map(_points, parts(term)))
 
 
 def _power(base: Term, exponent: int, point: Term) -> frozenset[Degrees]:
