@@ -36,9 +36,10 @@ from derive.language.term import (
     Symbol,
     Term,
     Threshold,
-    anywhere,
+    parts,
 )
 from derive.laws.occurrences import unstopped, variables
+from derive.sharing import remembered
 
 _MOST_SHAPES = 4096
 _BASE = "base measure"
@@ -223,14 +224,14 @@ class _Counter:
         raise OutsideError(message)
 
     def _refuse_sums(self, term: Term, what: str) -> None:
-        if anywhere(term, lambda part: isinstance(part, (Expect, Over))):
+        if _has_sums(term):
             message = f"{what} of a sum over outcomes mentions all of them"
             raise OutsideError(message)
 
     def _demand_plain(self, term: Term) -> None:
         """Refuse what is not a function of the outcomes that it names."""
         self._refuse_sums(term, "a function")
-        if anywhere(term, _is_relaxed):
+        if _is_relaxed(term):
             message = "the moments of a relaxation are tied over all outcomes"
             raise OutsideError(message)
         if _mentions_probabilities(term):
@@ -288,9 +289,18 @@ def _is_weighted(term: Over) -> bool:
     return any(factor == own or (isinstance(factor, Grad) and factor.body == own) for factor in factors)
 
 
+@remembered
 def _mentions_probabilities(term: Term) -> bool:
-    return anywhere(term, lambda part: isinstance(part, (Density, Score)) and isinstance(part.law, FiniteLaw))
+    own = isinstance(term, (Density, Score)) and isinstance(term.law, FiniteLaw)
+    return own or any(map(_mentions_probabilities, parts(term)))
 
 
+@remembered
+def _has_sums(term: Term) -> bool:
+    return isinstance(term, (Expect, Over)) or any(map(_has_sums, parts(term)))
+
+
+@remembered
 def _is_relaxed(term: Term) -> bool:
-    return isinstance(term, Apply) and isinstance(term.function, (Latent, Threshold, ConditionalLatent, SoftThreshold))
+    own = isinstance(term, Apply) and isinstance(term.function, (Latent, Threshold, ConditionalLatent, SoftThreshold))
+    return own or any(map(_is_relaxed, parts(term)))
