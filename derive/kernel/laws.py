@@ -1,12 +1,23 @@
-"""What a law is: its mirror image, its score, its outcomes; and what an expectation over another law needs. TRUSTED."""
+"""What a law is: its mirror image, its score, its outcomes; how a mean is split, or taken over another law. TRUSTED."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 from derive.kernel import algebra as scalar
 from derive.kernel.judgement import refuse
-from derive.kernel.premises import Covers, Differentiable, Integrable, NonZero, Normalised, Positive, Premise, SupportFixed
+from derive.kernel.premises import (
+    Covers,
+    Differentiable,
+    Integrable,
+    NonZero,
+    Normalised,
+    Positive,
+    Premise,
+    SupportFixed,
+    defined,
+)
 from derive.kernel.signs import one_support
 from derive.language.choice import ChoiceLaw
 from derive.language.scope import depends, free, substitute
@@ -55,6 +66,21 @@ def derivative_of_log_normal(law: NormalLaw, at: Term, moving: Term, parameter: 
     loc, scale = (scalar.derivative(part, parameter) for part in law.terms)
     off = at - law.loc
     return off / law.scale**2 * (loc - scalar.derivative(moving, parameter)) + (off**2 / law.scale**3 - 1 / law.scale) * scale
+
+
+def split_mean(term: Expect | Over) -> tuple[list[Term], list[Premise]]:
+    """Return the summands of an expectation or sum, each a mean with its constants outside, and what that needs."""
+    variable, premises = term.variable, defined(term.body)
+    weight = Density(variable.law, variable) if isinstance(term, Expect) else scalar.ONE
+    means: dict[scalar.Factors, Expect | Over] = {}
+    summands: list[Term] = []
+    for coefficient, factors in scalar.monomials(term.body):
+        inside = tuple(factor for factor in factors if depends(factor[0], variable))
+        outside = tuple(factor for factor in factors if factor not in inside)
+        if inside not in means:
+            means[inside] = type(term)(scalar.product_of(Fraction(1), inside), variable)
+        summands.append(scalar.product_of(coefficient, outside) * means[inside])
+    return summands, [*premises, *(Integrable(variable, weight * mean.body) for mean in means.values())]
 
 
 def at_outcomes(term: Term) -> tuple[Term, list[Premise]]:

@@ -37,18 +37,16 @@ finds it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from fractions import Fraction
 
 from derive.kernel import algebra as scalar
 from derive.kernel.judgement import KEY, Equation, Path, Theorem, checked, concluded, only_in_value, plugged, refuse
 from derive.kernel.latents import drawn_after
-from derive.kernel.laws import at_outcomes, changed, derivative_of_log_normal, mirrored
+from derive.kernel.laws import at_outcomes, changed, derivative_of_log_normal, mirrored, split_mean
 from derive.kernel.premises import (
     Assuming,
     Differentiable,
     Dominated,
     Independent,
-    Integrable,
     JointlyIntegrable,
     Normalised,
     Positive,
@@ -308,16 +306,7 @@ def linearity(term: Term, *, assuming: Assuming = _NOTHING) -> Theorem:
     """
     if not isinstance(term, (Expect, Over)):
         refuse(f"linearity needs an expectation, a sum or an integral, not a {type(term).__name__}.")
-    variable = term.variable
-    summands: list[Term] = []
-    premises = defined(term.body)
-    weight = Density(variable.law, variable) if isinstance(term, Expect) else scalar.ONE
-    for coefficient, factors in scalar.monomials(term.body):
-        inside = tuple(factor for factor in factors if depends(factor[0], variable))
-        outside = tuple(factor for factor in factors if factor not in inside)
-        kept = scalar.product_of(Fraction(1), inside)
-        premises.append(Integrable(variable, weight * kept))
-        summands.append(scalar.product_of(coefficient, outside) * type(term)(kept, variable))
+    summands, premises = split_mean(term)
     result = scalar.added(summands)
     if len(summands) < 2 and scalar.equal(result, term):  # the mean of a sum is no sum of means of products
         return algebra(term, result, assuming=assuming)
