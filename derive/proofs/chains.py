@@ -7,9 +7,10 @@ from typing import TypeAlias
 from derive.kernel import theorem as kernel
 from derive.kernel.premises import EVERYTHING
 from derive.kernel.theorem import Theorem
+from derive.language.depth import nodes
 from derive.language.errors import RuleError
 from derive.language.estimator import Estimator
-from derive.language.scope import canonical
+from derive.language.scope import alpha_equal
 from derive.language.term import Term
 from derive.proofs.calc import Derivation, Line
 from derive.proofs.conversions import Rewrite, normalise, rewrite_everywhere, written_out
@@ -46,7 +47,7 @@ def _first_change(term: Term, rewrites: list[Rewrite]) -> tuple[str, Theorem] | 
         except RuleError:
             continue
         theorem = kernel.transitivity(theorem, normalise(theorem.rhs, EVERYTHING))
-        if canonical(theorem.rhs) != canonical(term):
+        if not _is_same(theorem.rhs, term):
             return rewrite.name, theorem
     return None
 
@@ -61,9 +62,14 @@ def chained(start: Term, steps: Chain) -> Derivation:
     """Return the steps as a derivation, without those that change nothing."""
     theorem, lines = kernel.reflexivity(start), [Line("", start)]
     for name, step in steps:
-        if canonical(step.lhs) == canonical(step.rhs):
+        if _is_same(step.lhs, step.rhs):
             continue
         new = step.assumptions - theorem.assumptions
         theorem = kernel.transitivity(theorem, step)
         lines.append(Line(name, step.rhs, tuple(sorted(new, key=repr)), step.values_only))
     return Derivation(tuple(lines), theorem)
+
+
+def _is_same(left: Term, right: Term) -> bool:
+    """Whether two terms differ at most in bound names, which leave the number of parts as it is."""
+    return nodes(left) == nodes(right) and alpha_equal(left, right)
