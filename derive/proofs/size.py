@@ -27,6 +27,7 @@ from derive.language.term import (
     anywhere,
     parts,
 )
+from derive.sharing import remembered
 
 MOST_SUMMANDS, MOST_PLAIN, MOST_NODES = 600, 1_100, 5_000
 _LARGE = 10**9
@@ -88,7 +89,7 @@ def _is_hard(term: Term) -> bool:
 
 def _size(term: Term, known: dict[int, Size]) -> Size:
     if id(term) not in known:
-        known[id(term)] = _counted(term, known).within(len(_atoms(term)))
+        known[id(term)] = _counted(term, known).within(len(_indeterminates(term)))
     return known[id(term)]
 
 
@@ -144,12 +145,13 @@ def _order(term: Term) -> int:
     return max((_order(part) for part in parts(term)), default=1) + isinstance(term, (Grad, Score))
 
 
-def _atoms(term: Term) -> frozenset[Term]:
+@remembered
+def _indeterminates(term: Term) -> frozenset[Term]:
     """Return what a term is a rational function of."""
     match term:
         case Number():
             return frozenset()
         case Add() | Mul() | Power() | Expect() | Over() | Stop() | Grad():
             own = frozenset[Term]({term} if isinstance(term, Grad) else ())
-            return own | frozenset[Term]().union(*(_atoms(part) for part in parts(term)))
+            return own | frozenset[Term]().union(*map(_indeterminates, parts(term)))
     return frozenset({term})
