@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 
@@ -254,20 +253,24 @@ def _ones(theorem: Theorem, assuming: Assuming) -> Theorem:
 
 
 def _places_of_ones(term: Term, assuming: Assuming, path: Path = (), depth: int = 2) -> Iterator[tuple[Path, Theorem]]:
-    if isinstance(term, (Expect, Over)) and _is_one(term):
-        with suppress(RuleError):
-            yield path, _one(term, assuming)
-            return
-    if depth:
+    one = _one(term, assuming) if isinstance(term, (Expect, Over)) and _is_one(term) else None
+    if one is not None:
+        yield path, one
+    elif depth:
         children = parts(term)
         first = len(children) - 1 if isinstance(term, (Expect, Over)) else 0
         for index in range(first, len(children)):
-            yield from _places_of_ones(children[index], assuming, (*path, index), depth - 1)
+            if depth > 1 or isinstance(children[index], (Expect, Over)):
+                yield from _places_of_ones(children[index], assuming, (*path, index), depth - 1)
 
 
 @lru_cache(maxsize=4096)
-def _one(term: Expect | Over, assuming: Assuming) -> Theorem:
-    return total_probability(term, assuming) if isinstance(term, Expect) else kernel.normalisation(term, assuming=assuming)
+def _one(term: Expect | Over, assuming: Assuming) -> Theorem | None:
+    """Return that E_b[1] or the sum of p(b) is 1, None where a premise forbids it."""
+    try:
+        return total_probability(term, assuming) if isinstance(term, Expect) else kernel.normalisation(term, assuming=assuming)
+    except RuleError:
+        return None
 
 
 def _tidied(term: Term, assuming: Assuming) -> Theorem:
