@@ -158,9 +158,9 @@ def added(terms: Sequence[Term]) -> Term:
 
 def product_of(coefficient: Fraction, factors: Factors) -> Term:
     """Return one monomial as a term."""
-    powers = tuple(atom if exponent == 1 else Power(atom, exponent) for atom, exponent in factors)
-    args = powers if coefficient == 1 and powers else (Number(coefficient), *powers)
-    return args[0] if len(args) == 1 else Mul(args)
+    powers = [atom if exponent == 1 else Power(atom, exponent) for atom, exponent in factors]
+    args = powers if powers and coefficient == 1 else [Number(coefficient), *powers]
+    return args[0] if len(args) == 1 else Mul(tuple(args))
 
 
 @lru_cache(maxsize=4096)
