@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from derive.kernel import theorem as kernel
-from derive.kernel.premises import EVERYTHING, Covers, Differentiable, Positive
+from derive.kernel.premises import EVERYTHING, Covers, Differentiable, Integrable, Positive
 from derive.kernel.recheck import recheck
 from derive.kernel.theorem import Equation, Theorem
-from derive.language.errors import RuleError
+from derive.language.errors import PremiseError, RuleError
 from derive.language.scope import alpha_equal
 from derive.language.term import Density, Mul, Number, RandomVariable
 from derive.notation import (
@@ -125,6 +125,16 @@ def test_linearity_splits_sums_and_moves_constants_out():
     theorem = kernel.linearity(E(x * f(b) - 2 * y, b))
     assert says(theorem, E(x * f(b) - 2 * y, b), theorem.rhs)
     assert kernel.algebra(theorem.rhs, x * E(f(b), b) - 2 * y * E(1, b))
+
+
+def test_linearity_needs_each_integrand_that_it_leaves_to_be_integrable():
+    noise, g = normal("epsilon"), function("g")
+    whole = E(f(noise) + x * f(noise) + 2 * g(noise) + y, noise)
+    needed = {Integrable(noise, p(noise) * f(noise)), Integrable(noise, p(noise) * g(noise))}
+    assert kernel.linearity(whole, assuming=EVERYTHING).assumptions == needed
+    for missing in needed:
+        with pytest.raises(PremiseError, match="linearity refuses: Integrable"):
+            kernel.linearity(whole, assuming=frozenset(needed - {missing}))
 
 
 def test_leibniz_moves_the_gradient_under_a_finite_sum():
