@@ -128,8 +128,13 @@ def written_out(term: Term, assuming: Assuming) -> Theorem | None:
     if outcomes_together(term) > MOST_TOGETHER:
         message = f"the explicit finite laws have more than {MOST_TOGETHER} outcomes together."
         raise TooLong(message)
+    return _written_out(term, assuming)
+
+
+def _written_out(term: Term, assuming: Assuming) -> Theorem | None:
+    """Return what `written_out` does: what was counted with the whole is counted again only once a law is written out."""
     if not _is_explicit(term):
-        return within(term, lambda part: written_out(part, assuming))
+        return within(term, lambda part: _written_out(part, assuming))
     own = _outcomes(term, assuming)
     inside = within(own.rhs, lambda part: written_out(part, assuming))
     return own if inside is None else kernel.transitivity(own, inside)
