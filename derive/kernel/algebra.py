@@ -156,11 +156,11 @@ def added(terms: Sequence[Term]) -> Term:
     return Add(tuple(arg for term in terms for arg in (term.args if isinstance(term, Add) else (term,))))
 
 
-def product_of(coefficient: Fraction, factors: Factors) -> Term:
-    """Return one monomial as a term."""
+def product_of(coefficient: Fraction, factors: Factors, *others: Term) -> Term:
+    """Return one monomial as a term, times others."""
     powers = [atom if exponent == 1 else Power(atom, exponent) for atom, exponent in factors]
-    args = powers if powers and coefficient == 1 else [Number(coefficient), *powers]
-    return args[0] if len(args) == 1 else Mul(tuple(args))
+    args = (*(powers if powers and coefficient == 1 else [Number(coefficient), *powers]), *others)
+    return args[0] if len(args) == 1 else Mul(args)
 
 
 @lru_cache(maxsize=4096)

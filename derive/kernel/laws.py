@@ -79,7 +79,7 @@ def split_mean(term: Expect | Over) -> tuple[list[Term], list[Premise]]:
         outside = tuple(factor for factor in factors if factor not in inside)
         if inside not in means:
             means[inside] = type(term)(scalar.product_of(Fraction(1), inside), variable)
-        summands.append(scalar.product_of(coefficient, outside) * means[inside])
+        summands.append(scalar.product_of(coefficient, outside, means[inside]))
     return summands, [*premises, *(Integrable(variable, weight * mean.body) for mean in means.values())]
 
 
