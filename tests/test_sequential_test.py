@@ -339,6 +339,11 @@ def test_a_sampler_that_returns_something_else_is_refused(match, sampler):
     refused(match, sampler, bounds=(0, 1))
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_an_estimate_that_is_no_finite_number_is_refused_without_bounds_too(value):
+    refused("nan or infinite", lambda n: torch.cat([torch.zeros(n - 1), torch.tensor([value])]), variance=1.0)
+
+
 def test_a_sampler_that_seeds_itself_is_refused():
     def sampler(n):
         torch.manual_seed(0)

@@ -36,7 +36,7 @@ from derive.language.errors import UsageError
 
 POWER = 0.99
 BETS = 14
-ELEMENTS = 2**21
+ELEMENTS = 2**19
 LARGEST_BET = 15 / 16
 WIDEST = 2.0**10
 _OVERFLOW = 1e150
@@ -95,7 +95,7 @@ class Null:
 
     def log_factors(self, x: Tensor) -> Tensor:
         """Return the logarithms by which each bet multiplies its capital: x (n, d) to (n, 2 * bets, d)."""
-        return torch.cat([self._log_factors(sign * x, *self.side(sign)) for sign in (1, -1)], 1)
+        return torch.stack([self._log_factors(sign * x, *self.side(sign)) for sign in (1, -1)], 2).flatten(1, 2)
 
     def _log_factors(self, x: Tensor, center: Tensor, bets: Tensor, spread: Tensor) -> Tensor:
         y = bets * (x - center)[:, None, :]

@@ -19,9 +19,11 @@ import torch
 from torch import Tensor
 
 from derive.language.errors import UsageError
-from numeric.checking.capital import POWER, Null, Number, demand, null_hypothesis, running_log_wealth, tensor_of
+from numeric.checking.capital import POWER, Null, Number, demand, null_hypothesis, tensor_of
+from numeric.checking.wealth import Capitals
 
 SCHEMA = "gradproof/sequential-test/1"
+LARGEST = torch.finfo(torch.float64).max
 
 Sampler: TypeAlias = Callable[[int], Tensor]
 Progress: TypeAlias = Callable[[int, int, float], None]
@@ -136,7 +138,7 @@ def sequential_test(
         while test.samples < max_samples and not test.rejected:
             test.advance(min(batch, max_samples - test.samples))
             if progress is not None:
-                progress(test.samples, max_samples, test.log_wealth)
+                progress(test.samples, max_samples, float(test.capitals.log_wealth().amax()))
     return test.report()
 
 
@@ -170,23 +172,25 @@ class _Running:
 
     def __init__(self, sampler: Sampler, shape: torch.Size, null: Null, *, by_dtype: bool) -> None:
         self.sampler, self.shape, self.null, self.by_dtype = sampler, shape, null, by_dtype
-        self.samples, self.rejected, self.log_wealth, self.coordinate = 0, False, 0.0, 0
+        self.samples, self.rejected = 0, False
         self.total = torch.zeros_like(null.exact)
         self.silent = not bool(null.exact.any())
-        self.capitals: Tensor | None = None
         self.last: tuple[Tensor, Tensor] | None = None
 
+    @cached_property
+    def capitals(self) -> Capitals:
+        """The capitals of the gambler, once the first estimates have said what is rounding."""
+        return Capitals(self.null)
+
     def advance(self, count: int) -> None:
-        """Draw a batch and look at the wealth after each of its samples."""
+        """Draw a batch and take its samples, up to the first that rejects."""
         x = self._drawn(count)
-        wealth, self.capitals = running_log_wealth(x, self.null, self.capitals)
-        crossed = (wealth >= self.null.threshold).any(1).nonzero()
-        self.rejected = bool(len(crossed))
-        used = int(crossed[0]) + 1 if self.rejected else count
-        self.total += x[:used].sum(0)
-        self.silent = self.silent and not bool(x[:used].any())
-        self.samples += used
-        self.log_wealth, self.coordinate = float(wealth[used - 1].amax()), int(wealth[used - 1].argmax())
+        used = self.capitals.take(x)
+        if used is not None:
+            self.rejected, x = True, x[:used]
+        self.total += x.sum(0)
+        self.silent = self.silent and not bool(x.any())
+        self.samples += len(x)
 
     def _drawn(self, count: int) -> Tensor:
         drawn = self.sampler(count)
@@ -197,7 +201,7 @@ class _Running:
             raise UsageError(message)
         if self.by_dtype:
             self.null, self.by_dtype = self.null.with_rounding(torch.finfo(drawn.dtype).eps), False
-        x = drawn.detach().cpu().double().reshape(count, -1)
+        x = drawn.detach().to("cpu", torch.float64).reshape(count, -1)
         _demand_inside(x, self.null)
         self._refuse_repetition(x)
         return x
@@ -212,11 +216,12 @@ class _Running:
 
     def report(self) -> SequentialReport:
         """Return what was found so far."""
-        null, at = self.null, self.coordinate
+        null, wealth = self.null, self.capitals.log_wealth()
+        at = int(wealth.argmax())
         return SequentialReport(
             rejected=self.rejected,
             samples=self.samples,
-            log_wealth=self.log_wealth,
+            log_wealth=float(wealth[at]),
             threshold=null.threshold,
             alpha=null.alpha,
             method=null.method,
@@ -238,6 +243,8 @@ def _demand_sizes(*sizes: object) -> None:
 
 
 def _demand_inside(x: Tensor, null: Null) -> None:
+    if torch.equal(x, x.clamp(-LARGEST, LARGEST) if null.low is None else x.clamp(null.low, null.high)):
+        return
     demand(bool(x.isfinite().all()), "the sampler returned an estimate that is nan or infinite: there is no mean to test.")
     if null.low is None or null.high is None:
         return
