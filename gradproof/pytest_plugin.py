@@ -189,8 +189,10 @@ def _module(name: str) -> Any:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Leave our own frames out of a failure that we report: the message is the report, the frame that of the test."""
+    if call.excinfo is None:
+        return
     errors = sys.modules.get("derive.language.errors") if is_ours("derive") else None
-    if call.excinfo is None or errors is None or not isinstance(call.excinfo.value, errors.GradproofError):
+    if errors is None or not isinstance(call.excinfo.value, errors.GradproofError):
         return
     if {"gradproof_audit", "gradproof_oracle"} & set(getattr(item, "fixturenames", ())):
         error = call.excinfo.value
