@@ -9,6 +9,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: threa
 
 collect_ignore = [] if find_spec("sphinx") else ["gradproof/sphinx.py", "gradproof/directives.py"]
 
+gc.disable()  # until all is collected: what collecting makes is kept
+
 SELDOM = 50
 _ended = count(1)
 
@@ -18,6 +20,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 10)
+    gc.enable()
 
 
 def pytest_runtest_logfinish() -> None:
