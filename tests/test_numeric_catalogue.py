@@ -82,7 +82,7 @@ def assert_exact(report: CrosscheckReport) -> None:
 # Against the exact gradient
 
 
-SLOW = {("rebar-variance-eta", "categorical")}
+SLOW = {("relax-variance-phi", "categorical")}
 
 
 @pytest.mark.parametrize(
