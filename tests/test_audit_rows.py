@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import distributions as laws
 
+from numeric.auditing import audit_report, elsewhere
 from numeric.auditing.audit import audit
 from numeric.auditing.audit_mean import exact_mean_of, moments_of
 from numeric.auditing.audit_report import AuditWarning
@@ -273,6 +274,8 @@ def test_an_audit_that_falls_back_on_runs_alone_says_the_same(theta, factor, ver
         u = uniform()
         return factor * (theta * (u > 0.3) * u).sum()
 
+    for module in (audit_report, elsewhere):
+        monkeypatch.setattr(module, "POINTS", 1)
     closed = lambda: theta.sum() * (1 - 0.3**2) / 2  # noqa: E731
     together = audit(loss, theta, closed, raise_exception=False)
     monkeypatch.setattr(RowRuns, "_run", _refused)

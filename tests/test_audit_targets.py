@@ -366,7 +366,7 @@ for path in sys.argv[1:]:
 """
 DRAWS = {
     "right": CATEGORICAL,
-    "every_draw": "torch.randperm(3)[0] * torch.bernoulli(torch.tensor(0.25)).long() * torch.randint(0, 2, ()) "
+    "every_draw": "torch.randperm(2)[0] * torch.bernoulli(torch.tensor(0.25)).long() * torch.randint(0, 2, ()) "
     "* (torch.native_dropout(torch.ones(1), 0.5, True)[0] > 0).long()[0] + 0 * torch.multinomial(logits.softmax(-1), 2)[0]",
     "by_design": "torch.multinomial(torch.ones(3).double(), 1)[0]",
 }
