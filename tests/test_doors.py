@@ -69,11 +69,21 @@ def test_the_functions_that_users_call_first_are_at_the_door():
     assert names <= {function.__name__ for function in FUNCTIONS}
 
 
-def test_a_function_is_found_where_its_module_was_imported_before():
-    code = "import numeric.auditing.audit, numeric.checking.crosscheck, derive.verdicts.oracle, derive.catalogue.rebar; "
-    code += "import derive, numeric; from types import FunctionType as F; "
-    code += "assert all(type(f) is F for f in (numeric.audit, numeric.crosscheck, derive.oracle)); derive.catalogue['rebar']"
-    subprocess.run([sys.executable, "-c", code], check=True)
+@pytest.fixture(scope="module")
+def imported() -> str:
+    """What a process says that imports modules first, and then asks for functions of their names."""
+    code = "import sys, numeric.auditing.audit, numeric.checking.crosscheck, derive.verdicts.oracle, derive.catalogue.rebar; "
+    code += "import derive, numeric; print([type(f).__name__ for f in (numeric.audit, numeric.crosscheck, derive.oracle)], "
+    code += "'joblib' in sys.modules); derive.catalogue['rebar']"
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+def test_a_function_is_found_where_its_module_was_imported_before(imported):
+    assert imported.startswith(f"{['function'] * 3} ")
+
+
+def test_nothing_is_imported_for_jobs_where_none_are_asked_for(imported):
+    assert imported.endswith(" False\n")
 
 
 @pytest.mark.parametrize("package", [derive, numeric], ids=lambda package: package.__name__)
