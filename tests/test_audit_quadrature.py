@@ -214,7 +214,9 @@ def test_noise_that_leaves_torch_needs_breakpoints_that_are_given():
     assert audit(leaving(theta), theta, lambda: 1.3 * theta.sum(), breakpoints=[[0.3]], rtol=1e-8)
 
 
-@pytest.mark.parametrize("wrong", [0.1, 0.4, pytest.param(0.45, marks=pytest.mark.exhaustive), 0.5, 0.6])
+@pytest.mark.parametrize(
+    "wrong", [0.1, 0.4, 0.5, *(pytest.param(place, marks=pytest.mark.exhaustive) for place in (0.45, 0.6))]
+)
 def test_breakpoints_given_wrongly_do_not_converge(wrong):
     theta = parameter(0.4)
     with pytest.raises(NotAuditable, match="does not converge"):

@@ -22,7 +22,11 @@ from numeric.checking.crosscheck import crosscheck
 from numeric.checking.sequential_test import sequential_test
 
 FOLDER = Path(study.__file__).parent
-SUBSET = [("score-function", "formula"), ("score-function", "categorical"), ("constant-baseline", "bernoulli")]
+SUBSET = [
+    ("score-function", "formula"),
+    ("score-function", "categorical"),
+    pytest.param("constant-baseline", "bernoulli", marks=pytest.mark.exhaustive),
+]
 THETA = parameter("theta")
 B, U, V = finite("b", THETA), uniform("u"), uniform("v")
 F = function("f", differentiable=True)

@@ -6,6 +6,7 @@ import gc
 import linecache
 import sys
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
 
 import pytest
@@ -164,6 +165,8 @@ def test_source_that_does_not_run_leaves_nothing_behind():
 # Placement on a GPU that is not there: a fake tensor has a device and no numbers
 
 
+generated_once = cache(lambda name, family: generate(catalogue[name], family))
+
 TABLES = """
 sequence-importance-sampling per-decision-importance-sampling token-importance-sampling reinforce-two-steps reward-to-go
 immediate-reward state-baseline action-baseline actor-critic actor-critic-exact all-action generalized-advantage
@@ -173,14 +176,14 @@ generalized-advantage-one
 
 
 def test_these_have_tables_and_no_others():
-    found = {one for one in EVERY if any(law.conditions for law in generate(catalogue[one[0]], one[1]).laws)}
+    found = {one for one in EVERY if any(law.conditions for law in generated_once(*one).laws)}
     assert found == {one for one in EVERY if one[0] in TABLES}
 
 
 @pytest.mark.parametrize(("name", "family"), [one for one in EVERY if one[0] not in TABLES])
 def test_draws_for_parameters_on_a_gpu_are_made_there(name, family):
     shapes = {key: part.shape for key, part in parts(Setting(name, family).params).items()}
-    generated, module = generate(catalogue[name], family), {}
+    generated, module = generated_once(name, family), {}
     exec(generated.source, module)  # noqa: S102, the text is our own
     with FakeTensorMode():
         params = {key: torch.zeros(shape, device="cuda") for key, shape in shapes.items()}
@@ -202,7 +205,7 @@ def run_on_meta(compiled: Compiled, name: str, family: str):
 
 @pytest.mark.parametrize(("name", "family"), EVERY)
 def test_draws_and_estimates_are_where_the_parameters_are(name, family):
-    drawn, found = run_on_meta(compile(catalogue[name], family), name, family)
+    drawn, found = run_on_meta(Compiled(catalogue[name], generated_once(name, family)), name, family)
     assert {part.device.type for part in [*drawn.values(), *found.values()]} == {"meta"}
 
 
