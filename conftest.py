@@ -2,8 +2,11 @@
 
 import gc
 import os
+import sys
 from importlib.util import find_spec
 from itertools import count
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: threads of two workers wait for each other
 
@@ -13,6 +16,12 @@ gc.disable()  # until all is collected: what collecting makes is kept
 
 SELDOM = 50
 _ended = count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What looks at the verdicts of the whole catalogue comes first and so in one worker: to prove it twice takes seconds."""
+    shared = getattr(sys.modules.get("tests.proved"), "proved", None)
+    items.sort(key=lambda item: shared is None or getattr(getattr(item, "module", None), "proved", None) is not shared)
 
 
 def pytest_collection_finish() -> None:
