@@ -140,7 +140,7 @@ def test_straight_through_of_torch_distributions_is_biased_where_f_is_not_linear
 
 
 def test_relaxed_bernoulli_of_torch_distributions_is_pathwise():
-    theta = parameter(0.2)
+    theta = parameter(0.2, -0.1)
 
     def value():
         law = torch.distributions.RelaxedBernoulli(torch.tensor(0.5, dtype=torch.float64), logits=theta)
