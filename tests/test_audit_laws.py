@@ -13,6 +13,7 @@ from torch.nn.functional import gumbel_softmax
 
 from numeric import NotAuditable, audit
 from numeric.draws.laws import forms
+from numeric.noise import sampled
 
 LOGITS = torch.tensor([0.3, -0.5, 0.2], dtype=torch.float64, requires_grad=True)
 REWARD = torch.tensor([1.0, -2.0, 5.0], dtype=torch.float64)
@@ -159,7 +160,10 @@ def test_the_same_race_asked_twice_has_the_same_answer():
     assert audit(loss, LOGITS, expected_reward).outcomes == 6
 
 
-def test_keys_whose_values_matter_too_are_not_drawn_apart_from_them():
+def test_keys_whose_values_matter_too_are_not_drawn_apart_from_them(monkeypatch):
+    monkeypatch.setattr(sampled, "SHARE", 0.04)
+    monkeypatch.setattr(sampled, "ONE_BY_ONE", (4, 16))
+
     def loss() -> Tensor:
         keys = -exponential().log()
         LOGITS.grad = torch.zeros_like(LOGITS)
