@@ -35,7 +35,7 @@ HUGE = 10_000_000
 _SCRIPT = """
 import resource
 resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
-resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+resource.setrlimit(resource.RLIMIT_CPU, ({seconds}, {seconds}))
 import derive
 from derive.estimator import Estimator
 from derive.notation import E, constant, copies, exp, finite, function, grad, parameter, score
@@ -58,9 +58,10 @@ target = grad(E(f(first) + rest, *draws), theta)
 """
 
 
-def judged(formula: str) -> str:
-    """Return what a process says that has 2 GB and 20 seconds."""
-    done = subprocess.run([sys.executable, "-c", _SCRIPT.format(formula=formula)], capture_output=True, text=True, check=False)
+def judged(formula: str, seconds: int = 20) -> str:
+    """Return what a process says that has 2 GB and so many seconds."""
+    script = _SCRIPT.format(formula=formula, seconds=seconds)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-500:]
     return done.stdout.strip()
 
@@ -85,6 +86,40 @@ def test_three_steps_with_full_history_are_proved_in_little_memory():
 def test_three_steps_with_full_history_that_forget_a_score_are_refuted():
     forgets = "formula = (f(first) + rest) * (score(first) + score(second))"
     assert judged(_HISTORY + forgets) == "refuted"
+
+
+_STEPS = """
+from derive.notation import total
+draws = [finite("a0", theta, law="pi0")]
+for step in range(1, 8):
+    draws.append(finite(f"a{step}", theta, law=f"pi{step}", given=(draws[-1],)))
+rewards = total(function(f"r{step}")(draw) for step, draw in enumerate(draws))
+draws, formula, target = tuple(draws), rewards * total(map(score, draws)), grad(E(rewards, *draws), theta)
+"""
+
+
+@pytest.mark.slow
+def test_eight_steps_are_proved_in_little_memory():
+    assert judged(_STEPS, seconds=60) == "proved"
+
+
+def test_twelve_gradients_in_one_another_are_no_hang():
+    nested = """
+formula, draws = derive.notation.p(b) * theta, (b,)
+for _ in range(12):
+    formula = grad(formula * theta, theta)
+formula = formula * f(b) / derive.notation.p(b)
+"""
+    assert judged(nested) in ("refuted", "undecided", "TooLarge")
+
+
+@pytest.mark.parametrize("base", ["Fraction(3, 7)", "Fraction(3, 2)"])
+def test_a_huge_power_of_a_fraction_is_no_hang(base):
+    power = f"""
+from fractions import Fraction
+draws, formula = (b,), (theta * 0 + {base}) ** {HUGE // 2} * f(b) * score(b)
+"""
+    assert judged(power) in ("scaled", "refuted", "undecided", "TooLarge")
 
 
 def test_a_quotient_of_two_inner_means_is_refuted():
@@ -168,6 +203,14 @@ def test_all_relations_together_have_a_budget(monkeypatch):
     monkeypatch.setattr("derive.exact.relations._ROUNDS", Fraction(1, HUGE))
     with pytest.raises(TooLarge, match="terms are more than"):
         exact.compare(E(f(b) * score(b) ** 2, b), target, theta, 4)
+
+
+def test_a_sum_is_refused_for_the_unknowns_that_its_terms_do_not_have_too(monkeypatch):
+    monkeypatch.setattr(ring, "MOST_EXPONENTS", 10)
+    narrow, wide = ring.PolynomialRing(2), ring.PolynomialRing(6)
+    assert ring.total([narrow.generator("x"), narrow.one], narrow.zero) == narrow.generator("x") + 1
+    with pytest.raises(TooLarge, match="2 terms in 6 unknowns"):
+        ring.total([wide.generator("x"), wide.one], wide.zero)
 
 
 @pytest.mark.parametrize("base", [lift(3), 2 * c, c / 2])

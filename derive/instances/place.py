@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from derive.instances import jets
-from derive.instances.errors import TooManyNodesError
+from derive.instances.errors import TooManyNodesError, UnreadableError
 from derive.instances.jets import Array, Jet
 from derive.language.term import RandomVariable, Symbol
 
 MOST, DEEPEST, FASTEST = 400_000, 24, 10.0
+MOST_NESTED = 8  # a product of jets with n infinitesimals has 3^n terms
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,14 @@ class Place:
         return self._variants[""]
 
     def moved(self, parameter: Symbol, value: Jet) -> tuple[Place, int]:
-        """Return the place where a parameter has one more infinitesimal, and its bit."""
+        """Return the place where a parameter has one more infinitesimal, and its bit.
+
+        Raises
+            UnreadableError, if more than `MOST_NESTED` gradients and scores stand in one another.
+        """
+        if self.bits >= MOST_NESTED:
+            message = f"more than {MOST_NESTED} gradients and scores stand in one another."
+            raise UnreadableError(message)
         bit, name = 1 << self.bits, parameter.name
         if name not in self._variants:
             moved = {**value, bit: np.ones((), value[0].dtype)}

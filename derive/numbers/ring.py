@@ -22,7 +22,8 @@ from derive.language.errors import NotEvaluable, TooLarge
 Scalar: TypeAlias = Any
 Ball: TypeAlias = Any  # an arb: a midpoint and a radius, which every operation rounds outwards
 MOST_TERMS = 2_000_000
-MOST_BITS, MOST_POWER, MOST_BITS_WRITTEN = 10_000_000, 500, 100_000
+MOST_EXPONENTS = 50_000_000  # each term has one for each generator of the ring, used or not
+MOST_BITS, MOST_POWER, MOST_BITS_WRITTEN = 1_000_000, 500, 100_000
 MOST_KNOWN = 64
 _ONE = fmpq(1)
 Exponents: TypeAlias = tuple[tuple[int, int], ...]  # (index of a generator, power), powers positive
@@ -56,10 +57,14 @@ def fraction(value: Scalar) -> Fraction:
 def total(scalars: Iterable[Scalar], zero: Scalar) -> Scalar:
     """Add scalars in pairs of similar size, which is fast where one long sum would copy its growing total each time.
 
+    Raises
+        TooLarge, if they are polynomials that have more than `MOST_EXPONENTS` exponents together.
+
     >>> total([rational(1), rational(2), rational(3)], rational(0))
     6
     """
     layer = list(scalars) or [zero]
+    _refuse_wide(layer)
     while len(layer) > 1:
         layer = [layer[i] + layer[i + 1] if i + 1 < len(layer) else layer[i] for i in range(0, len(layer), 2)]
     return layer[0]
@@ -87,6 +92,14 @@ def refuse_large(terms: int) -> None:
     """
     if terms > MOST_TERMS:
         message = f"up to {terms} terms are more than the {MOST_TERMS} that are feasible: take fewer outcomes or draws."
+        raise TooLarge(message)
+
+
+def _refuse_wide(scalars: list[Scalar]) -> None:
+    """Refuse polynomials that fill the memory: a term of a large ring is long, however few generators it has."""
+    terms, ring = sum(map(size, scalars)), next((one.context() for one in scalars if isinstance(one, fmpq_mpoly)), None)
+    if ring is not None and terms * ring.nvars() > MOST_EXPONENTS:
+        message = f"{terms} terms in {ring.nvars()} unknowns are more than are feasible: take fewer outcomes or draws."
         raise TooLarge(message)
 
 
