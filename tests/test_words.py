@@ -37,6 +37,7 @@ from derive.notation import (
     stop,
     uniform,
 )
+from derive.printing import paper
 from derive.proofs.calc import Derivation, Line, calc
 from derive.proofs.rules import score_function_estimator
 from derive.verdicts import prover, words
@@ -271,6 +272,16 @@ def test_the_mean_is_zero_and_the_reversed_gradient_are_said_in_words():
     zero, reverse = judged(c * score(b), (b,)), judged(-f(b) * score(b), (b,))
     assert (zero.verdict, zero.remark) == ("refuted", "the mean is zero")
     assert (reverse.verdict, reverse.remark) == ("refuted", "the mean is the reversed gradient")
+
+
+def test_a_witness_that_is_enclosed_says_how_far_it_may_be_off():
+    """2 e^2 - e is no fraction: in text and in LaTeX, as in JSON, it is known up to a radius."""
+    verdict = judged(exp(f(b)) * f(b) * score(b), (b,))
+    radius = verdict.witness.radius
+    assert radius > 0
+    assert verdict.witness.in_words.endswith(f", target = {verdict.witness.target}, both up to {radius}")
+    assert f", both up to ${radius}$" in paper._witness(verdict.witness.in_words)
+    assert "both up to" not in judged((f(b) - function("C")(b)) * score(b), (b,)).witness.in_words
 
 
 def test_a_symbolic_scale_is_found():

@@ -205,11 +205,12 @@ def _witness(words: str) -> str:
     """
     values, _, means = words.partition(": ")
     found = [_VALUE.fullmatch(value) for value in values.split(", ")]
-    mean = re.fullmatch(r"E\[estimate\] = (-?\d+(?:/\d+)?), target = (-?\d+(?:/\d+)?)", means)
+    mean = re.fullmatch(r"E\[estimate\] = (-?\d+(?:/\d+)?), target = (-?\d+(?:/\d+)?)(?:, both up to (\d+/\d+))?", means)
     if mean is None or not all(found):
         return ""
     written = ", ".join(_valued(*each.groups()) for each in found if each)
-    return rf"{written}: $\mathbb{{E}}[g] = {mean[1]}$, $T = {mean[2]}$"
+    off = f", both up to ${mean[3]}$" if mean[3] else ""
+    return rf"{written}: $\mathbb{{E}}[g] = {mean[1]}$, $T = {mean[2]}${off}"
 
 
 def _valued(moved: str | None, of: str, place: str | None, value: str) -> str:

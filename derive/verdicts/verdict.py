@@ -67,9 +67,10 @@ class Counterexample:
 
     @property
     def in_words(self) -> str:
-        """The case and both values, as text."""
+        """The case and both values, as text, and how far they may be off."""
         case = ", ".join(f"{name} = {value}" for name, value in self.case.items())
-        return f"{case}: E[estimate] = {self.mean}, target = {self.target}"
+        off = f", both up to {self.radius}" if self.radius else ""
+        return f"{case}: E[estimate] = {self.mean}, target = {self.target}{off}"
 
 
 @dataclass(frozen=True, repr=False)
