@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from derive.exact.decided import decided
 from derive.exact.evaluate import Reader
 from derive.exact.extension import Extension, extension
+from derive.exact.jumps import split_at_jumps
 from derive.exact.outcomes import written_out
 from derive.exact.series import refute
 from derive.exact.views import View, viewed
@@ -131,9 +132,9 @@ def identically_equal(left: Term, right: Term, parameter: Symbol, outcomes: int,
 
 
 def readable(term: Term) -> Term:
-    """Return a term as it is read: explicit finite laws written out, and what noise decides drawn itself."""
+    """Return a term as it is read: both sides of a jump, explicit finite laws written out, what noise decides drawn itself."""
     refuse_deep(term, "mean or target")
-    return decided(written_out(term))
+    return decided(written_out(split_at_jumps(term)))
 
 
 def compare(left: Term, right: Term, parameter: Symbol, outcomes: int, *, degree: int = COMPARED) -> Comparison:
