@@ -15,12 +15,15 @@ from derive.exact.jumps import split_at_jumps
 from derive.language.term import Expect, Sign, Term, anywhere
 from derive.notation import (
     E,
+    Over,
     bernoulli,
     constant,
     exp,
     function,
     grad,
     indicator,
+    log,
+    p,
     parameter,
     score,
     sigmoid,
@@ -122,6 +125,8 @@ def test_the_derivative_of_a_mean_sees_the_jump_move():
         F(sign(U - S)) * F(U),  # the noise itself in a function
         F(sign(U - S)) * exp(U),
         F(sign(U - S)) * stop(U),
+        stop(F(sign(U - S))),  # the sides move with a gradient outside, what is stopped does not
+        F(stop(sign(U - S))) * U,
         F(sign(U - S)) * grad(G(U) * S, THETA),
         F(sign(U - S)) * grad(U * S, THETA),
         F(sign(U - S)) / (U + 1),
@@ -152,3 +157,42 @@ def test_what_stands_beside_a_jump_is_read_as_before():
     assert anywhere(found, lambda part: part == F(-1))
     long = E((F(sign(U - S)) + U) ** 8, U)
     assert split_at_jumps(long) == long
+
+
+SLOPED = S * (1 - S)
+H = function("h")
+DICE = exp(log(p(BIT, at=LOW)) - stop(log(p(BIT, at=LOW))))
+
+
+@pytest.mark.parametrize(
+    ("formula", "draws", "target"),
+    [
+        (SLOPED * (F(1) - F(0)), (), grad(E(stop(F(LOW)), U), THETA)),
+        (F(LOW) * (1 - 2 * U), (U,), grad(E(stop(F(LOW)) * (1 - 2 * U) * THETA, U), THETA)),
+        (grad(E(stop(F(LOW)) * (1 - 2 * U) * THETA, U), THETA), (), TARGET),
+        (grad(E(DICE * F(LOW), U), THETA), (), TARGET),
+        (
+            (H(-1, -E(F(U), U)) + H(1, E(F(U), U))) / 2,
+            (),
+            grad(THETA * E(H(sign(U - HALF), E(sign(U - HALF) * F(U), U)), U), THETA),
+        ),
+        (SLOPED * (exp(-2) - exp(2)), (), grad(E(exp(sign(U - S) + Over(sign(U - S), U)), U), THETA)),
+        (
+            F(LOW) * (1 - 2 * U)
+            - H(sign(S - U), E(F(U) * sign(S - U), U))
+            + S * H(1, E(F(U), U))
+            + (1 - S) * H(-1, -E(F(U), U)),
+            (U,),
+            TARGET,
+        ),
+    ],
+)
+def test_what_is_stopped_and_what_another_mean_binds_is_not_split(formula, draws, target):
+    """Each was proved, checked, refuted or scaled, and wrongly, when a side was taken of every sign of the name."""
+    assert prove(Estimator("mine", formula, draws, target)).verdict == "undecided"
+
+
+def test_what_is_stopped_is_split_at_a_place_that_does_not_move():
+    body = stop(F(sign(U - HALF)) * U)
+    assert not anywhere(split_at_jumps(E(F(sign(U - HALF)) * stop(F(sign(U - HALF))), U)), lambda part: isinstance(part, Sign))
+    assert anywhere(split_at_jumps(E(body, U)), lambda part: isinstance(part, Sign))

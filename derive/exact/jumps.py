@@ -25,9 +25,11 @@ from derive.language.term import (
     RandomVariable,
     Sigmoid,
     Sign,
+    Stop,
     Symbol,
     Term,
     UniformLaw,
+    anywhere,
     parts,
     rebuild,
 )
@@ -76,8 +78,8 @@ def _by_sides(body: Term, noise: RandomVariable) -> Term | None:
     jumps = {sign: _jump(sign.arg, noise) for sign in _signs(body, noise)}
     places = {jump and jump[0] for jump in jumps.values()}
     t = _between(places.pop()) if len(places) == 1 else None
-    if t is None:
-        return None
+    if t is None or (not isinstance(t, Number) and anywhere(body, lambda part: isinstance(part, Stop) and depends(part, noise))):
+        return None  # a place that moves moves with the gradient outside, and what is stopped does not
     means = []
     for width, at, side in ((t, t * noise, -1), (1 - t, t + (1 - t) * noise, 1)):
         seen = _replaced(body, {sign: Number(side * jump[1]) for sign, jump in jumps.items() if jump}, noise)
@@ -88,7 +90,9 @@ def _by_sides(body: Term, noise: RandomVariable) -> Term | None:
 
 
 def _signs(term: Term, noise: RandomVariable) -> Iterator[Sign]:
-    if isinstance(term, Sign) and depends(term, noise):
+    if not depends(term, noise):  # the variable of a mean inside may have the same name
+        return
+    if isinstance(term, Sign):
         yield term
         return
     for part in parts(term):
@@ -113,9 +117,9 @@ def _jump(arg: Term, noise: RandomVariable) -> tuple[Place, Fraction] | None:
 def _between(place: Place | None) -> Term | None:
     """The place as a term, where it is a number from 0 to 1, a sigmoid, or 1 less a sigmoid."""
     match sorted(place or {((), Fraction(0))}, key=lambda one: len(one[0])):
-        case [((), number)] if place is not None and 0 <= number <= 1:
+        case [((), number)] if place is not None and number <= 1:
             return Number(number)
-        case [((Sigmoid() as one,), scale)] if scale == 1:
+        case [((Sigmoid() as one,), scale)] if scale > 0:
             return one
         case [((), number), ((Sigmoid() as one,), scale)] if number == 1 and scale == -1:
             return 1 - one
@@ -124,7 +128,9 @@ def _between(place: Place | None) -> Term | None:
 
 def _replaced(term: Term, signs: Mapping[Sign, Term], noise: RandomVariable) -> Term | None:
     """The term with numbers in place of signs; None where the law of a variable inside moves with the noise."""
-    if isinstance(term, Sign) and term in signs:
+    if not depends(term, noise):
+        return term
+    if isinstance(term, Sign):
         return signs[term]
     *law, _ = parts(term) or (term,)
     if isinstance(term, (Expect, Over)) and any(depends(part, noise) for part in law):
