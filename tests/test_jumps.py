@@ -112,6 +112,7 @@ def test_the_derivative_of_a_mean_sees_the_jump_move():
         F(sign(U + Fraction(1, 4))),
         F(sign(U + S)),
         F(sign(U - 2 + S)),
+        F(sign(U - 1 + 2 * S)),
         F(sign(U - U + S)),
         F(sign(U - 2 * S)),
         F(sign(U - exp(THETA))),
@@ -190,6 +191,11 @@ DICE = exp(log(p(BIT, at=LOW)) - stop(log(p(BIT, at=LOW))))
 def test_what_is_stopped_and_what_another_mean_binds_is_not_split(formula, draws, target):
     """Each was proved, checked, refuted or scaled, and wrongly, when a side was taken of every sign of the name."""
     assert prove(Estimator("mine", formula, draws, target)).verdict == "undecided"
+
+
+def test_a_mean_inside_that_binds_the_same_name_has_jumps_of_its_own():
+    inside = E(F(U) * sign(U - HALF), U)
+    assert anywhere(split_at_jumps(E(H(sign(U - S), inside), U)), lambda part: part == H(-1, inside))
 
 
 def test_what_is_stopped_is_split_at_a_place_that_does_not_move():

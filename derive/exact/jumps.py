@@ -78,8 +78,9 @@ def _by_sides(body: Term, noise: RandomVariable) -> Term | None:
     jumps = {sign: _jump(sign.arg, noise) for sign in _signs(body, noise)}
     places = {jump and jump[0] for jump in jumps.values()}
     t = _between(places.pop()) if len(places) == 1 else None
-    if t is None or (not isinstance(t, Number) and anywhere(body, lambda part: isinstance(part, Stop) and depends(part, noise))):
-        return None  # a place that moves moves with the gradient outside, and what is stopped does not
+    stopped = anywhere(body, lambda part: isinstance(part, Stop) and depends(part, noise))
+    if t is None or (stopped and not isinstance(t, Number)):  # sides move with a gradient outside, and what is stopped does not
+        return None
     means = []
     for width, at, side in ((t, t * noise, -1), (1 - t, t + (1 - t) * noise, 1)):
         seen = _replaced(body, {sign: Number(side * jump[1]) for sign, jump in jumps.items() if jump}, noise)
@@ -117,9 +118,9 @@ def _jump(arg: Term, noise: RandomVariable) -> tuple[Place, Fraction] | None:
 def _between(place: Place | None) -> Term | None:
     """The place as a term, where it is a number from 0 to 1, a sigmoid, or 1 less a sigmoid."""
     match sorted(place or {((), Fraction(0))}, key=lambda one: len(one[0])):
-        case [((), number)] if place is not None and number <= 1:
+        case [((), number)] if place is not None and 0 <= number <= 1:
             return Number(number)
-        case [((Sigmoid() as one,), scale)] if scale > 0:
+        case [((Sigmoid() as one,), scale)] if scale == 1:
             return one
         case [((), number), ((Sigmoid() as one,), scale)] if number == 1 and scale == -1:
             return 1 - one
