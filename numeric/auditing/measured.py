@@ -19,6 +19,7 @@ from numeric.draws.random_ops import TAIL
 from numeric.draws.taint import NotFreezable, NotIntegrable
 from numeric.draws.tape import Count, count
 from numeric.means.runs import IMPLICIT, Runs
+from numeric.noise.abrupt import require_gradual
 from numeric.noise.dense import require_resolved
 from numeric.noise.probes import differ
 from numeric.noise.sampled import sampled
@@ -56,10 +57,11 @@ def measured(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any], 
     except NotFreezable as error:
         reason = str(error)
     else:
-        if not report.frozen_noise or report.vacuous or not report.finite:
+        if not report.frozen_noise or not report.finite:
             return report
         reason = _unsettled(runs, loss, objective, report)
         if not reason:
+            require_gradual(runs, objective, steep=False)
             return replace(report, undecided=report.undecided or without_mean(runs, loss, objective))
     nodes = QUADRATURE_BUDGET if report is None else DIFFERING_BUDGET
     try:
@@ -74,6 +76,8 @@ def _unsettled(runs: Runs, loss: Callable[[], Any], objective: Callable[[], Any]
 
     Functions that are analytic in the noise, and agree at generic values of it, agree everywhere; what is steep is looked for.
     """
+    if report.vacuous:
+        return "No gradient was seen at a few frozen values of the noise."
     if not report.unbiased:
         return "The gradients differ at a frozen value of the noise."
     if not runs.rough:
@@ -92,6 +96,7 @@ def _integrated(
     report = _report(runs, result.found, runs.draws, 0, result)
     if plan.breakpoints is None:  # whoever gives breakpoints answers for them, and noise may leave torch
         require_resolved(runs, loss, objective, report.bias, report.tolerance)
+        require_gradual(runs, objective, steep=True)
     return report
 
 
@@ -105,6 +110,7 @@ def _sampled(
         if report is None:
             raise why from error
         return replace(report, undecided=f"{why} Sampling was tried: {error}")
+    require_gradual(runs, objective, steep=True)
     split = runs.split
     nothing = not bool(found.loss.any()) and not bool(found.objective.any()) and not bool(found.high.any())
     names = dict.fromkeys(runs.params)
