@@ -201,7 +201,15 @@ class Runs:
         tape = Tape()
         first = self.loss(loss, tape)
         self.bystanders.require_untouched()
+        noise = self.noise
         self._require_equal(first, self.loss(loss, Tape(tape.choices)), tape)
+        if self.noise != noise:
+            message = (
+                f"the first run drew continuous noise {_listed(noise)}, and the same outcome again {_listed(self.noise)}: "
+                "something is kept between the runs, such as a cache, or what is made at the first call. Call the code once "
+                "before, clear what it keeps at the start of the loss, or declare it as state=[...]."
+            )
+            raise NotAuditable(message)
 
     def require_repeated(self, loss: Callable[[], Any], kept: Sequence[tuple[Tape, list[Tensor]]]) -> None:
         """Run outcomes again, in the reverse order and from other seeds, and raise NotAuditable if a gradient differs."""
