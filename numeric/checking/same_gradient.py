@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,20 @@ from torch import Tensor
 from derive.language.errors import GradproofError
 from numeric.auditing.arguments import require_budget, require_function
 from numeric.auditing.audit import DEFAULT_BUDGET, Params
-from numeric.auditing.measured import FROZEN
+from numeric.auditing.measured import FROZEN, MOST_GENERIC_RUNS
 from numeric.auditing.precision import SHARE, in_dtype
+from numeric.draws.noise_rows import AtPoint, NotInRows
 from numeric.draws.restoring import named, put_back
+from numeric.draws.taint import NotFreezable, NotIntegrable
 from numeric.draws.tape import Choice, NotAuditable, Tape, count, explore
 from numeric.means.runs import Runs, default_tolerance
+from numeric.noise.at_noise import MOST_COLUMNS
+from numeric.noise.probes import bulk, on_lines
 
 SCHEMA = "gradproof/same-gradient/1"
+
+LINES, BULK = 128, 32
+"""Values of continuous noise on lines, and in the bulk, at which paths are compared beside the first few."""
 
 
 class DifferentGradient(GradproofError):
@@ -43,7 +50,8 @@ class SameGradient:
         reason         how their draws differ, empty where they are the same
         vacuous        whether neither has a gradient in any outcome
         undecided      why agreement says nothing, empty where it does: the tolerance of a low precision
-        frozen_noise   how many draws of continuous noise were held at three sets of values, the same in both
+        frozen_noise   how many draws of continuous noise were held at some sets of values, the same in both
+        points         how many sets of values: a few, then many in the bulk and on lines out to where noise is rare
     """
 
     outcomes: int
@@ -55,6 +63,7 @@ class SameGradient:
     vacuous: bool = False
     undecided: str = ""
     frozen_noise: int = 0
+    points: int = 1
 
     def __bool__(self) -> bool:
         return self.verdict == "equal"
@@ -83,7 +92,7 @@ class SameGradient:
 
     def __str__(self) -> str:
         if self.verdict != "different":
-            noise = f", at {FROZEN} sets of values of {self.frozen_noise} draws of noise" if self.frozen_noise else ""
+            noise = f", at {self.points} sets of values of {self.frozen_noise} draws of noise" if self.frozen_noise else ""
             why = {"vacuous": ": no outcome has a gradient in either", "undecided": f": {self.undecided}"}
             return f"{self.verdict}{why.get(self.verdict, '')} ({self.outcomes} outcomes{noise})"
         what = self.reason or "the gradients differ"
@@ -152,7 +161,7 @@ class _Comparison:
         self, runs: Runs, first: Callable[[], Any], second: Callable[[], Any], given: tuple[float | None, float | None]
     ) -> None:
         self.runs, self.first, self.second, self.given = runs, first, second, given
-        self.outcomes, self.seen, self.coarse, self.noise = 0, False, False, 0
+        self.outcomes, self.seen, self.coarse, self.noise, self.points = 0, False, False, 0, 0
         self.worst: tuple[float, str, tuple[int, ...], list[Tensor], list[Tensor]] = (-1.0, "", (), [], [])
 
     def report(self, budget: int) -> SameGradient:
@@ -164,9 +173,28 @@ class _Comparison:
         for frozen in range(FROZEN if noise else 1):
             self.runs.frozen = frozen
             self._every_outcome(budget)
+            self.points += 1
+        if noise:
+            self._on_lines(budget)
         ratio, reason, choices, *pair = self.worst
         one, other = (dict(zip(self.runs.params, each, strict=True)) for each in pair)
-        return SameGradient(self.outcomes, choices, one, other, ratio, reason, not self.seen, self._undecided(), self.noise)
+        return SameGradient(
+            self.outcomes, choices, one, other, ratio, reason, not self.seen, self._undecided(), self.noise, self.points
+        )
+
+    def _on_lines(self, budget: int) -> None:
+        """Compare at more values of the noise, out to where it is rare, as many as so many runs allow."""
+        with suppress(NotFreezable, NotIntegrable, NotInRows):
+            at = self.runs.integrated = AtPoint(torch.zeros(MOST_COLUMNS, dtype=torch.float64), refuse=False)
+            self.runs.loss(self.first, Tape())
+            size = min(LINES, MOST_GENERIC_RUNS // max(1, self.outcomes))
+            for point in torch.cat([bulk(at.used, BULK, 3)[: max(size // 4, 1)], on_lines(at.used, size)[0]]):
+                if self.worst[0] > 1:
+                    break
+                self.runs.integrated = AtPoint(point, refuse=False)
+                self._every_outcome(budget)
+                self.points += 1
+        self.runs.integrated = None
 
     def _every_outcome(self, budget: int) -> None:
         self.outcomes = 0
@@ -200,8 +228,10 @@ class _Comparison:
     def _ratio(self, gradient: list[Tensor], other: list[Tensor]) -> float:
         usual = default_tolerance(self.runs.coarsest)
         atol, rtol = (given if given is not None else each for given, each in zip(self.given, usual, strict=False))
-        largest = max((float(part.abs().max()) for part in (*gradient, *other) if part.numel()), default=0.0)
-        apart = max(float((one - two).abs().nan_to_num(nan=math.inf).max()) for one, two in zip(gradient, other, strict=True))
+        sizes = (part.abs().nan_to_num(nan=0.0, posinf=0.0) for part in (*gradient, *other) if part.numel())
+        largest = max((float(size.max()) for size in sizes), default=0.0)
+        far_out = self.runs.integrated is not None  # there both may be infinite, or nan
+        apart = max(_apart(one, two, equal_nan=far_out) for one, two in zip(gradient, other, strict=True))
         tolerance, fine = atol + rtol * largest, 1e-12 + 1e-9 * largest
         self.coarse |= self.given == (None, None) and fine < apart <= tolerance and tolerance > SHARE * largest
         return apart / tolerance
@@ -214,6 +244,12 @@ class _Comparison:
         dtype = str(self.runs.coarsest).removeprefix("torch.")
         remedy = "compare with dtype=torch.float64"
         return f"the gradients pass through {dtype}, whose tolerance is over 1 % of them; {remedy}" if self.coarse else ""
+
+
+def _apart(one: Tensor, two: Tensor, *, equal_nan: bool) -> float:
+    """How far apart the coordinates of two gradients are at most, infinite where one of them is nan."""
+    equal = (one == two) | (one.isnan() & two.isnan()) if equal_nan else torch.zeros_like(one, dtype=torch.bool)
+    return float((one - two).abs().nan_to_num(nan=math.inf).masked_fill(equal, 0.0).max())
 
 
 def _other_draws(first: Sequence[Choice], second: Sequence[Choice], slack: float) -> str:
