@@ -182,6 +182,8 @@ def checked_function(
         if before is not None and before != _versions(args):
             message = f"{name} changes its argument in place, which the estimate reads too: write x * 2, not x.mul_(2)."
             raise UsageError(message)
+        if len(args) == 1 and isinstance(value, Tensor) and not value.requires_grad and not is_traced():
+            _require_graph(f, name, args[0], value)
         if not values and len(args) == 1 and isinstance(value, Tensor) and value.is_floating_point():
             if value.shape == (args[0].shape if vector else args[0].shape[:-1]):
                 return value
@@ -192,6 +194,27 @@ def checked_function(
         return tensor
 
     return checked
+
+
+def _require_graph(f: Callable[..., Any], name: str, outcome: Any, value: Tensor) -> None:
+    """Raise a UsageError if an estimate differentiates a function that depends on its argument and records no graph of it.
+
+    The derivative would be taken for zero. Whether it depends is asked at another argument: a constant needs no graph.
+    """
+    if not isinstance(outcome, Tensor) or not outcome.requires_grad or not torch.is_grad_enabled():
+        return
+    try:
+        elsewhere = f((1 - outcome).detach())
+    except Exception:  # whatever a function raises outside of its domain
+        elsewhere = None
+    if isinstance(elsewhere, Tensor) and elsewhere.shape == value.shape and bool((elsewhere == value).all()):
+        return
+    message = (
+        f"{name} is differentiated in this estimate, and its value has no graph: it is detached, or made by numpy, item() or "
+        "a comparison such as b > 0.5, so that its derivative would be taken for zero. Write it in torch operations that have "
+        "a derivative, or take an estimator that reads values alone, such as score-function."
+    )
+    raise UsageError(message)
 
 
 def _versions(args: tuple[Any, ...]) -> list[int]:
