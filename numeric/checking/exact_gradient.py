@@ -68,6 +68,8 @@ def exact_gradient(
     checked = checked_params(params, family)
     of_rows = checked_function(f, "f", may_write=True)  # each chunk of outcomes is made anew
     with torch.no_grad():
+        if not any(part.numel() for part in (checked.values() if isinstance(checked, Mapping) else [checked])):
+            return _of_no_rows(checked)
         if isinstance(checked, Mapping):
             return _normal(of_rows, {name: part.double() for name, part in checked.items()}, nodes, dtype)
         logits = checked.double()
@@ -76,6 +78,13 @@ def exact_gradient(
             return _centred(torch.softmax(logits, -1), _of_classes(f, logits))
         exact = _bernoulli if family == "bernoulli" else _categorical
         return exact(_reshaping(of_rows, logits.shape, dtype), flat).reshape(logits.shape)
+
+
+def _of_no_rows(params: Tensor | Mapping[str, Tensor]) -> Gradient:
+    """Return the gradient of a batch without rows, of which f is not asked."""
+    if isinstance(params, Mapping):
+        return {name: torch.zeros_like(part, dtype=torch.float64) for name, part in params.items()}
+    return torch.zeros_like(params, dtype=torch.float64)
 
 
 def _reshaping(f: Objective, shape: torch.Size, dtype: torch.dtype) -> Objective:
@@ -126,10 +135,10 @@ def _chunks(low: int, n: int, like: Tensor) -> Iterator[Tensor]:
     numbers, places = torch.arange(2**low, device=like.device)[:, None], torch.arange(n, device=like.device)
     chunk, version = torch.empty(2**low, n, dtype=like.dtype, device=like.device), -1
     for number in range(2 ** (n - low)):
-        if chunk._version != version:  # at first, and where f has written into its outcomes
+        if chunk.is_inference() or chunk._version != version:  # at first, and where f has, or may have, written into them
             chunk.copy_((numbers >> places) & 1)
         chunk[:, low:] = ((number >> places[: n - low]) & 1).to(like.dtype)
-        version = chunk._version
+        version = -1 if chunk.is_inference() else chunk._version
         yield chunk
 
 
