@@ -102,12 +102,13 @@ class _Lines:
 
 @dataclass(frozen=True)
 class _Changes:
-    """Intervals of lines (n,), and how much more values change in each than around it."""
+    """Intervals of lines (n,), how much more values change in each than around it, and the values at their starts."""
 
     lines: Tensor
     starts: Tensor
     ends: Tensor
     sizes: Tensor
+    values: Tensor
 
 
 def _followed(lines: _Lines, *, steep: bool) -> None:
@@ -133,7 +134,7 @@ def _largest(grid: Tensor, values: Tensor, count: int) -> _Changes:
     ranked = [each.reshape(-1).topk(min(count, each.numel())).indices for each in (felt, local.nan_to_num(nan=0.0))]
     chosen = torch.cat(ranked).unique()
     line, place = chosen // change.shape[1], chosen % change.shape[1]
-    return _Changes(line, grid[line, place], grid[line, place + 1], apart[line, place])
+    return _Changes(line, grid[line, place], grid[line, place + 1], apart[line, place], values[line, place])
 
 
 def _narrowed(lines: _Lines, found: _Changes, width: float) -> list[_Changes]:
@@ -144,11 +145,12 @@ def _narrowed(lines: _Lines, found: _Changes, width: float) -> list[_Changes]:
         last, middles = levels[-1], (levels[-1].starts + levels[-1].ends) / 2
         span = max(wide, parts * width)  # so that the last intervals are as wide as asked, and no narrower
         places = middles[:, None] + (steps - 0.5) * span
-        change = lines.values(last.lines, places).diff(dim=1)
+        values = lines.values(last.lines, places)
+        change = values.diff(dim=1)
         apart = (change - change.median(1, keepdim=True).values).abs().nan_to_num(nan=0.0, posinf=0.0)
         sizes, part = apart.max(1)
         rows = torch.arange(len(part))
-        levels.append(_Changes(last.lines, places[rows, part], places[rows, part + 1], sizes))
+        levels.append(_Changes(last.lines, places[rows, part], places[rows, part + 1], sizes, values[rows, part]))
     return levels
 
 
@@ -158,6 +160,7 @@ def _require_none(lines: _Lines, levels: list[_Changes], least: float) -> None:
     before = levels[max(0, len(levels) - 1 - back)]
     density = (-last.starts.square() / 2).exp()
     jumps = (last.sizes * density > least) & (last.sizes >= KEPT * before.sizes)
+    jumps &= (last.values - levels[max(0, len(levels) - 3)].values).abs() <= KEPT * last.sizes  # else it grows, as a logarithm
     for row in jumps.nonzero().flatten().tolist():
         if _is_still(lines, last, row):
             continue
