@@ -199,15 +199,12 @@ def checked_function(
 def _require_graph(f: Callable[..., Any], name: str, outcome: Any, value: Tensor) -> None:
     """Raise a UsageError if an estimate differentiates a function that depends on its argument and records no graph of it.
 
-    The derivative would be taken for zero. Whether it depends is asked at another argument: a constant needs no graph.
+    The derivative would be taken for zero. Whether it depends is asked at two other arguments: a constant needs no graph.
     """
     if not isinstance(outcome, Tensor) or not outcome.requires_grad or not torch.is_grad_enabled():
         return
-    try:
-        elsewhere = f((1 - outcome).detach())
-    except Exception:  # whatever a function raises outside of its domain
-        elsewhere = None
-    if isinstance(elsewhere, Tensor) and elsewhere.shape == value.shape and bool((elsewhere == value).all()):
+    others = [_asked(f, each.detach()) for each in (1 - outcome, torch.zeros_like(outcome))]
+    if all(other is not None and other.shape == value.shape and bool((other == value).all()) for other in others):
         return
     message = (
         f"{name} is differentiated in this estimate, and its value has no graph: it is detached, or made by numpy, item() or "
@@ -215,6 +212,14 @@ def _require_graph(f: Callable[..., Any], name: str, outcome: Any, value: Tensor
         "a derivative, or take an estimator that reads values alone, such as score-function."
     )
     raise UsageError(message)
+
+
+def _asked(f: Callable[..., Any], outcome: Tensor) -> Tensor | None:
+    try:
+        value = f(outcome)
+    except Exception:  # whatever a function raises outside of its domain
+        return None
+    return value if isinstance(value, Tensor) else None
 
 
 def _versions(args: tuple[Any, ...]) -> list[int]:
