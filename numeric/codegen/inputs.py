@@ -182,8 +182,8 @@ def checked_function(
         if before is not None and before != _versions(args):
             message = f"{name} changes its argument in place, which the estimate reads too: write x * 2, not x.mul_(2)."
             raise UsageError(message)
-        if len(args) == 1 and isinstance(value, Tensor) and not value.requires_grad and not is_traced():
-            _require_graph(f, name, args[0], value)
+        if len(args) == 1 and _lacks_graph(args[0], value):
+            _require_constant(f, name, args[0], value)
         if not values and len(args) == 1 and isinstance(value, Tensor) and value.is_floating_point():
             if value.shape == (args[0].shape if vector else args[0].shape[:-1]):
                 return value
@@ -196,13 +196,17 @@ def checked_function(
     return checked
 
 
-def _require_graph(f: Callable[..., Any], name: str, outcome: Any, value: Tensor) -> None:
-    """Raise a UsageError if an estimate differentiates a function that depends on its argument and records no graph of it.
+def _lacks_graph(outcome: object, value: object) -> bool:
+    """Whether an estimate differentiates a function that records no graph."""
+    differentiated = isinstance(outcome, Tensor) and outcome.requires_grad and torch.is_grad_enabled()
+    return differentiated and isinstance(value, Tensor) and not value.requires_grad and not is_traced()
 
-    The derivative would be taken for zero. Whether it depends is asked at two other arguments: a constant needs no graph.
+
+def _require_constant(f: Callable[..., Any], name: str, outcome: Tensor, value: Tensor) -> None:
+    """Raise a UsageError if a function without a graph depends on its argument: its derivative would be taken for zero.
+
+    It is asked at two other arguments.
     """
-    if not isinstance(outcome, Tensor) or not outcome.requires_grad or not torch.is_grad_enabled():
-        return
     others = [_asked(f, each.detach()) for each in (1 - outcome, torch.zeros_like(outcome))]
     if all(other is not None and other.shape == value.shape and bool((other == value).all()) for other in others):
         return
