@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 # Workers and the processes that tests start find each module compiled, whatever the caller's environment says.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: test test-subjects subjects test-optimised test-exhaustive mutants demo lint format examples notes gallery readings corpus bench bench-peers docs clean
+.PHONY: test test-subjects subjects test-optimised test-exhaustive mutants demo lint format examples notes gallery readings corpus bench docs clean
 
 # torch is pinned without a local suffix: where the package index offers a CPU build (2.13.0+cpu), pip takes it.
 .venv: .venv/.installed
@@ -107,22 +107,19 @@ examples: .venv/.installed
 docs: .venv/.installed
 	$(BIN)/python -m docs.site
 
-# The libraries are not needed here: what compares with them leaves them out.
-bench: .venv/.installed
-	set -e; for file in benchmarks/*.py; do $(BIN)/python $$file; done
-
-# Generated estimators against Pyro and Storchastic, which have an environment of their own; writes benchmarks/estimators.md.
+# Ratios to other libraries, which have an environment of their own, to code by hand, and to the goals; OPTIONS=--quick takes two
+# minutes, OPTIONS=--write puts what was measured among the results.
 PEERS := .venv-peers/bin/python
 PEER_PIP := $(PEERS) -m pip install --quiet --constraint constraints.txt
 
 .venv-peers/.installed: pyproject.toml constraints.txt
 	test -x $(PEERS) || $(PYTHON) -m venv .venv-peers
 	$(PEER_PIP) pip setuptools hatchling editables
-	$(PEER_PIP) --use-pep517 --no-build-isolation --editable '.[torch]' --group peers
+	$(PEER_PIP) --use-pep517 --no-build-isolation --editable '.[torch,docs]' --group peers
 	touch $@
 
-bench-peers: .venv-peers/.installed
-	$(PEERS) benchmarks/estimators.py --write
+bench: .venv-peers/.installed
+	$(PEERS) -m benchmarks $(OPTIONS)
 
 clean:
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

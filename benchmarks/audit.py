@@ -1,24 +1,21 @@
-"""How long an audit takes, in units of the bare code that it runs, measured in the same process one after the other.
-
-    python benchmarks/audit.py [--long]
-
-The code is a plain `loss()`, as a user has it. The bare time is that of as many runs of it, without an audit, as it has
-outcomes: a few hundred are timed, and the rest is taken to last as long. Without --long each case is a smaller one of its kind.
-"""
+"""How long an audit takes, in units of the bare code that it runs."""
 
 from __future__ import annotations
 
-import sys
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from benchmarks.measuring import Options, Row, Table, once
 from numeric import audit
 
+ABOUT = """\
+The code is a plain `loss()`, as a user has it, and is audited once, in the time of the wall. *Bare*: as many runs of it,
+forwards and backwards, as it has outcomes: a few hundred are timed, and the rest is taken to last as long.
+"""
 TIMED = 300
 REWARD = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
 
@@ -32,10 +29,10 @@ class Case:
     theta: Tensor
     objective: Callable[[], Tensor]
     outcomes: int
-    goal: float
+    goal: float | None = None
 
 
-def leave_one_out(samples: int, goal: float) -> Case:
+def leave_one_out(samples: int, goal: float | None = None) -> Case:
     logits = torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64, requires_grad=True)
 
     def loss() -> Tensor:
@@ -48,7 +45,7 @@ def leave_one_out(samples: int, goal: float) -> Case:
     return Case(f"leave-one-out, {samples} samples of 3 actions", loss, logits, objective, 3**samples, goal)
 
 
-def bits(count: int, goal: float) -> Case:
+def bits(count: int, goal: float | None = None) -> Case:
     logits = torch.linspace(-1, 1, count, dtype=torch.float64).requires_grad_()
     weights = torch.linspace(0.5, 1.5, count, dtype=torch.float64)
 
@@ -60,7 +57,7 @@ def bits(count: int, goal: float) -> Case:
     return Case(f"{count} bits", loss, logits, lambda: logits.sigmoid() @ weights, 2**count, goal)
 
 
-def classes(count: int, goal: float) -> Case:
+def classes(count: int, goal: float | None = None) -> Case:
     logits = torch.linspace(-1, 1, count, dtype=torch.float64).requires_grad_()
     reward = torch.linspace(-1, 2, count, dtype=torch.float64).cos()
 
@@ -68,7 +65,7 @@ def classes(count: int, goal: float) -> Case:
         index = torch.multinomial(logits.softmax(-1), 1)
         return (reward[index] * logits.log_softmax(-1)[index]).sum()
 
-    return Case(f"one draw of {count} classes", loss, logits, lambda: logits.softmax(-1) @ reward, count, goal)
+    return Case(f"one draw of {count:,} classes", loss, logits, lambda: logits.softmax(-1) @ reward, count, goal)
 
 
 def bare(case: Case) -> float:
@@ -82,23 +79,19 @@ def bare(case: Case) -> float:
     return (time.perf_counter() - start) / runs
 
 
-def main() -> None:
-    """Print one line a case."""
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    small = [leave_one_out(5, 0.5 / 9), bits(10, 10 / 2**6), classes(1000, 60 / 50)]
-    cases = [leave_one_out(7, 0.5), bits(16, 10.0), classes(50_000, 60.0)] if "--long" in sys.argv else small
+def rows(options: Options) -> Iterator[Row]:
+    small = [leave_one_out(5), bits(10), classes(1_000)]
     audit(small[0].loss, small[0].theta, small[0].objective)
-    for case in cases:
-        once = bare(case)
+    for case in small if options.quick else [leave_one_out(7, 0.5), bits(16, 10.0), classes(50_000, 60.0)]:
+        single = bare(case)
         start = time.perf_counter()
         report = audit(case.loss, case.theta, case.objective)
         seconds = time.perf_counter() - start
-        print(
-            f"{case.name}: {report.outcomes} outcomes in {seconds:.2f} s, {seconds / once / report.outcomes:.1f} times as many "
-            f"bare runs of {once * 1e3:.3f} ms; {report.outcomes / seconds:.0f} outcomes a second; goal {case.goal:.2g} s"
-        )
+        ratio = once(seconds / single / report.outcomes)
+        found = {"audit / bare": ratio, "seconds": once(seconds, case.goal, "s"), "bare run": once(single, unit="s")}
+        yield Row({"case": case.name, "outcomes": f"{report.outcomes:,}"}, found)
 
 
-if __name__ == "__main__":
-    main()
+def tables(options: Options) -> Iterator[tuple[Table, Iterator[Row]]]:
+    """Yield the table of this file, and its rows as they come."""
+    yield Table("Audits", ABOUT), rows(options)

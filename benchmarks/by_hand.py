@@ -16,6 +16,21 @@ Run = Callable[[], object]
 K, LAMBDA, SLOPE = 4, 0.5, 0.3
 
 
+def settle() -> None:
+    """Free one block of almost 32 MiB, as any program with large tensors has.
+
+    Until then glibc gives the top of its heap back after each call, and the page faults of the next one are up to half of the
+    time of whoever uses more than a few tensors at once, by hand or not; how many they are depends on what ran before.
+    """
+    torch.empty(2**25 - 2**16, dtype=torch.uint8)
+
+
+def params_of(n: int, batch: int, device: str, *, normal: bool) -> Params:
+    """The parameters: logits (batch, n), or location and scale of normal laws."""
+    logits = torch.linspace(-1, 1, n * batch, device=device).reshape(batch, n)
+    return {"loc": logits, "log_scale": logits / 4} if normal else logits
+
+
 def f(b: Tensor) -> Tensor:
     return (b - 0.499).square().sum(-1)
 

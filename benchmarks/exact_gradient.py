@@ -1,48 +1,48 @@
-"""The exact gradient of many outcomes: numeric.exact_gradient, autograd over a table, and Pyro's TraceEnum_ELBO, in one run.
-
-    python benchmarks/exact_gradient.py
-
-The problem: 20 independent bits with logits, f(b) = (w . b)^2, the gradient of E[f(b)] in the logits, float64, one thread.
-Ours evaluates f; how long that takes on the table of all bits is measured by itself, and is counted for ours alone. Autograd
-gets the table of f for nothing, and differentiates sum_b p(b) f(b) through a table of p(b): once built row by row from all
-bits, as one would write it, once by doubling, which only an integrand that is a table already allows. For TraceEnum_ELBO the
-model is the guide at fixed logits plus the factor f, so that the gradient of the bound is that of E[f(b)]; the results are
-compared. Pyro is optional: where it is not installed, its line says so. Then from 2**10 outcomes on, against doubling, both
-with f; 64 categorical laws of 1,000 classes, and one of 50,000, against p (f - E f) as one writes it; last, 2**24 outcomes in
-a process of their own, with the largest resident memory.
-"""
+"""Exact gradients of many outcomes: against autograd over a table, Pyro's TraceEnum_ELBO, and classes written out by hand."""
 
 from __future__ import annotations
 
 import math
-import resource
-import subprocess
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from benchmarks.measuring import Options, Row, Table, figure, interleaved, once, printed, ratio, timer
 from numeric.checking.exact_gradient import exact_gradient
 
-BITS, MORE_BITS, REPEATS = 20, 24, 9
+BITS = """\
+n independent bits with logits, f(b) = (w . b)^2, the gradient of E[f(b)] in the logits, float64. Ours evaluates f.
+*Doubling*: autograd through a table of p(b) that each bit doubles, and f on all bits; *rows*: through one that is built row
+by row from all bits, as one would write it; `TraceEnum_ELBO` of Pyro: the model is the guide at fixed logits plus the
+factor f. These two get the table of f for nothing. All gradients are compared.
+"""
+CLASSES = """\
+Categorical laws, against p (f - E f) as one writes it, with a table of f. *Number*: f takes the numbers of classes
+(`of_classes=True`); *one-hot*: it takes rows.
+"""
+MEMORY = "All outcomes of so many bits in a process of their own, with the largest resident memory in GiB.\n"
+SIZES = {10: 1.2, 12: 1.2, 14: 1.2, 16: None, 18: None, 20: 0.9}
+SHAPES = {(64, 1_000): 1.2, (50_000,): None}
+ROUNDS, SLOW = 9, 3
+MOST_ROWS = 16  # bits, for what keeps a table of all of them in its graph: 50 times slower than ours
+MANY = 24
+ALONE = """
+import resource, time
+import torch
+from benchmarks.exact_gradient import ours, problem
+torch.set_num_threads(1)
+logits, w = problem({bits})
+start = time.process_time()
+ours(logits, w)
+print(time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
 
 
 def problem(bits: int) -> tuple[Tensor, Tensor]:
     """Return logits and weights."""
     return torch.linspace(-1, 1, bits, dtype=torch.float64), torch.linspace(0.5, 1.5, bits, dtype=torch.float64)
-
-
-def best(run: Callable[[], Tensor], repeats: int = REPEATS) -> tuple[float, Tensor]:
-    """Return the best of some times, after one that does not count, and the result."""
-    result, seconds = run(), float("inf")
-    for _ in range(repeats):
-        start = time.perf_counter()
-        result = run()
-        seconds = min(seconds, time.perf_counter() - start)
-    return seconds, result
 
 
 def ours(logits: Tensor, w: Tensor) -> Tensor:
@@ -58,8 +58,7 @@ def by_rows(logits: Tensor, table: Tensor, outcomes: Tensor) -> Tensor:
     """One autograd pass over log p(b), summed over the bits of each row."""
     moving = logits.clone().requires_grad_()
     log_p = (outcomes * logsigmoid(moving) + (1 - outcomes) * logsigmoid(-moving)).sum(-1)
-    (log_p.exp() * table).sum().backward()
-    return moving.grad
+    return torch.autograd.grad((log_p.exp() * table).sum(), moving)[0]
 
 
 def by_doubling(logits: Tensor, table: Tensor) -> Tensor:
@@ -68,13 +67,15 @@ def by_doubling(logits: Tensor, table: Tensor) -> Tensor:
     log_p = moving.new_zeros(1)
     for i in range(len(logits)):
         log_p = torch.cat([log_p + logsigmoid(-moving[i]), log_p + logsigmoid(moving[i])])
-    (log_p.exp() * table).sum().backward()
-    return moving.grad
+    return torch.autograd.grad((log_p.exp() * table).sum(), moving)[0]
 
 
-def by_pyro(logits: Tensor, table: Tensor) -> Callable[[], Tensor]:
-    """One pass of TraceEnum_ELBO over 20 bits that are enumerated in parallel; each has a dimension of its own."""
-    import pyro
+def by_pyro(logits: Tensor, table: Tensor) -> dict[str, Callable[[], Tensor]]:
+    """One pass of TraceEnum_ELBO over bits that are enumerated in parallel; each has a dimension of its own."""
+    try:
+        import pyro
+    except ImportError:
+        return {}
     from pyro import distributions as dist
     from pyro.infer import TraceEnum_ELBO
 
@@ -92,87 +93,68 @@ def by_pyro(logits: Tensor, table: Tensor) -> Callable[[], Tensor]:
         pyro.factor("f", cube[tuple(reversed(bits))])
 
     elbo = TraceEnum_ELBO(max_plate_nesting=0)
-
-    def run() -> Tensor:
-        moving.grad = None
-        elbo.differentiable_loss(model, guide).backward()
-        return -moving.grad
-
-    return run
+    return {"TraceEnum_ELBO": lambda: -torch.autograd.grad(elbo.differentiable_loss(model, guide), moving)[0]}
 
 
-def report(name: str, seconds: float, gradient: Tensor, exact: Tensor, reference: float) -> None:
-    error = float((gradient - exact).abs().max() / exact.abs().max())
-    print(f"{name:<46} {seconds * 1e3:9.1f} ms   {seconds / reference:6.2f} x ours   relative difference {error:.0e}")
+def require_same(runs: dict[str, Callable[[], Tensor]], error: float = 1e-12) -> None:
+    """Refuse to time what does not compute the same."""
+    first, *others = (run() for run in runs.values())
+    if not all(torch.allclose(other, first, rtol=error, atol=error * float(first.abs().max())) for other in others):
+        message = f"the gradients of {', '.join(runs)} are not the same."
+        raise SystemExit(message)
 
 
-def large() -> None:
-    """2**24 outcomes; prints seconds and the largest resident memory."""
-    logits, w = problem(MORE_BITS)
-    start = time.perf_counter()
-    ours(logits, w)
-    seconds = time.perf_counter() - start
-    print(f"{seconds:.2f} s, largest resident memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+def of_bits(options: Options) -> Iterator[Row]:
+    rounds = SLOW if options.quick else ROUNDS
+    for bits, goal in SIZES.items():
+        (logits, w), outcomes = problem(bits), all_bits(bits)
+        table = (outcomes @ w).square()
+        runs: dict[str, Callable[[], Tensor]] = {
+            "ours": lambda logits=logits, w=w: ours(logits, w),
+            "doubling": lambda logits=logits, w=w, outcomes=outcomes: by_doubling(logits, (outcomes @ w).square()),
+            **by_pyro(logits, table),
+        }
+        if bits <= MOST_ROWS:
+            runs["rows"] = lambda logits=logits, table=table, outcomes=outcomes: by_rows(logits, table, outcomes)
+        require_same(runs)
+        times = interleaved({name: timer(run) for name, run in runs.items()}, rounds)
+        found = {"ours / doubling": ratio(times, "ours", "doubling", goal)}
+        found |= {f"{name} / ours": ratio(times, name, "ours") for name in times if name not in ("ours", "doubling")}
+        yield Row({"outcomes": f"2^{bits}"}, found | {"ours": figure(times["ours"], unit="s")})
 
 
-def by_size() -> None:
-    """From 2**10 outcomes on: both evaluate f."""
-    for bits in (10, 12, 14, 16, 18, 20):
-        logits, w = problem(bits)
-        outcomes = all_bits(bits)
-        of_ours, _ = best(lambda logits=logits, w=w: ours(logits, w))
-        doubling, _ = best(lambda logits=logits, w=w, outcomes=outcomes: by_doubling(logits, (outcomes @ w).square()))
-        print(f"2**{bits} outcomes: {of_ours * 1e3:9.2f} ms   ours / (doubling with f) {of_ours / doubling:.2f}")
+def of_classes(options: Options) -> Iterator[Row]:
+    for shape, goal in SHAPES.items():
+        w = torch.linspace(-1, 1, shape[-1], dtype=torch.float64)
+        logits = torch.linspace(-1, 1, math.prod(shape), dtype=torch.float64).reshape(shape)
+
+        def hand(logits: Tensor = logits, w: Tensor = w) -> Tensor:
+            p = torch.softmax(logits, -1)
+            return p * (w - (p * w).sum(-1, keepdim=True))
+
+        def by_number(logits: Tensor = logits, w: Tensor = w) -> object:
+            return exact_gradient(lambda k: w[k], logits, "categorical", of_classes=True)
+
+        def one_hot(logits: Tensor = logits, w: Tensor = w) -> object:
+            return exact_gradient(lambda b: b @ w, logits, "categorical")
+
+        require_same({"hand": hand, "number": by_number})  # type: ignore[dict-item]
+        times = interleaved({"hand": timer(hand), "number": timer(by_number)}, SLOW if options.quick else ROUNDS)
+        found = {"number / hand": ratio(times, "number", "hand", goal)}
+        if not options.quick:
+            rows = timer(one_hot)(1)
+            found["one-hot / hand"] = figure([rows / one for one in times["hand"]])
+        yield Row({"logits": " x ".join(f"{size:,}" for size in shape)}, found | {"number": figure(times["number"], unit="s")})
 
 
-def of_classes(shape: tuple[int, ...]) -> None:
-    """Categorical laws: by the numbers of classes, and by one-hot rows."""
-    w = torch.linspace(-1, 1, shape[-1], dtype=torch.float64)
-    logits = torch.linspace(-1, 1, math.prod(shape), dtype=torch.float64).reshape(shape)
-
-    def hand() -> Tensor:
-        p = torch.softmax(logits, -1)
-        return p * (w - (p * w).sum(-1, keepdim=True))
-
-    by_hand, exact = best(hand)
-    by_number, gradient = best(lambda: exact_gradient(lambda k: w[k], logits, "categorical", of_classes=True))
-    by_row, _ = best(lambda: exact_gradient(lambda b: b @ w, logits, "categorical"), 1)
-    print(
-        f"{shape} logits: by hand {by_hand * 1e3:.2f} ms, by number {by_number / by_hand:.2f} x that, one-hot rows "
-        f"{by_row / by_hand:.0f} x; largest difference {float((gradient - exact).abs().max()):.0e}"
-    )
+def alone(options: Options) -> Iterator[Row]:
+    bits = 20 if options.quick else MANY
+    seconds, memory = map(float, printed(ALONE.format(bits=bits)))
+    yield Row({"outcomes": f"2^{bits}"}, {"ours": once(seconds, unit="s"), "GiB": once(memory)})
 
 
-def main() -> None:
-    """Print one line a way."""
-    torch.set_num_threads(1)
-    if "--large" in sys.argv:
-        large()
-        return
-    logits, w = problem(BITS)
-    outcomes = all_bits(BITS)
-    table = (outcomes @ w).square()
-    seconds, exact = best(lambda: ours(logits, w))
-    report(f"numeric.exact_gradient, 2**{BITS} outcomes", seconds, exact, exact, seconds)
-    of_f, _ = best(lambda: (outcomes @ w).square())
-    print(f"{'f on all outcomes, which ours evaluates':<46} {of_f * 1e3:9.1f} ms   {of_f / seconds:6.2f} x ours")
-    report("autograd, p(b) row by row, table of f given", *best(lambda: by_rows(logits, table, outcomes)), exact, seconds)
-    doubling, gradient = best(lambda: by_doubling(logits, table))
-    report("autograd, p(b) by doubling, table of f given", doubling, gradient, exact, seconds)
-    print(f"{'both with f: ours / (the last pass + f)':<46} {seconds / (doubling + of_f):9.2f}")
-    print(f"{'both without f: (ours - f) / the last pass':<46} {(seconds - of_f) / doubling:9.2f}")
-    try:
-        run = by_pyro(logits, table)
-    except ImportError:
-        print("Pyro's TraceEnum_ELBO: not run, pyro-ppl is not installed here")
-    else:
-        report("Pyro's TraceEnum_ELBO, table of f given", *best(run, 3), exact, seconds)
-    by_size()
-    for shape in ((64, 1000), (50_000,)):
-        of_classes(shape)
-    alone = subprocess.run([sys.executable, __file__, "--large"], capture_output=True, text=True, check=True)
-    print(f"numeric.exact_gradient, 2**{MORE_BITS} outcomes: {alone.stdout.strip()}")
-
-
-if __name__ == "__main__":
-    main()
+def tables(options: Options) -> Iterator[tuple[Table, Iterator[Row]]]:
+    """Yield the tables of this file, and their rows as they come."""
+    yield Table("Exact gradients of bits", BITS), of_bits(options)
+    yield Table("Exact gradients of classes", CLASSES), of_classes(options)
+    yield Table("Memory of exact gradients", MEMORY), alone(options)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 
 import torch
 import torch.distributions as dist
-from by_hand import K, Params, Run, f
+
+from benchmarks.by_hand import K, Params, Run, f
 
 BELOW = "below"  # the name of the variable
 

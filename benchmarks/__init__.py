@@ -1,0 +1,1 @@
+"""How fast gradproof is, beside what else there is: `python -m benchmarks`, see README.md."""
