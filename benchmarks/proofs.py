@@ -13,7 +13,9 @@ from typing import Any
 import sympy
 
 from benchmarks.measuring import Options, Row, Table, once, printed
+from derive.catalogue import catalogue
 from derive.catalogue.leave_one_out import leave_one_out
+from derive.estimator import Estimator
 from derive.exact import comparison as exact
 
 BESIDE = """\
@@ -26,6 +28,10 @@ GROWTH = """\
 Processor time of a proof in a fresh process, imports left out: search, replay, exact comparison on 2, 3 and 4 outcomes,
 instances. *Grows as* S^k, from the row before.
 """
+OUTCOMES = """\
+The exact comparison on K outcomes alone, the best of three. *Power*: k where the time grows as K^k,
+from the row before.
+"""
 CASES = ((2, 2), (3, 2), (3, 3), (6, 4))
 FAMILIES = {"leave-one-out": (4, 8, 16, 32), "iwae": (2, 3, 6), "vimco": (2, 5, 10)}
 GOALS = {
@@ -35,7 +41,8 @@ GOALS = {
     ("iwae", 6): 3.0,
     ("vimco", 10): 3.0,
 }
-EACH = 0.25
+COMPARED = {"leave-one-out": (4, 8, 16, 32), "rebar": (4, 8, 16, 32), "vimco": (4, 8, 16)}
+MOST_POWER, EACH = 2.0, 0.25
 PATIENCE = 60.0
 ONE = """
 import time
@@ -56,13 +63,13 @@ print(len(catalogue), time.process_time() - start)
 """
 
 
-def ours(outcomes: int, samples: int, repeats: int = 3) -> float:
+def compared(estimator: Estimator, outcomes: int, repeats: int = 3) -> float:
     """Return the best of some times of the comparison."""
-    best, estimator = float("inf"), leave_one_out(samples)
+    best = float("inf")
     for _ in range(repeats):
         start = time.perf_counter()
         if not exact.check(estimator, outcomes).zero:
-            message = "leave-one-out was not proved"
+            message = f"{estimator.name} was not proved"
             raise SystemExit(message)
         best = min(best, time.perf_counter() - start)
     return best
@@ -147,14 +154,26 @@ LIBRARIES = {"sympy.simplify": simplified, "sympy.stats": by_stats, "symengine":
 
 def beside(options: Options) -> Iterator[Row]:
     patience = 5.0 if options.quick else PATIENCE
-    ours(2, 2)
+    compared(leave_one_out(2), 2)
     for outcomes, samples in CASES:
-        mine = ours(outcomes, samples)
+        mine = compared(leave_one_out(samples), outcomes)
         found = {name: theirs(make, outcomes, samples, patience) for name, make in LIBRARIES.items()}
         ratios = {f"{name} / ours": once(min(one, patience) / mine) for name, one in found.items() if one is not None}
         late = ", ".join(name for name, one in found.items() if one == math.inf)
         case = {"outcomes K": str(outcomes), "samples S": str(samples), "at least": late}
         yield Row(case, ratios | {"ours": once(mine, unit="s")})
+
+
+def by_outcomes(options: Options) -> Iterator[Row]:
+    for name, numbers in COMPARED.items():
+        estimator, before = catalogue[name], None
+        for outcomes in numbers[: 2 if options.quick else None]:
+            seconds = compared(estimator, outcomes)
+            found = {"seconds": once(seconds, unit="s")}
+            if before is not None:
+                found["power"] = once(math.log2(seconds / before), MOST_POWER)
+            yield Row({"estimator": name, "outcomes K": str(outcomes)}, found)
+            before = seconds
 
 
 def growth(options: Options) -> Iterator[Row]:
@@ -175,4 +194,5 @@ def growth(options: Options) -> Iterator[Row]:
 def tables(options: Options) -> Iterator[tuple[Table, Iterator[Row]]]:
     """Yield the tables of this file, and their rows as they come."""
     yield Table("Comparisons", BESIDE), beside(options)
+    yield Table("Growth of comparisons", OUTCOMES), by_outcomes(options)
     yield Table("Growth of proofs", GROWTH), growth(options)
