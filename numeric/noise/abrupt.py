@@ -96,7 +96,7 @@ class _Lines:
         points = self.points(lines.repeat_interleave(places.shape[1]), places.reshape(-1))
         if self._together:
             return self.functions.values(self._objective, points, by_numbers=True).detach().reshape(places.shape)
-        alone = [self.functions.at(point)[2] for point in points]
+        alone = [self.functions.value_at(point) for point in points]
         return torch.tensor(alone, dtype=torch.float64).reshape(places.shape)
 
 

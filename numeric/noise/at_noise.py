@@ -89,6 +89,10 @@ class AtNoise:
         objective, value = self._explored(point, self._objective_of, refuse=True)
         return loss, objective, value
 
+    def value_at(self, point: Tensor) -> float:
+        """Return the value of the objective at one point, without a gradient."""
+        return self._explored(point, self._value_of, refuse=True)[1]
+
     def one_by_one(self, points: Tensor, weights: Tensor) -> Means:
         """Run the functions at each of some points, (n, columns), with weights (n,)."""
         losses, objectives, values = zip(*(self.at(point) for point in points), strict=True)
@@ -222,6 +226,10 @@ class AtNoise:
     def _objective_of(self, tape: Tape) -> tuple[Tensor, float]:
         value, gradient = self.runs.objective(self._objective, tape, differentiate=True)
         return flat(gradient) / tape.weight, value
+
+    def _value_of(self, tape: Tape) -> tuple[Tensor, float]:
+        value, _ = self.runs.objective(self._objective, tape, differentiate=False)
+        return torch.zeros(self.coordinates, dtype=torch.float64), value
 
     def _both(self, points: Tensor, *, check: bool) -> tuple[Tensor, Tensor]:
         first, second = self.values(self._loss, points), self.values(self._objective, points, by_numbers=True)
