@@ -526,7 +526,7 @@ def test_a_batched_draw_without_rows_is_refused():
         audit(lambda n: torch.bernoulli(theta.sigmoid().detach()).sum() * theta.sum().expand(n), theta, values, batched=True)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_batch_is_a_hundred_times_faster_for_each_outcome(monkeypatch):
     monkeypatch.setattr("numeric.auditing.audit_mean.FEWEST", 2**40)
     few, many = parameter(*[0.1] * 7), parameter(*[0.1] * 15)

@@ -98,7 +98,7 @@ draws, formula, target = tuple(draws), rewards * total(map(score, draws)), grad(
 """
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_eight_steps_are_proved_in_little_memory():
     assert judged(_STEPS, seconds=60) == "proved"
 

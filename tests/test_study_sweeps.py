@@ -31,6 +31,7 @@ def ran(monkeypatch):
     return found
 
 
+@pytest.mark.exhaustive
 def test_the_rows_of_mutants_are_the_same_from_any_number_of_processes(tmp_path):
     here = study.rows_of(WANTED[:1], Sweeping())
     assert len(here) > 2
@@ -88,6 +89,7 @@ def test_a_job_that_cannot_be_judged_is_named(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.exhaustive
 def test_what_a_row_of_the_gallery_measures_to_is_the_same_from_any_number_of_processes(tmp_path):
     here = {answer.name: answer.value for answer in sweep(facts.measured_row, ROWS)}
     there = {answer.name: answer.value for answer in sweep(facts.measured_row, ROWS, jobs=2, results=tmp_path)}

@@ -331,7 +331,7 @@ def test_the_limit_of_groups_is_what_refuses(monkeypatch):
 # It is fast enough for the tests of a library
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_check_takes_less_than_ten_seconds_with_its_imports():
     code = (
         "from numeric import testbed\n"
