@@ -14,7 +14,7 @@ import derive
 from derive.catalogue import catalogue
 from derive.estimator import Estimator
 from derive.exact import comparison as exact
-from derive.language.errors import NotEvaluable, RuleError
+from derive.language.errors import NotEvaluable, RuleError, TooLarge
 from derive.notation import E, constant, exp, finite, function, grad, log, parameter, relaxation, score, uniform
 from docs.mutants import checks, formulas, page, proofs, sources, study, symbolic
 from numeric.auditing.audit import audit
@@ -222,13 +222,26 @@ def test_lerp_is_read_by_its_definition_where_its_weight_is_no_bit():
     assert not symbolic.identical(other, rebar.generated.source, rebar.generated, (1,))
 
 
-def test_code_that_jumps_beside_the_nodes_is_not_judged_by_them():
+def test_code_that_jumps_at_the_mirror_image_of_the_nodes_is_not_judged_by_them(monkeypatch):
     """Nodes are split where z jumps; of -logit(u), which has the law of logit(u), two rules are wrong alike and accused it."""
     relax = checks.subject_of(catalogue["relax"], "bernoulli")
     (mirrored,) = [one for one in sources.mutants(relax.generated.source) if one.change.endswith("-> logits - torch.logit(u)")]
-    assert checks.judge("crosscheck", relax.mutated(mirrored.source), relax).verdict == checks.REFUSED
-    smooth = relax.mutated(relax.generated.source.replace("+ dc_z_phi", "+ 1.1 * dc_z_phi"))
-    assert checks.judge("crosscheck", smooth, relax) == checks.Finding(checks.KILLED, "without noise")
+    assert checks.judge("crosscheck", relax.mutated(mirrored.source), relax) == checks.Finding(checks.KILLED, checks.NODES)
+    monkeypatch.setattr(sources, "mutants", lambda source: [mirrored])
+    monkeypatch.setattr(checks, "LONG", checks.SAMPLES)
+    for proof, status in ((f"{checks.MIRRORED}u", "equivalent"), ("the same terms", "disagreement"), ("", "killed")):
+        monkeypatch.setattr(proofs, "code_proof", lambda *_, proof=proof: proof)
+        assert [row["status"] for row in study.run(study.Job("relax", "bernoulli"))] == [status]
+
+
+def test_terms_that_are_too_large_are_not_the_same(monkeypatch):
+    def large(*_):
+        raise TooLarge("too large")
+
+    monkeypatch.setattr(symbolic, "identical", large)
+    monkeypatch.setattr(symbolic, "same_mean", large)
+    mutant = next(sources.mutants(LEFT.generated.source))
+    assert proofs.code_proof(mutant, LEFT) == ""
 
 
 def test_zeros_that_give_a_result_its_shape_are_no_term():

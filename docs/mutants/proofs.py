@@ -32,7 +32,7 @@ from derive.language.term import (
     rebuild,
 )
 from docs.mutants import formulas, symbolic
-from docs.mutants.checks import Subject
+from docs.mutants.checks import MIRRORED, Subject
 from docs.mutants.sources import CodeMutant
 from numeric.codegen.expressions import Kind
 from numeric.codegen.torchgen import generate
@@ -148,17 +148,25 @@ def _by_terms(mutant: CodeMutant, subject: Subject) -> str:
     sizes, original = _sizes(subject), subject.generated.source
     what = "bits" if subject.family == "bernoulli" else "classes" if subject.family == "categorical" else "coordinates"
     said = f"{' and '.join(map(str, sizes))} {what}"
-    if symbolic.identical(original, mutant.source, subject.generated, sizes):
+    if _is_identical(mutant.source, subject):
         return f"the same terms ({said})"
     for noise in sorted({"u", "v"} & set(subject.generated.noise)):
-        if symbolic.identical(original, mutant.source, subject.generated, sizes, noise):
-            return f"the same terms at 1 - {noise}, which has the law of {noise} ({said})"
+        if _is_identical(mutant.source, subject, noise):
+            return f"{MIRRORED}{noise}, which has the law of {noise} ({said})"
     try:
         if symbolic.same_mean(original, mutant.source, subject.generated, sizes):
             return f"the same mean, as terms ({said})"
     except (symbolic.NotReadable, TooLarge):
         pass
     return _by_constant(mutant.source, subject) or _as_formula(mutant.source, subject)
+
+
+def _is_identical(source: str, subject: Subject, *mirrored: str) -> bool:
+    """Whether a source computes the same terms; not, where their difference is too large to be told."""
+    try:
+        return symbolic.identical(subject.generated.source, source, subject.generated, _sizes(subject), *mirrored)
+    except TooLarge:
+        return False
 
 
 def _sizes(subject: Subject) -> tuple[int, ...]:
