@@ -322,3 +322,38 @@ def test_an_object_that_raises_at_any_name_is_walked(made):
     loss = lambda: theta.sum() * torch.bernoulli(torch.tensor(0.5)) if client else None  # noqa: E731
     assert audit(loss, theta, loss).unbiased
     assert any(thing is client for _, thing in reachable([("loss", loss)]))
+
+
+# A seed inside of the code
+
+
+def seeded(where):
+    logits = torch.tensor([0.3, -0.2], dtype=torch.float64, requires_grad=True)
+    rewards = torch.tensor([1.0, 2.0], dtype=torch.float64)
+
+    def loss(factor=1.0):
+        generator = where()
+        action = torch.multinomial(logits.softmax(-1), 1, generator=generator)[0]
+        return factor * rewards[action] * logits.log_softmax(-1)[action]
+
+    return loss, logits, lambda: logits.softmax(-1) @ rewards
+
+
+SEEDED = {"of torch": lambda: torch.manual_seed(0), "of its own": lambda: torch.Generator().manual_seed(0)}
+
+
+@pytest.mark.filterwarnings("ignore:the code seeds its generator")
+@pytest.mark.parametrize("where", SEEDED.values(), ids=SEEDED)
+def test_code_that_seeds_its_generator_at_every_call_is_not_acquitted(where):
+    """Its draws are enumerated as if they were not the same at every call: that they are, is no estimator of the mean."""
+    loss, logits, objective = seeded(where)
+    report = audit(loss, logits, objective, raise_exception=False)
+    assert (report.verdict, bool(report)) == ("undecided", False)
+    assert "seed once, before the code is called" in str(report)
+    assert audit(lambda: loss(0.95), logits, objective, raise_exception=False).verdict == "scaled"
+
+
+def test_a_seed_before_the_code_is_none_of_it():
+    generator = torch.Generator().manual_seed(0)
+    loss, logits, objective = seeded(lambda: generator)
+    assert audit(loss, logits, objective).verdict == "unbiased"

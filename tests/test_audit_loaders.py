@@ -31,16 +31,16 @@ def split() -> Tensor:
     return torch.stack([values for (values,) in part])
 
 
+GENERATOR = torch.Generator().manual_seed(3)
 SHUFFLED = {
     "a loader": (lambda: first(shuffle=True), 6),
-    "a loader with a generator": (lambda: first(shuffle=True, generator=torch.Generator().manual_seed(3)), 6),
+    "a loader with a generator": (lambda: first(shuffle=True, generator=GENERATOR), 6),
     "a sampler": (lambda: first(sampler=RandomSampler(TensorDataset(DATA))), 6),
     "a second epoch": (second_epoch, 36),
     "a split": (split, 6),
 }
 
 
-@pytest.mark.filterwarnings("ignore:the code seeds its generator with a constant")
 @pytest.mark.parametrize(("batch", "outcomes"), SHUFFLED.values(), ids=SHUFFLED)
 def test_a_shuffled_minibatch_has_the_gradient_of_the_whole(batch, outcomes):
     def loss(factor: float = 1.0) -> Tensor:
