@@ -188,8 +188,9 @@ def test_a_seed_set_again_inside_the_function_gives_the_same_draw_again():
         return (first - second + first) * torch.distributions.Bernoulli(logits=theta).log_prob(first).sum()
 
     with pytest.warns(AuditWarning, match="constant"):
-        report = audit(loss, theta, lambda: torch.bernoulli(theta.sigmoid()).sum())
-    assert report.outcomes == 2
+        report = audit(loss, theta, lambda: torch.bernoulli(theta.sigmoid()).sum(), raise_exception=False)
+    assert (report.outcomes, report.verdict) == (2, "undecided")
+    assert report.unbiased
 
 
 COUPLED = {
