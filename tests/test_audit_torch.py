@@ -139,6 +139,7 @@ def test_straight_through_of_torch_distributions_is_biased_where_f_is_not_linear
     assert not audit(loss(2), theta, objective(2), raise_exception=False)
 
 
+@pytest.mark.exhaustive
 def test_relaxed_bernoulli_of_torch_distributions_is_pathwise():
     theta = parameter(0.2, -0.1)
 

@@ -12,7 +12,7 @@ from tests.laws.rows import ABSTRACT, LAWS, ROWS
 answers = json.loads(ANSWERS.read_text(encoding="utf-8"))
 
 CHEAP = (
-    "Bernoulli, score", "Poisson, score", "Multinomial, score", "Normal, score",
+    "Bernoulli, score", "Poisson, score", "Normal, score",
     "torch.multinomial without replacement, sampler", "argmax(p / Exponential), sampler", "Gumbel top-k, sampler",
     "gumbel_softmax(hard=True), scored, sampler", "torch.randperm, sampler", "DataLoader(shuffle=True), sampler",
 )  # fmt: skip

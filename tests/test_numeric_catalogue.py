@@ -82,7 +82,7 @@ def assert_exact(report: CrosscheckReport) -> None:
 # Against the exact gradient
 
 
-SLOW = {("relax-variance-phi", "categorical")}
+SLOW = {("relax-variance-phi", "categorical"), ("rebar-variance-lambda", "bernoulli")}
 
 
 @pytest.mark.parametrize(
