@@ -318,3 +318,12 @@ def test_nested_means_and_powers_that_are_too_many_are_refused_at_once():
         deep = stop(deep)
     with pytest.raises(TooLarge, match="nested more than 80 deep"):
         mine(deep)
+
+
+@pytest.mark.parametrize("number", [None, 5])
+def test_a_verdict_says_for_how_many_samples_it_is(number):
+    """What is zero for three samples, as (S - 3) times anything, is not for others: only "every" is about them."""
+    loo = catalogue["leave-one-out"]
+    assert prove(loo, samples=number).remark == f'for S = {number or 3}; samples="every" is about every S'
+    assert "about every S" not in str(prove(loo, samples="every"))
+    assert prove(catalogue["rebar"]).remark == ""

@@ -67,6 +67,20 @@ def prove(
         raise UsageError(message)
     if samples is not None:
         estimator = estimator.with_samples(samples)
+    return _of_so_many(_judged(estimator, numbers, search=search), estimator)
+
+
+def _of_so_many(verdict: Verdict, estimator: Estimator) -> Verdict:
+    """Say for how many samples a verdict is, where an estimator is stated for every number of them."""
+    family = estimator.family
+    if not isinstance(family, Sampled) or verdict.verdict == "undecided":
+        return verdict
+    number, drawn = family.each.number.name, len(estimator.draws) - len(family.before)
+    said = f'for {number} = {drawn}; samples="{EVERY}" is about every {number}'
+    return replace(verdict, remark="; ".join(filter(None, [verdict.remark, said])))
+
+
+def _judged(estimator: Estimator, numbers: tuple[int, ...], *, search: bool) -> Verdict:
     tried: list[str] = []
     derivation, finding = _derive(estimator, tried, search=search)
     comparisons = _compare(estimator, numbers, finding, tried)
@@ -88,7 +102,7 @@ def _for_every(estimator: Estimator, outcomes: tuple[int, ...], *, search: bool)
     _demand_member(estimator, family)
     reduced = in_the_mean(family)
     seen = _demand_same_means(family, reduced)
-    verdict = prove(reduced.estimator, outcomes, search=search)
+    verdict = _judged(reduced.estimator, outcomes, search=search)
     number = family.each.number.name
     mean = text.render(reduced.estimator.expectation)
     mean = mean if len(mean) <= LONGEST_REMARK else f"that of a formula of {len(reduced.estimator.draws)} samples"
