@@ -6,7 +6,7 @@ p(b; theta + t), whatever the relaxation is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 from derive.language.scope import depends, free
@@ -35,7 +35,7 @@ from derive.laws.occurrences import maps_of, stands_at_its_law
 from derive.numbers.expansion import expand
 
 _NOISE = UniformLaw(Number(Fraction(0)), Number(Fraction(1)))
-_MOST_SUMMANDS = 64
+MOST_SUMMANDS = 64
 
 
 def decided(term: Term) -> Term:
@@ -48,15 +48,27 @@ def decided(term: Term) -> Term:
     >>> render(decided(E(f(r.H(r.h(u, 0))), u)))
     '1 * E_outcome_1[f(outcome_1)]'
     """
+    return by_summands(term, _is_elsewhere, _drawn)
+
+
+def by_summands(
+    term: Term, concerns: Callable[[Term, RandomVariable], bool], mean: Callable[[Term, RandomVariable], Term | None]
+) -> Term:
+    """Return a term in which the summands of means over uniform noise are replaced by their means.
+
+    Args
+        concerns  whether a mean, of its body and its noise, is one of these
+        mean      the mean of a summand of which each factor sees the noise, None where it is left as it is
+    """
     *law, inner = parts(term) or (term,)
     if isinstance(term, (Expect, Over, Density, Score)):
-        new = rebuild(term, (*law, decided(inner)))
+        new = rebuild(term, (*law, by_summands(inner, concerns, mean)))
     else:
-        new = rebuild(term, tuple(map(decided, parts(term))))
-    if not isinstance(new, Expect) or new.variable.law != _NOISE or not _is_elsewhere(new.body, new.variable):
+        new = rebuild(term, tuple(by_summands(part, concerns, mean) for part in parts(term)))
+    if not isinstance(new, Expect) or new.variable.law != _NOISE or not concerns(new.body, new.variable):
         return new
-    summands = expand(new.body, _MOST_SUMMANDS)
-    return new if summands is None else Add(tuple(_mean(scale, factors, new.variable) for scale, factors in summands))
+    summands = expand(new.body, MOST_SUMMANDS)
+    return new if summands is None else Add(tuple(_summand(scale, factors, new.variable, mean) for scale, factors in summands))
 
 
 def _is_elsewhere(body: Term, noise: RandomVariable) -> bool:
@@ -64,11 +76,12 @@ def _is_elsewhere(body: Term, noise: RandomVariable) -> bool:
     return any(isinstance(one.function.law, FiniteLaw) and not stands_at_its_law(one, one.function.law) for one in found)  # type: ignore[attr-defined]
 
 
-def _mean(scale: Fraction, factors: tuple[Term, ...], noise: RandomVariable) -> Term:
-    """Return the mean of a summand: over its outcome where it sees the noise through one only, else over the noise."""
+def _summand(
+    scale: Fraction, factors: tuple[Term, ...], noise: RandomVariable, mean: Callable[[Term, RandomVariable], Term | None]
+) -> Term:
     outside = tuple(factor for factor in factors if not depends(factor, noise))
     inside: Term = Mul(tuple(factor for factor in factors if depends(factor, noise)) or (Number(Fraction(1)),))
-    return Mul((Number(scale), *outside, _drawn(inside, noise) or Expect(inside, noise)))
+    return Mul((Number(scale), *outside, mean(inside, noise) or Expect(inside, noise)))
 
 
 def _drawn(body: Term, noise: RandomVariable) -> Term | None:

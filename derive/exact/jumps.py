@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import TypeAlias
 
+from derive.exact.decided import MOST_SUMMANDS, by_summands
 from derive.language.scope import depends, free, substitute
 from derive.language.term import (
     Add,
@@ -28,16 +29,12 @@ from derive.language.term import (
     Stop,
     Symbol,
     Term,
-    UniformLaw,
     anywhere,
     parts,
     rebuild,
 )
 from derive.numbers.expansion import expand
 
-_NOISE = UniformLaw(Number(Fraction(0)), Number(Fraction(1)))
-_MOST_SUMMANDS = 64
-_ONE = Number(Fraction(1))
 Place: TypeAlias = frozenset[tuple[tuple[Term, ...], Fraction]]
 """A sum of numbers times factors."""
 
@@ -55,22 +52,7 @@ def split_at_jumps(term: Term) -> Term:
     >>> render(split_at_jumps(E(f(sign(u - Fraction(1, 3))), u)))
     '1 * ((1/3) * E_u[f(-1)] + (1 - 1/3) * E_u[f(1)])'
     """
-    *law, inner = parts(term) or (term,)
-    if isinstance(term, (Expect, Over)):
-        new = rebuild(term, (*law, split_at_jumps(inner)))
-    else:
-        new = rebuild(term, tuple(map(split_at_jumps, parts(term))))
-    if not isinstance(new, Expect) or new.variable.law != _NOISE or not any(_signs(new.body, new.variable)):
-        return new
-    summands = expand(new.body, _MOST_SUMMANDS)
-    means = None if summands is None else [_mean(scale, factors, new.variable) for scale, factors in summands]
-    return new if means is None else Add(tuple(means))
-
-
-def _mean(scale: Fraction, factors: tuple[Term, ...], noise: RandomVariable) -> Term:
-    outside = tuple(factor for factor in factors if not depends(factor, noise))
-    inside: Term = Mul(tuple(factor for factor in factors if depends(factor, noise)) or (_ONE,))
-    return Mul((Number(scale), *outside, _by_sides(inside, noise) or Expect(inside, noise)))
+    return by_summands(term, lambda body, noise: any(_signs(body, noise)), _by_sides)
 
 
 def _by_sides(body: Term, noise: RandomVariable) -> Term | None:
@@ -103,7 +85,7 @@ def _signs(term: Term, noise: RandomVariable) -> Iterator[Sign]:
 def _jump(arg: Term, noise: RandomVariable) -> tuple[Place, Fraction] | None:
     """Where a (u - t) changes its sign, and the sign of the number a; None for another argument."""
     slope, rest = Fraction(0), dict[tuple[Term, ...], Fraction]()
-    for scale, factors in expand(arg, _MOST_SUMMANDS) or ():
+    for scale, factors in expand(arg, MOST_SUMMANDS) or ():
         if factors == (noise,):
             slope += scale
         elif any(not isinstance(leaf, Symbol) for factor in factors for leaf in free(factor)):
