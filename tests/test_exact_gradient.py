@@ -70,3 +70,15 @@ def test_classes_by_number_have_the_gradient_of_one_hot_rows():
 def test_what_is_no_value_of_each_class_is_refused(f, family, message):
     with pytest.raises(UsageError, match=message):
         exact_gradient(f, torch.zeros(3, 4), family, of_classes=True)
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 5)])
+@pytest.mark.parametrize("each", [False, True])
+def test_the_gradient_of_classes_is_that_of_autograd_through_the_mean(shape, each):
+    """One value for each class, or one for each law and class: the two are centred in ways of their own."""
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+    values = torch.randn(shape if each else shape[-1:], generator=generator, dtype=torch.float64)
+    (expected,) = torch.autograd.grad((logits.softmax(-1) * values).sum(), logits)
+    found = exact_gradient(lambda k: values, logits, "categorical", of_classes=True)
+    assert torch.allclose(found, expected, rtol=1e-12, atol=1e-14)

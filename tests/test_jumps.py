@@ -11,6 +11,7 @@ from scipy.integrate import quad
 
 from derive import prove
 from derive.estimator import Estimator
+from derive.exact.comparison import readable
 from derive.exact.jumps import split_at_jumps
 from derive.language.term import Apply, Expect, Sign, Term, anywhere
 from derive.notation import (
@@ -19,12 +20,14 @@ from derive.notation import (
     bernoulli,
     constant,
     exp,
+    finite,
     function,
     grad,
     indicator,
     log,
     p,
     parameter,
+    relaxation,
     score,
     sigmoid,
     sign,
@@ -203,3 +206,9 @@ def test_what_is_stopped_is_split_at_a_place_that_does_not_move():
     body = stop(F(sign(U - HALF)) * U)
     assert not anywhere(split_at_jumps(E(F(sign(U - HALF)) * stop(F(sign(U - HALF))), U)), lambda part: isinstance(part, Sign))
     assert anywhere(split_at_jumps(E(body, U)), lambda part: isinstance(part, Sign))
+
+
+def test_noise_that_decides_nothing_elsewhere_is_left_as_it_is():
+    relaxed = relaxation(finite("a", THETA))
+    body = E(F(relaxed.h(U, 0)), U)
+    assert anywhere(readable(body), lambda part: isinstance(part, Expect) and part.variable == U)
