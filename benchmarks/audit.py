@@ -14,7 +14,8 @@ from numeric import audit
 
 ABOUT = """\
 The code is a plain `loss()`, as a user has it, and is audited once, in the time of the wall. *Bare*: as many runs of it,
-forwards and backwards, as it has outcomes: a few hundred are timed, and the rest is taken to last as long.
+forwards and backwards, as it has outcomes: a few hundred are timed, and the rest is taken to last as long. *Each*: of an
+outcome.
 """
 TIMED = 300
 REWARD = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
@@ -57,6 +58,19 @@ def bits(count: int, goal: float | None = None) -> Case:
     return Case(f"{count} bits", loss, logits, lambda: logits.sigmoid() @ weights, 2**count, goal)
 
 
+def branching(count: int) -> Case:
+    """Code that asks what it drew, so that its outcomes are run one by one."""
+    case = bits(count)
+    weights = torch.linspace(0.5, 1.5, count, dtype=torch.float64)
+
+    def loss() -> Tensor:
+        law = torch.distributions.Bernoulli(logits=case.theta)
+        b = law.sample()
+        return (b @ weights if b[0] > 0 else (b * weights).sum()) * law.log_prob(b).sum()
+
+    return Case(f"{count} bits, with a branch", loss, case.theta, case.objective, case.outcomes)
+
+
 def classes(count: int, goal: float | None = None) -> Case:
     logits = torch.linspace(-1, 1, count, dtype=torch.float64).requires_grad_()
     reward = torch.linspace(-1, 2, count, dtype=torch.float64).cos()
@@ -80,15 +94,16 @@ def bare(case: Case) -> float:
 
 
 def rows(options: Options) -> Iterator[Row]:
-    small = [leave_one_out(5), bits(10), classes(1_000)]
+    small = [leave_one_out(5), bits(10), branching(8), classes(1_000)]
     audit(small[0].loss, small[0].theta, small[0].objective)
-    for case in small if options.quick else [leave_one_out(7, 0.5), bits(16, 10.0), classes(50_000, 60.0)]:
+    for case in small if options.quick else [leave_one_out(7, 0.5), bits(16, 10.0), branching(12), classes(50_000, 60.0)]:
         single = bare(case)
         start = time.perf_counter()
         report = audit(case.loss, case.theta, case.objective)
         seconds = time.perf_counter() - start
         ratio = once(seconds / single / report.outcomes)
-        found = {"audit / bare": ratio, "seconds": once(seconds, case.goal, "s"), "bare run": once(single, unit="s")}
+        each = {"bare run": once(single, unit="s"), "each": once(seconds / report.outcomes, unit="s")}
+        found = {"audit / bare": ratio, "seconds": once(seconds, case.goal, "s")} | each
         yield Row({"case": case.name, "outcomes": f"{report.outcomes:,}"}, found)
 
 

@@ -28,6 +28,17 @@ def test_every_table_is_among_the_results_and_none_is_of_a_quick_run():
     assert not any(found["measured"].startswith("A quick run") for found in page.stored().values())
 
 
+def test_what_a_large_audit_costs_is_said_by_what_was_measured():
+    rows = {row["case"]["case"]: row["figures"] for row in page.stored()["Audits"]["rows"]}
+    each = rows["12 bits, with a branch"]["each"]["median"]
+    told = " ".join((page.HERE.parent / "docs" / "sweeps.md").read_text(encoding="utf-8").split())
+    costs = f"{each * 1e9 / 86400:.1f} days", f"{each * 1e7 / 3600:.1f} hours", f"{each * 1e7 / 16 / 60:.1f} minutes"
+    assert f"One process takes {each * 1e6:.0f} us for an outcome" in told
+    assert all(cost in told for cost in costs)
+    rows_a_second = 1 / rows["leave-one-out, 7 samples of 3 actions"]["each"]["median"]
+    assert f"{rows_a_second / 1000:.0f},000 outcomes a second and more" in told
+
+
 def test_a_goal_is_the_most_or_the_least():
     assert once(1.3, 1.2).missed
     assert not once(1.1, 1.2).missed
